@@ -1,0 +1,504 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * PID 1 of the guest, in ring 3: sets the machine up as /.ukl/spec says, runs
+ * the program, carries its standard streams and tells the host how it ended.
+ *
+ * The spec is a sequence of NUL-terminated words, a key and its value:
+ *	exec (file), arg, env, cwd, host (name), net (1), disk (serial:path)
+ *
+ * The control port speaks lines.  To the host:
+ *	start			the program is about to be exec'ed
+ *	exit N | signal N	the program ended; the last word
+ *	fail WHAT ERRNO		something could not be done; the last word
+ *	kmsg TEXT		a record of the kernel log
+ * From the host, after a byte of greeting: "signal N" for the program, "kmsg"
+ * for the log.
+ *
+ * The streams pass through pipes, not straight to the ports: a port opens only
+ * once, and programs reopen /dev/stdout.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <net/route.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MAX_WORDS	4096
+#define KMSG_RECORDS	60
+#define PORT_TIMEOUT_MS	10000
+
+struct relay {
+	int from, to;
+	long at, end;		/* what was read and not yet written */
+	char data[1 << 16];
+};
+
+enum { STDIN, STDOUT, STDERR, NRELAYS };
+
+static struct relay relays[NRELAYS];
+static int control;
+static pid_t program;
+static char spec[1 << 18];
+static char *args[MAX_WORDS], *envs[MAX_WORDS], *disks[16];
+static int nargs, nenvs, ndisks;
+
+static void tell(const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	vdprintf(control, format, list);
+	va_end(list);
+}
+
+static void finish(void)
+{
+	int i;
+
+	sync();
+	for (i = ndisks - 1; i >= 0; i--)
+		umount2(disks[i], 0);
+	reboot(RB_AUTOBOOT);
+	for (;;)
+		pause();
+}
+
+static void fail(const char *what)
+{
+	tell("fail %s %d\n", what, errno);
+	finish();
+}
+
+/* A mount point may hang below directories that nobody made. */
+static void make_path(const char *path)
+{
+	char part[256];
+	size_t i;
+
+	for (i = 1; i < sizeof(part) - 1 && path[i - 1]; i++) {
+		if (path[i] && path[i] != '/')
+			continue;
+		memcpy(part, path, i);
+		part[i] = 0;
+		mkdir(part, 0755);
+	}
+}
+
+static void mount_on(const char *type, const char *source, const char *path,
+		     const char *options)
+{
+	make_path(path);
+	if (mount(source, path, type, 0, options))
+		fail(path);
+}
+
+/* The device's number in /dev/vportDpN depends on its neighbours. */
+static int find_port(int number, char *path, size_t size)
+{
+	DIR *dev = opendir("/dev");
+	struct dirent *entry;
+	int device, port, found = 0;
+
+	while (!found && (entry = readdir(dev)))
+		found = sscanf(entry->d_name, "vport%dp%d", &device, &port) == 2 &&
+			port == number;
+	if (found)
+		snprintf(path, size, "/dev/vport%dp%d", device, port);
+	closedir(dev);
+	return found;
+}
+
+/* The driver learns of the ports from the host, maybe after we have started. */
+static int open_port(int number)
+{
+	struct pollfd watch = { .events = POLLIN };
+	char path[64] = "/dev/vport", events[4096];
+	int fd;
+
+	watch.fd = inotify_init1(IN_CLOEXEC);
+	inotify_add_watch(watch.fd, "/dev", IN_CREATE);
+	while (!find_port(number, path, sizeof(path)) &&
+	       poll(&watch, 1, PORT_TIMEOUT_MS) > 0)
+		if (read(watch.fd, events, sizeof(events)) < 0)
+			break;
+	close(watch.fd);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		fail(path);
+	return fd;
+}
+
+/*
+ * Until the driver has heard that the host is there, a read ends like one from
+ * a closed port.  The host therefore says one byte first on what we read from.
+ */
+static int open_input_port(int number)
+{
+	int fd = open_port(number);
+	char hello;
+
+	while (read(fd, &hello, 1) != 1)
+		;
+	return fd;
+}
+
+static void set_address(int fd, unsigned long request, struct ifreq *ifr,
+			const char *address)
+{
+	struct sockaddr_in *in = (struct sockaddr_in *)&ifr->ifr_addr;
+
+	in->sin_family = AF_INET;
+	in->sin_addr.s_addr = inet_addr(address);
+	if (ioctl(fd, request, ifr))
+		fail(ifr->ifr_name);
+}
+
+static void bring_up(int fd, const char *name, const char *address)
+{
+	struct ifreq ifr = { 0 };
+
+	strncpy(ifr.ifr_name, name, sizeof(ifr.ifr_name) - 1);
+	if (address) {
+		set_address(fd, SIOCSIFADDR, &ifr, address);
+		set_address(fd, SIOCSIFNETMASK, &ifr, "255.255.255.0");
+	}
+	ioctl(fd, SIOCGIFFLAGS, &ifr);
+	ifr.ifr_flags |= IFF_UP | IFF_RUNNING;
+	if (ioctl(fd, SIOCSIFFLAGS, &ifr))
+		fail(name);
+}
+
+/* The addresses are those of QEMU's user network (-netdev user). */
+static void set_up_network(bool with_eth0)
+{
+	struct sockaddr_in *gateway;
+	struct rtentry route = { 0 };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	bring_up(fd, "lo", NULL);
+	if (with_eth0) {
+		bring_up(fd, "eth0", "10.0.2.15");
+		route.rt_dst.sa_family = AF_INET;
+		route.rt_genmask.sa_family = AF_INET;
+		gateway = (struct sockaddr_in *)&route.rt_gateway;
+		gateway->sin_family = AF_INET;
+		gateway->sin_addr.s_addr = inet_addr("10.0.2.2");
+		route.rt_flags = RTF_UP | RTF_GATEWAY;
+		if (ioctl(fd, SIOCADDRT, &route))
+			fail("route");
+	}
+	close(fd);
+}
+
+static void mount_disk(const char *serial, const char *path)
+{
+	char name[] = "/sys/block/vda/serial", device[] = "/dev/vda", found[32];
+	char letter;
+	long n;
+	int fd;
+
+	for (letter = 'a'; letter <= 'z'; letter++) {
+		name[13] = letter;
+		device[7] = letter;
+		fd = open(name, O_RDONLY);
+		if (fd < 0)
+			break;
+		n = read(fd, found, sizeof(found) - 1);
+		close(fd);
+		found[n > 0 ? n : 0] = 0;
+		if (strcmp(found, serial) == 0) {
+			mount_on("ext4", device, path, NULL);
+			return;
+		}
+	}
+	errno = ENODEV;
+	fail(path);
+}
+
+static void read_spec(const char **file, const char **cwd)
+{
+	int fd = open("/.ukl/spec", O_RDONLY);
+	bool with_eth0 = false;
+	long length = 0, n;
+	char *key, *value;
+
+	while ((n = read(fd, spec + length, sizeof(spec) - 1 - length)) > 0)
+		length += n;
+	if (fd < 0 || n < 0 || !length)
+		fail("/.ukl/spec");
+	close(fd);
+
+	for (key = spec; key < spec + length; key = value + strlen(value) + 1) {
+		value = key + strlen(key) + 1;
+		if (nargs >= MAX_WORDS - 1 || nenvs >= MAX_WORDS - 1) {
+			errno = E2BIG;
+			fail("/.ukl/spec");
+		}
+		if (!strcmp(key, "exec")) {
+			*file = value;
+		} else if (!strcmp(key, "arg")) {
+			args[nargs++] = value;
+		} else if (!strcmp(key, "env")) {
+			envs[nenvs++] = value;
+		} else if (!strcmp(key, "cwd")) {
+			*cwd = value;
+		} else if (!strcmp(key, "host")) {
+			sethostname(value, strlen(value));
+		} else if (!strcmp(key, "net")) {
+			with_eth0 = true;
+		} else if (!strcmp(key, "disk")) {
+			char *path = strchr(value, ':');
+
+			*path++ = 0;
+			mount_disk(value, path);
+			disks[ndisks++] = path;
+			value = path;
+		}
+	}
+	set_up_network(with_eth0);
+}
+
+static void start_program(const char *file, const char *cwd)
+{
+	int pipes[NRELAYS][2], i;
+	sigset_t none;
+
+	for (i = 0; i < NRELAYS; i++)
+		if (pipe2(pipes[i], O_CLOEXEC))
+			fail("pipe");
+
+	tell("start\n");
+	program = fork();
+	if (program < 0)
+		fail("fork");
+	if (program == 0) {
+		setsid();
+		dup2(pipes[STDIN][0], 0);
+		dup2(pipes[STDOUT][1], 1);
+		dup2(pipes[STDERR][1], 2);
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		if (chdir(cwd) == 0)
+			execve(file, args, envs);
+		tell("fail exec %d\n", errno);
+		_exit(127);
+	}
+
+	relays[STDIN].from = open_input_port(2);
+	relays[STDIN].to = pipes[STDIN][1];
+	relays[STDOUT].from = pipes[STDOUT][0];
+	relays[STDOUT].to = open_port(3);
+	relays[STDERR].from = pipes[STDERR][0];
+	relays[STDERR].to = open_port(4);
+	close(pipes[STDIN][0]);
+	close(pipes[STDOUT][1]);
+	close(pipes[STDERR][1]);
+	for (i = 0; i < NRELAYS; i++) {
+		fcntl(relays[i].from, F_SETFL, O_NONBLOCK);
+		fcntl(relays[i].to, F_SETFL, O_NONBLOCK);
+	}
+}
+
+static void end_relay(struct relay *relay)
+{
+	close(relay->from);
+	close(relay->to);
+	relay->from = relay->to = -1;
+}
+
+/* One read or one write, whichever is due. */
+static void step_relay(struct relay *relay)
+{
+	long n;
+
+	if (relay->at == relay->end) {
+		n = read(relay->from, relay->data, sizeof(relay->data));
+		if (n > 0) {
+			relay->at = 0;
+			relay->end = n;
+		}
+	} else {
+		n = write(relay->to, relay->data + relay->at,
+			  relay->end - relay->at);
+		if (n > 0)
+			relay->at += n;
+	}
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		end_relay(relay);
+}
+
+/* The last records: what the kernel said about the program's end. */
+static void tell_kernel_log(void)
+{
+	static char records[KMSG_RECORDS][512];
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+	int count = 0, i;
+	char *text, *end;
+	long n;
+
+	for (;;) {
+		char *record = records[count % KMSG_RECORDS];
+
+		n = read(fd, record, sizeof(records[0]) - 1);
+		if (n < 0 && errno == EPIPE)	/* overwritten meanwhile */
+			continue;
+		if (n < 0 && errno == EINVAL)	/* too long for us */
+			continue;
+		if (n <= 0)
+			break;
+		record[n] = 0;
+		count++;
+	}
+	close(fd);
+	for (i = count > KMSG_RECORDS ? count - KMSG_RECORDS : 0; i < count; i++) {
+		text = strchr(records[i % KMSG_RECORDS], ';');
+		if (!text)
+			continue;
+		end = strchr(text, '\n');
+		if (end)
+			*end = 0;
+		tell("kmsg %s\n", text + 1);
+	}
+}
+
+static void hear(void)
+{
+	static char line[64];
+	static size_t length;
+	char data[64];
+	long n = read(control, data, sizeof(data)), i;
+
+	for (i = 0; i < n; i++) {
+		if (data[i] != '\n') {
+			if (length < sizeof(line) - 1)
+				line[length++] = data[i];
+			continue;
+		}
+		line[length] = 0;
+		length = 0;
+		/* From a keyboard, an interrupt goes to the whole group. */
+		if (!strncmp(line, "signal ", 7)) {
+			int number = atoi(line + 7);
+
+			kill(number == SIGINT ? -program : program, number);
+		} else if (!strcmp(line, "kmsg")) {
+			tell_kernel_log();
+		}
+	}
+}
+
+/* Reaps everyone; true, with the status, once the program itself has ended. */
+static bool reap(int *status)
+{
+	bool ended = false;
+	int st;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &st, WNOHANG)) > 0) {
+		if (pid == program) {
+			*status = st;
+			ended = true;
+		}
+	}
+	return ended;
+}
+
+static int attend(int signals)
+{
+	struct pollfd fds[NRELAYS + 2];
+	struct signalfd_siginfo info;
+	bool ended = false;
+	int status = 0, i;
+
+	while (!ended || relays[STDOUT].from >= 0 || relays[STDERR].from >= 0) {
+		for (i = 0; i < NRELAYS; i++) {
+			struct relay *relay = &relays[i];
+			bool reading = relay->at == relay->end;
+
+			fds[i].fd = reading ? relay->from : relay->to;
+			fds[i].events = reading ? POLLIN : POLLOUT;
+			fds[i].revents = 0;
+		}
+		fds[NRELAYS].fd = signals;
+		fds[NRELAYS].events = POLLIN;
+		fds[NRELAYS + 1].fd = control;
+		fds[NRELAYS + 1].events = POLLIN;
+		if (poll(fds, NRELAYS + 2, -1) < 0)
+			continue;
+
+		for (i = 0; i < NRELAYS; i++)
+			if (fds[i].revents)
+				step_relay(&relays[i]);
+		if (fds[NRELAYS + 1].revents & POLLIN)
+			hear();
+		if (fds[NRELAYS].revents) {
+			while (read(signals, &info, sizeof(info)) > 0)
+				;
+			if (!ended && reap(&status)) {
+				ended = true;
+				/* Who still holds a pipe would keep us here. */
+				kill(-1, SIGKILL);
+				end_relay(&relays[STDIN]);
+			} else {
+				reap(&status);
+			}
+		}
+	}
+	return status;
+}
+
+int main(void)
+{
+	sigset_t all, child;
+	const char *file = "", *cwd = "/";
+	int signals, status;
+
+	mount_on("devtmpfs", "dev", "/dev", NULL);
+	control = open_input_port(1);
+	mount_on("proc", "proc", "/proc", NULL);
+	mount_on("sysfs", "sys", "/sys", NULL);
+	mount_on("devpts", "pts", "/dev/pts", "ptmxmode=0666");
+	mount_on("tmpfs", "shm", "/dev/shm", "mode=1777");
+	symlink("/proc/self/fd", "/dev/fd");
+	symlink("fd/0", "/dev/stdin");
+	symlink("fd/1", "/dev/stdout");
+	symlink("fd/2", "/dev/stderr");
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	signals = signalfd(-1, &child, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (signals < 0)
+		fail("signalfd");
+
+	read_spec(&file, &cwd);
+	start_program(file, cwd);
+	status = attend(signals);
+
+	if (WIFSIGNALED(status)) {
+		tell_kernel_log();
+		tell("signal %d\n", WTERMSIG(status));
+	} else {
+		tell("exit %d\n", WEXITSTATUS(status));
+	}
+	finish();
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+import { existsSync } from 'node:fs';
+import { mkdir, realpath, rename, stat } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import type { App, GuestFile } from '../artifacts.js';
+import { type ResolvedConfig, configSchema } from '../config/schema.js';
+import { findConfig, loadConfig } from '../config/load.js';
+import { exec } from '../lib/exec.js';
+import { UklError } from '../lib/errors.js';
+import type { Log } from '../lib/log.js';
+import { isElf, readElf } from './elf.js';
+import { packFile, packLibraries } from './files.js';
+
+/** What the user handed in, with the configuration that goes with it. */
+export interface Target {
+  readonly name: string;
+  /** Relative paths of the configuration are meant from here. */
+  readonly directory: string;
+  readonly config: ResolvedConfig;
+}
+
+/**
+ * Tells what a TARGET is: a C file, an ELF program, or a directory with a
+ * ukl.config. Throws UKL_NO_TARGET, UKL_NOT_ELF, UKL_CONFIG.
+ */
+export async function resolveTarget(target: string): Promise<Target> {
+  const path = resolve(target);
+  const info = await stat(path).catch(() => undefined);
+  if (!info) {
+    throw new UklError('UKL_NO_TARGET', `${target} does not exist`, {
+      hint: 'name a C file, an ELF program, or a directory with a ukl.config.ts or ukl.config.json',
+      exitCode: 125,
+    });
+  }
+  if (info.isDirectory()) {
+    const config = await loadConfig(path);
+    return { name: config.name, directory: path, config };
+  }
+  const name = basename(path).replace(/\.c$/, '');
+  const withDefaults = (value: object): ResolvedConfig => configSchema.parse(value);
+  if (path.endsWith('.c')) {
+    return { name, directory: process.cwd(), config: withDefaults({ sources: [path] }) };
+  }
+  if (findConfig(path) === undefined && !(await isElf(path))) {
+    throw new UklError('UKL_NOT_ELF', `${target} is neither a C file, an ELF program nor a project directory`, {
+      hint: 'a script is run by its interpreter: ukl run /bin/bash --file SCRIPT -- SCRIPT',
+      exitCode: 125,
+    });
+  }
+  return { name, directory: process.cwd(), config: withDefaults({ program: path }) };
+}
+
+/** Compiles C sources into one static program. Throws UKL_COMPILE with gcc's own words. */
+async function compile(target: Target, outDir: string, log: Log, signal: AbortSignal | undefined): Promise<string> {
+  const { sources = [], cflags, libs } = target.config;
+  const files = sources.map((source) => resolve(target.directory, source));
+  for (const file of files) {
+    if (!existsSync(file)) throw new UklError('UKL_NO_FILE', `${file} does not exist`);
+  }
+  await mkdir(outDir, { recursive: true });
+  const output = join(outDir, target.name);
+  const partial = `${output}.${process.pid}`;
+  await log.step(`compile ${target.name}`, async () => {
+    // -pthread costs nothing in glibc 2.36 and spares a surprise.
+    await exec('gcc', ['-O2', '-g', '-static', '-pthread', ...cflags, '-o', partial, ...files, ...libs], {
+      cwd: target.directory,
+      signal,
+      errorCode: 'UKL_COMPILE',
+    }).catch((error: unknown) => {
+      if (!(error instanceof UklError)) throw error;
+      throw new UklError('UKL_COMPILE', `could not compile ${files.map((file) => basename(file)).join(' ')}`, {
+        ...(error.details === undefined ? {} : { details: error.details }),
+        cause: error,
+      });
+    });
+  });
+  await rename(partial, output);
+  return output;
+}
+
+/**
+ * Makes the program: compiles it if need be, finds its libraries, collects the
+ * files that go with it.
+ *
+ * @param outDir where a compiled program is put
+ * @param extraFiles further "host[:guest]" words, relative to the working directory
+ */
+export async function makeApp(
+  target: Target,
+  options: { readonly outDir: string; readonly extraFiles: readonly string[]; readonly log: Log; readonly signal?: AbortSignal | undefined },
+): Promise<App> {
+  const { config } = target;
+  const compiled = config.program === undefined;
+  const host = config.program === undefined
+    ? await compile(target, options.outDir, options.log, options.signal)
+    : await realpath(resolve(target.directory, config.program)).catch(() => {
+        throw new UklError('UKL_NO_FILE', `the program ${config.program} does not exist`);
+      });
+  const elf = await readElf(host);
+  if (elf.type === 'other') {
+    throw new UklError('UKL_NOT_ELF', `${host} is an object file, not a program`, { hint: 'link it first' });
+  }
+  const guest = compiled ? `/app/${target.name}` : host;
+  const mode = compiled ? 0o755 : (await stat(host)).mode & 0o7777;
+  const files: GuestFile[] = [{ guest, kind: 'file', host, mode: mode | 0o111 }, ...(await packLibraries(host))];
+  for (const spec of config.files) files.push(...(await packFile(spec, target.directory)));
+  for (const spec of options.extraFiles) files.push(...(await packFile(spec, process.cwd())));
+  return { name: target.name, host, guest, files };
+}

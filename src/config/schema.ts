@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+import { z } from 'zod';
+
+const portPattern = /^\d{1,5}:\d{1,5}(\/(tcp|udp))?$/;
+
+/** The shape of ukl.config.ts and ukl.config.json. */
+export const configSchema = z
+  .strictObject({
+    $schema: z.string().optional(),
+    name: z.string().regex(/^[\w.-]+$/, 'letters, digits, dot, dash and underscore only').optional().describe('Name of the image; by default the directory\'s'),
+    program: z.string().optional().describe('An x86-64 ELF file to run; instead of sources'),
+    sources: z.array(z.string()).min(1).optional().describe('C files, compiled and linked into one static program'),
+    cflags: z.array(z.string()).default([]).describe('Options for the compiler'),
+    libs: z.array(z.string()).default([]).describe('What comes last on the linker\'s command line: -lm, ./libx.a'),
+    args: z.array(z.string()).default([]).describe('Arguments of the program'),
+    env: z.record(z.string(), z.string()).default({}).describe('Its environment'),
+    cwd: z.string().startsWith('/').default('/').describe('Its working directory in the guest'),
+    files: z.array(z.string()).default([]).describe('host[:guest]: further files and directories; an ELF brings its libraries along'),
+    memory: z.string().default('256M').describe('Memory of the guest: 256M, 1G'),
+    cpus: z.number().int().min(1).max(64).default(1).describe('Processors of the guest'),
+    ports: z.array(z.string().regex(portPattern, 'host:guest, as in 8080:80 or 5353:53/udp')).default([]).describe('Ports of the host that lead to the guest'),
+    disks: z.array(z.string().regex(/.:\//, 'file:/path')).default([]).describe('file:/path: an ext4 image, created on first use, kept'),
+    ring: z.union([z.literal(0), z.literal(3)]).default(0).describe('The privilege level of the program'),
+    timeout: z.number().positive().optional().describe('Seconds after which the guest is ended'),
+  })
+  .refine((config) => (config.program === undefined) !== (config.sources === undefined), {
+    error: "give either 'program' or 'sources'",
+  });
+
+/** What a project writes in its ukl.config. */
+export type UklConfig = z.input<typeof configSchema>;
+/** The same with the defaults filled in. */
+export type ResolvedConfig = z.output<typeof configSchema>;
+
+/** Gives a ukl.config.ts its types. */
+export function defineConfig(config: UklConfig): UklConfig {
+  return config;
+}

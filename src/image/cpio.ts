@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * The cpio "newc" format, as the kernel's init/initramfs.c unpacks it (see
+ * Documentation/driver-api/early-userspace/buffer-format.rst). Inode numbers
+ * count up, times are zero: the same files give the same bytes.
+ */
+export interface CpioEntry {
+  /** Without a leading slash. */
+  readonly path: string;
+  /** File type and permissions, as st_mode. */
+  readonly mode: number;
+  readonly uid?: number;
+  readonly gid?: number;
+  /** Length in bytes of the content that follows the header. */
+  readonly length: number;
+}
+
+export const S_IFDIR = 0o040000;
+export const S_IFREG = 0o100000;
+export const S_IFLNK = 0o120000;
+
+/** Headers, content and padding are all multiples of this many bytes. */
+const ALIGN = 4;
+/** A newc header holds sizes as eight hex digits. */
+export const MAX_FILE_BYTES = 0xffff_ffff;
+
+export function padding(length: number): Buffer {
+  return Buffer.alloc((ALIGN - (length % ALIGN)) % ALIGN);
+}
+
+/** The header of one entry, padded; content and padding(length) come next. */
+export function cpioHeader(entry: CpioEntry, inode: number): Buffer {
+  const name = `${entry.path}\0`;
+  const fields = [
+    inode,
+    entry.mode,
+    entry.uid ?? 0,
+    entry.gid ?? 0,
+    (entry.mode & 0o170000) === S_IFDIR ? 2 : 1,
+    0, // mtime
+    entry.length,
+    0, // device major, minor
+    0,
+    0, // rdev major, minor
+    0,
+    Buffer.byteLength(name),
+    0, // no checksum in this variant
+  ];
+  const header = Buffer.from(
+    `070701${fields.map((field) => field.toString(16).padStart(8, '0')).join('')}${name}`,
+  );
+  return Buffer.concat([header, padding(header.length)]);
+}
+
+/** What ends an archive. The kernel goes on with a further one behind it. */
+export function cpioTrailer(): Buffer {
+  return cpioHeader({ path: 'TRAILER!!!', mode: 0, length: 0 }, 0);
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+import { createHash } from 'node:crypto';
+import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
+import { dirname, posix } from 'node:path';
+import type { GuestFile } from '../artifacts.js';
+import { UklError } from '../lib/errors.js';
+import { cpioHeader, cpioTrailer, MAX_FILE_BYTES, padding, S_IFDIR, S_IFLNK, S_IFREG } from './cpio.js';
+
+export interface PackedFile {
+  readonly path: string;
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+export interface Initramfs {
+  readonly path: string;
+  readonly bytes: number;
+  readonly sha256: string;
+  /** Sum of the files' sizes in whole pages: what tmpfs takes of the memory. */
+  readonly unpackedBytes: number;
+  readonly files: readonly PackedFile[];
+}
+
+/** Directories that every guest has; a program may rely on /tmp and /run. */
+const SKELETON: readonly GuestFile[] = [
+  { guest: '/dev', kind: 'directory', mode: 0o755 },
+  { guest: '/proc', kind: 'directory', mode: 0o555 },
+  { guest: '/sys', kind: 'directory', mode: 0o555 },
+  { guest: '/tmp', kind: 'directory', mode: 0o1777 },
+  { guest: '/root', kind: 'directory', mode: 0o700 },
+  { guest: '/run', kind: 'directory', mode: 0o755 },
+  { guest: '/var/tmp', kind: 'directory', mode: 0o1777 },
+  { guest: '/var/run', kind: 'symlink', target: '/run' },
+  { guest: '/bin', kind: 'symlink', target: 'usr/bin' },
+  { guest: '/sbin', kind: 'symlink', target: 'usr/sbin' },
+  { guest: '/lib', kind: 'symlink', target: 'usr/lib' },
+  { guest: '/lib64', kind: 'symlink', target: 'usr/lib64' },
+  { guest: '/usr/bin', kind: 'directory', mode: 0o755 },
+  { guest: '/usr/sbin', kind: 'directory', mode: 0o755 },
+  { guest: '/usr/lib', kind: 'directory', mode: 0o755 },
+  { guest: '/usr/lib64', kind: 'directory', mode: 0o755 },
+];
+
+const MERGED = /^\/(bin|sbin|lib|lib64)\//;
+
+/** Where a path really is, with /bin, /sbin, /lib and /lib64 below /usr. */
+export function canonicalGuestPath(path: string): string {
+  const normal = posix.normalize(path);
+  return MERGED.test(normal) ? `/usr${normal}` : normal;
+}
+
+/** Accounts and network names that the C library looks up. */
+async function etcFiles(): Promise<GuestFile[]> {
+  const data = (guest: string, text: string): GuestFile => ({ guest, kind: 'data', data: Buffer.from(text), mode: 0o644 });
+  // Only the system's accounts: a guest has no use for the people of the host.
+  const system = (text: string): string =>
+    text
+      .split('\n')
+      .filter((line) => {
+        const id = Number(line.split(':')[2]);
+        return line !== '' && (id < 1000 || id === 65534);
+      })
+      .map((line) => `${line}\n`)
+      .join('');
+  const files = [
+    data('/etc/passwd', system(await readFile('/etc/passwd', 'utf8'))),
+    data('/etc/group', system(await readFile('/etc/group', 'utf8'))),
+    data('/etc/nsswitch.conf', 'passwd: files\ngroup: files\nhosts: files dns\n'),
+    data('/etc/hosts', '127.0.0.1 localhost\n::1 localhost\n'),
+    // QEMU's user network answers DNS there.
+    data('/etc/resolv.conf', 'nameserver 10.0.2.3\n'),
+  ];
+  const cache = await stat('/etc/ld.so.cache').catch(() => undefined);
+  if (cache) files.push({ guest: '/etc/ld.so.cache', kind: 'file', host: '/etc/ld.so.cache', mode: 0o644 });
+  return files;
+}
+
+async function copyInto(target: FileHandle, host: string, take: (chunk: Buffer) => void, expected: number): Promise<void> {
+  const source = await open(host, 'r');
+  try {
+    let copied = 0;
+    for await (const chunk of source.createReadStream({ autoClose: false, highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
+      take(chunk);
+      await target.write(chunk);
+      copied += chunk.length;
+    }
+    if (copied !== expected) {
+      throw new UklError('UKL_NO_FILE', `${host} changed while it was being packed`, { hint: 'run the same command again' });
+    }
+  } finally {
+    await source.close();
+  }
+}
+
+/**
+ * Writes an initramfs with the given files, the skeleton, and the directories
+ * that lead to each file. Later files replace earlier ones of the same path.
+ */
+export async function writeInitramfs(path: string, files: readonly GuestFile[]): Promise<Initramfs> {
+  const tree = new Map<string, GuestFile>();
+  const add = (file: GuestFile): void => {
+    const guest = canonicalGuestPath(file.guest);
+    for (let parent = dirname(guest); parent !== '/'; parent = dirname(parent)) {
+      if (!tree.has(parent)) tree.set(parent, { guest: parent, kind: 'directory', mode: 0o755 });
+    }
+    tree.set(guest, { ...file, guest });
+  };
+  for (const file of [...SKELETON, ...(await etcFiles()), ...files]) add(file);
+
+  const packed: PackedFile[] = [];
+  const total = createHash('sha256');
+  let bytes = 0;
+  let unpackedBytes = 0;
+  const output = await open(path, 'w');
+  try {
+    let inode = 1;
+    const emit = async (chunk: Buffer): Promise<void> => {
+      total.update(chunk);
+      bytes += chunk.length;
+      await output.write(chunk);
+    };
+    // Sorted by path: parents come first, and the result is reproducible.
+    for (const guest of [...tree.keys()].sort()) {
+      const file = tree.get(guest) as GuestFile;
+      const name = guest.slice(1);
+      if (file.kind === 'directory') {
+        await emit(cpioHeader({ path: name, mode: S_IFDIR | file.mode, length: 0, uid: file.uid ?? 0, gid: file.gid ?? 0 }, inode++));
+      } else if (file.kind === 'symlink') {
+        const target = Buffer.from(file.target);
+        await emit(cpioHeader({ path: name, mode: S_IFLNK | 0o777, length: target.length }, inode++));
+        await emit(Buffer.concat([target, padding(target.length)]));
+      } else {
+        const length = file.kind === 'data' ? file.data.length : (await stat(file.host)).size;
+        if (length > MAX_FILE_BYTES) {
+          throw new UklError('UKL_IMAGE', `${guest} is larger than 4 GiB, more than an initramfs can hold`, { hint: 'put it on a --disk' });
+        }
+        const owner = file.kind === 'file' ? { uid: file.uid ?? 0, gid: file.gid ?? 0 } : {};
+        await emit(cpioHeader({ path: name, mode: S_IFREG | file.mode, length, ...owner }, inode++));
+        const hash = createHash('sha256');
+        if (file.kind === 'data') {
+          hash.update(file.data);
+          await emit(Buffer.from(file.data));
+        } else {
+          await copyInto(
+            output,
+            file.host,
+            (chunk) => {
+              hash.update(chunk);
+              total.update(chunk);
+            },
+            length,
+          );
+          bytes += length;
+        }
+        await emit(padding(length));
+        unpackedBytes += Math.ceil(length / 4096) * 4096;
+        packed.push({ path: guest, bytes: length, sha256: hash.digest('hex') });
+      }
+    }
+    await emit(cpioTrailer());
+  } finally {
+    await output.close();
+  }
+  return { path, bytes, sha256: total.digest('hex'), unpackedBytes, files: packed };
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+import type { RunDefaults } from '../artifacts.js';
+import { cpioHeader, cpioTrailer, padding, S_IFDIR, S_IFREG } from './cpio.js';
+
+/** What the guest's init is told; see runtime/init/init.c for the words. */
+export interface GuestSpec {
+  readonly exec: string;
+  readonly argv: readonly string[];
+  readonly hostname: string;
+  readonly network: boolean;
+  /** virtio-blk serial numbers and where the file systems on them go. */
+  readonly disks: readonly { readonly serial: string; readonly path: string }[];
+  readonly run: Pick<RunDefaults, 'env' | 'cwd'>;
+}
+
+const DEFAULT_ENV: Readonly<Record<string, string>> = {
+  PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+  HOME: '/root',
+};
+
+export function encodeSpec(spec: GuestSpec): Buffer {
+  const words: string[] = ['host', spec.hostname, 'exec', spec.exec, 'cwd', spec.run.cwd];
+  for (const word of spec.argv) words.push('arg', word);
+  for (const [key, value] of Object.entries({ ...DEFAULT_ENV, ...spec.run.env })) words.push('env', `${key}=${value}`);
+  if (spec.network) words.push('net', '1');
+  for (const { serial, path } of spec.disks) words.push('disk', `${serial}:${path}`);
+  return Buffer.from(words.map((word) => `${word}\0`).join(''));
+}
+
+/** A small archive that goes behind an image's initramfs and replaces its spec. */
+export function specArchive(spec: GuestSpec): Buffer {
+  const data = encodeSpec(spec);
+  return Buffer.concat([
+    cpioHeader({ path: '.ukl', mode: S_IFDIR | 0o755, length: 0 }, 1),
+    cpioHeader({ path: '.ukl/spec', mode: S_IFREG | 0o600, length: data.length }, 2),
+    data,
+    padding(data.length),
+    cpioTrailer(),
+  ]);
+}

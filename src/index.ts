@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: MIT
+/**
+ * The SDK: what the command line does, as functions. It composes the stages
+ * (toolchain, app, image, vmm); the stages do not know each other.
+ */
+import { copyFile, mkdir, mkdtemp, open, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import type { App, Disk, Image, KernelFlavour, PortForward, Ring, RunDefaults, RunResult } from './artifacts.js';
+import { makeApp, resolveTarget, type Target } from './app/app.js';
+import { isImage, openImage, writeImage } from './image/image.js';
+import { specArchive } from './image/spec.js';
+import { UklError } from './lib/errors.js';
+import { type Log, silentLog } from './lib/log.js';
+import { storeRoot } from './lib/paths.js';
+import { formatSize, parseSize } from './lib/size.js';
+import { getInit, getKernel } from './toolchain/kernel.js';
+import { ensurePackages } from './toolchain/probes.js';
+import { type AccelChoice, chooseAccel, probeKvm } from './vmm/accel.js';
+import { kernelCmdline } from './vmm/cmdline.js';
+import { ensureDisk, parseDisk } from './vmm/disk.js';
+import { checkPorts, parsePort } from './vmm/ports.js';
+import { QEMU, qemuArgs, type QemuOptions, shellQuote } from './vmm/qemu.js';
+import { Vm } from './vmm/vm.js';
+
+export type * from './artifacts.js';
+export { defineConfig, type UklConfig } from './config/schema.js';
+export { type ErrorCode, UklError } from './lib/errors.js';
+export { createLog, type Log } from './lib/log.js';
+export type { Vm } from './vmm/vm.js';
+
+export interface Context {
+  /** Where progress is told; nowhere by default. */
+  readonly log?: Log;
+  /** Ends the work, with everything it started. */
+  readonly signal?: AbortSignal;
+}
+
+export interface BuildOptions extends Context {
+  /** The kernel: ours, or the unpatched one (ring 3 only). */
+  readonly kernel?: KernelFlavour;
+  readonly ring?: Ring;
+  /** Further "host[:guest]" files. */
+  readonly files?: readonly string[];
+  /** A linux-6.12.*.tar.* to use in place of Debian's. */
+  readonly kernelSource?: string;
+  /** Where the image goes; `.ukl/NAME` in the project by default. */
+  readonly out?: string;
+}
+
+/** Overrides of an image's defaults for one run. */
+export interface RunOptions extends Context {
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** "256M", "1G" */
+  readonly memory?: string;
+  readonly cpus?: number;
+  /** "8080:80" */
+  readonly ports?: readonly string[];
+  /** "data.img:/data" */
+  readonly disks?: readonly string[];
+  readonly accel?: AccelChoice;
+  readonly timeoutSeconds?: number;
+  /** Show the kernel's own log on `stderr`. */
+  readonly verbose?: boolean;
+  readonly stdin?: Readable;
+  readonly stdout?: Writable;
+  readonly stderr?: Writable;
+  /** Further words for the kernel's command line. */
+  readonly kernelArgs?: readonly string[];
+}
+
+const RING0: Ring = 0;
+/** What the kernel and its page tables take besides the program's files, in MiB. */
+const KERNEL_MIB = 56;
+
+function runDefaults(target: Target, app: App): RunDefaults {
+  const { config } = target;
+  return {
+    args: [app.guest, ...config.args],
+    env: config.env,
+    cwd: config.cwd,
+    memoryMiB: Math.ceil(parseSize(config.memory) / 1024 ** 2),
+    cpus: config.cpus,
+    ports: config.ports.map(parsePort),
+    disks: config.disks.map((disk) => parseDisk(disk, target.directory)),
+  };
+}
+
+async function buildTo(path: string, target: Target, options: BuildOptions): Promise<Image> {
+  const log = options.log ?? silentLog;
+  const context = { log, signal: options.signal };
+  const flavour = options.kernel ?? 'ukl';
+  const ring = options.ring ?? (flavour === 'stock' ? 3 : (target.config.ring ?? RING0));
+  await ensurePackages(log, undefined, options.signal);
+  // The program first: a typing error should not cost a kernel build.
+  const app = await makeApp(target, { outDir: join(target.directory === process.cwd() ? storeRoot() : join(target.directory, '.ukl'), 'bin'), extraFiles: options.files ?? [], ...context });
+  const kernel = await getKernel(flavour, context, { tarball: options.kernelSource });
+  const init = await getInit(context);
+  return log.step(`pack ${app.name}`, () => writeImage(path, { app, kernel, init, ring, run: runDefaults(target, app) }));
+}
+
+/**
+ * Builds an image from a C file, an ELF program or a project directory.
+ *
+ * @throws UklError; nothing half-made is left at the image's path
+ */
+export async function build(targetPath: string, options: BuildOptions = {}): Promise<Image> {
+  const target = await resolveTarget(targetPath);
+  const out = options.out ?? join(target.directory, '.ukl', `${target.name}.image`);
+  await mkdir(join(out, '..'), { recursive: true });
+  return buildTo(out, target, options);
+}
+
+/** What a run will do, before it is done. */
+export interface RunPlan {
+  readonly image: Image;
+  readonly qemu: Omit<QemuOptions, 'directory'>;
+  readonly disks: readonly Disk[];
+  readonly accelWhy: string;
+  /** The VMM's command line, to copy; sockets are in `$DIR`. */
+  readonly command: string;
+  readonly argv: readonly string[];
+}
+
+function checkMemory(image: Image, memoryMiB: number): void {
+  const { unpackedBytes, bytes } = image.manifest.initramfs;
+  // The archive and the files it becomes are in memory together for a while,
+  // and tmpfs takes at most half of the memory (mm/shmem.c).
+  const need = KERNEL_MIB + Math.ceil(Math.max(bytes + unpackedBytes, 2 * unpackedBytes) / 1024 ** 2);
+  if (memoryMiB < need) {
+    throw new UklError('UKL_MEMORY', `${memoryMiB} MiB are too little: the image's ${formatSize(unpackedBytes)} of files need at least ${need} MiB`, {
+      hint: `-M ${need}M`,
+      exitCode: 125,
+    });
+  }
+}
+
+async function plan(image: Image, work: string, options: RunOptions): Promise<RunPlan> {
+  const log = options.log ?? silentLog;
+  const { manifest } = image;
+  const { run } = manifest;
+  const memoryMiB = options.memory === undefined ? run.memoryMiB : Math.ceil(parseSize(options.memory) / 1024 ** 2);
+  const cpus = options.cpus ?? run.cpus;
+  const ports: readonly PortForward[] = [...run.ports, ...(options.ports ?? []).map(parsePort)];
+  const disks = [...run.disks, ...(options.disks ?? []).map((disk) => parseDisk(disk))].map((disk, index) => ({ ...disk, serial: `ukl${index}` }));
+  checkMemory(image, memoryMiB);
+
+  const { accel, why } = await chooseAccel(options.accel ?? 'auto', () =>
+    log.step('try KVM', async () => probeKvm(await getKernel(manifest.kernel.flavour, { log, signal: options.signal }))),
+  );
+  // Extra arguments take the place of the image's.
+  const argv = options.args && options.args.length > 0 ? [run.args[0] ?? manifest.program, ...options.args] : run.args;
+  const qemu = {
+    accel,
+    kernel: join(image.path, 'kernel'),
+    initrd: join(work, 'initrd'),
+    cmdline: kernelCmdline({ accel, program: manifest.program, ring: manifest.ring, verbose: options.verbose ?? false, extra: options.kernelArgs ?? [] }),
+    memoryMiB,
+    cpus,
+    ports,
+    disks,
+  };
+  const command = [QEMU, ...qemuArgs({ ...qemu, directory: '$DIR' })].map(shellQuote).join(' ');
+  return { image, qemu, disks, accelWhy: why, command, argv };
+}
+
+async function writeInitrd(image: Image, to: string, planned: RunPlan, env: Readonly<Record<string, string>>): Promise<void> {
+  await copyFile(join(image.path, 'initramfs'), to);
+  const file = await open(to, 'a');
+  try {
+    await file.write(
+      specArchive({
+        exec: image.manifest.program,
+        argv: planned.argv,
+        hostname: image.manifest.name.slice(0, 63),
+        network: true,
+        disks: planned.qemu.disks.map(({ serial, path }) => ({ serial, path })),
+        run: { env: { ...image.manifest.run.env, ...env }, cwd: image.manifest.run.cwd },
+      }),
+    );
+  } finally {
+    await file.close();
+  }
+}
+
+/** A started guest and what it was started with. Disposing of it ends it. */
+export interface RunningVm {
+  readonly vm: Vm;
+  readonly plan: RunPlan;
+  readonly result: Promise<RunResult>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** The image of a target: the one it is, or one made for this run in `work`. */
+async function imageOf(target: string, work: string, options: BuildOptions): Promise<Image> {
+  if (isImage(target)) return openImage(target);
+  return buildTo(join(work, 'image'), await resolveTarget(target), options);
+}
+
+/**
+ * Starts a target (or an image) and returns as soon as the VMM is running.
+ *
+ * @throws UklError before the guest has run; afterwards `result` tells
+ */
+export async function start(target: string, options: RunOptions & BuildOptions = {}): Promise<RunningVm> {
+  const work = await mkdtemp(join(tmpdir(), 'ukl-run-'));
+  const clean = (): Promise<void> => rm(work, { recursive: true, force: true });
+  try {
+    const image = await imageOf(target, work, options);
+    const planned = await plan(image, work, options);
+    await checkPorts(planned.qemu.ports);
+    for (const disk of planned.disks) await ensureDisk(disk);
+    await writeInitrd(image, join(work, 'initrd'), planned, options.env ?? {});
+    options.signal?.throwIfAborted();
+    const logFile = join(storeRoot(), 'logs', `run-${basename(image.manifest.name)}-${process.pid}-${Date.now().toString(36)}.log`);
+    const vm = Vm.start({
+      ...planned.qemu,
+      stdin: options.stdin,
+      stdout: options.stdout ?? process.stdout,
+      stderr: options.stderr ?? process.stderr,
+      logFile,
+      timeoutSeconds: options.timeoutSeconds,
+      programOnHost: existsSync(image.manifest.programOnHost) ? image.manifest.programOnHost : undefined,
+      ...(options.verbose ? { onSerial: (chunk: Buffer) => void (options.stderr ?? process.stderr).write(chunk) } : {}),
+    });
+    const abort = (): void => vm.kill({ kind: 'interrupted', signal: 'SIGINT' });
+    options.signal?.addEventListener('abort', abort, { once: true });
+    const result = vm.result.finally(async () => {
+      options.signal?.removeEventListener('abort', abort);
+      await clean();
+    });
+    result.catch(() => {});
+    return {
+      vm,
+      plan: planned,
+      result,
+      async [Symbol.asyncDispose]() {
+        vm.kill({ kind: 'interrupted', signal: 'SIGTERM' });
+        await result.catch(() => {});
+      },
+    };
+  } catch (error) {
+    await clean();
+    throw error;
+  }
+}
+
+/** Runs a target to its end. */
+export async function run(target: string, options: RunOptions & BuildOptions = {}): Promise<RunResult> {
+  const running = await start(target, options);
+  return running.result;
+}
+
+/** What `run` would do. The program is built, nothing is started. */
+export async function dryRun(target: string, options: RunOptions & BuildOptions = {}): Promise<RunPlan> {
+  const work = await mkdtemp(join(tmpdir(), 'ukl-run-'));
+  try {
+    return await plan(await imageOf(target, work, options), work, options);
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}

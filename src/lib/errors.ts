@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+
+/** Every failure that a user can meet. docs/errors.md has a section for each. */
+export type ErrorCode =
+  /** The command line or the configuration asks for something impossible. */
+  | 'UKL_USAGE'
+  | 'UKL_CONFIG'
+  /** The machine lacks something; `ukl doctor` tells what. */
+  | 'UKL_HOST'
+  | 'UKL_PACKAGES'
+  | 'UKL_DISK_FULL'
+  /** The sources are not what they should be, or the series does not apply. */
+  | 'UKL_SOURCE'
+  | 'UKL_PATCH'
+  | 'UKL_KERNEL_CONFIG'
+  /** A program that we run (make, gcc, mkfs, ...) failed. */
+  | 'UKL_COMMAND'
+  | 'UKL_COMPILE'
+  /** What was handed in cannot be run. */
+  | 'UKL_NO_TARGET'
+  | 'UKL_NOT_ELF'
+  | 'UKL_WRONG_ARCH'
+  | 'UKL_MISSING_LIBRARY'
+  | 'UKL_NO_FILE'
+  | 'UKL_IMAGE'
+  /** The guest could not be started. */
+  | 'UKL_PORT_TAKEN'
+  | 'UKL_MEMORY'
+  | 'UKL_DISK'
+  | 'UKL_ACCEL'
+  | 'UKL_VMM'
+  | 'UKL_GUEST_SETUP'
+  | 'UKL_INTERRUPTED'
+  /** A defect of ukl itself. */
+  | 'UKL_BUG';
+
+export interface UklErrorOptions {
+  /** The next command to type, or what to change. */
+  readonly hint?: string;
+  /** Lines that show the cause: a compiler's words, the end of a log. */
+  readonly details?: string;
+  /** The full log of what failed. */
+  readonly log?: string;
+  /** Exit status of the tool; see src/cli/exit-codes.ts. */
+  readonly exitCode?: number;
+  readonly cause?: unknown;
+}
+
+/** The one error class: what happened, why, and what to do next. */
+export class UklError extends Error {
+  readonly code: ErrorCode;
+  readonly hint: string | undefined;
+  readonly details: string | undefined;
+  readonly log: string | undefined;
+  readonly exitCode: number;
+
+  constructor(code: ErrorCode, message: string, options: UklErrorOptions = {}) {
+    super(message, { cause: options.cause });
+    this.name = 'UklError';
+    this.code = code;
+    this.hint = options.hint;
+    this.details = options.details;
+    this.log = options.log;
+    this.exitCode = options.exitCode ?? (code === 'UKL_USAGE' || code === 'UKL_CONFIG' ? 2 : 1);
+  }
+}
+
+/** The errno name of a failed system call ("ENOENT"), if that is what it was. */
+export function errnoOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string'
+    ? error.code
+    : undefined;
+}
+
+/** Any thrown value as a UklError; what is not one already is a bug of ours. */
+export function asUklError(error: unknown): UklError {
+  if (error instanceof UklError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  if (errnoOf(error) === 'ENOSPC') {
+    return new UklError('UKL_DISK_FULL', `no space left on the device: ${message}`, {
+      hint: 'free some space, or set UKL_STORE to a directory on a larger disk',
+      cause: error,
+    });
+  }
+  return new UklError('UKL_BUG', message, {
+    hint: 'this is a bug in ukl: please report it with the output of the same command and --debug',
+    cause: error,
+  });
+}

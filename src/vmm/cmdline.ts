@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+import { readFileSync } from 'node:fs';
+import type { Ring } from '../artifacts.js';
+import type { Accel } from './qemu.js';
+
+/**
+ * The host's TSC frequency in kHz. Linux derives loops_per_jiffy from the TSC
+ * and prints twice that as bogomips, which makes it the one exact figure that
+ * /proc/cpuinfo has (arch/x86/kernel/tsc.c, calibrate_delay.c).
+ */
+export function hostTscKhz(cpuinfo: string): number | undefined {
+  const bogomips = Number(/^bogomips\s*:\s*([\d.]+)/m.exec(cpuinfo)?.[1]);
+  return Number.isFinite(bogomips) && bogomips > 0 && /\bconstant_tsc\b/.test(cpuinfo) ? Math.round(bogomips * 500) : undefined;
+}
+
+export interface CmdlineOptions {
+  readonly accel: Accel;
+  /** The program's path in the guest. */
+  readonly program: string;
+  readonly ring: Ring;
+  /** The kernel's whole log on the serial console, not only its last words. */
+  readonly verbose: boolean;
+  readonly extra: readonly string[];
+}
+
+/** The kernel's command line. Which program runs in ring 0 is said here and nowhere else. */
+export function kernelCmdline(options: CmdlineOptions): string {
+  const words = ['console=ttyS0', options.verbose ? 'loglevel=8' : 'quiet', 'rdinit=/.ukl/init', 'reboot=t', 'panic=-1'];
+  if (options.accel === 'tcg') {
+    // Emulated, rdtsc reads the host's counter. Left to itself, the kernel
+    // measures it against the PIT, which fails on a busy host and then hangs.
+    const khz = hostTscKhz(readFileSync('/proc/cpuinfo', 'utf8'));
+    if (khz !== undefined) words.push(`tsc_early_khz=${khz}`, 'tsc=reliable');
+  }
+  if (options.ring === 0) words.push(`ukl=${options.program}`);
+  return [...words, ...options.extra].join(' ');
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+import type { Disk, PortForward } from '../artifacts.js';
+
+/** The ports of the guest's virtio-serial device, in the order init opens them. */
+export const GUEST_PORTS = ['control', 'stdin', 'stdout', 'stderr'] as const;
+export type GuestPort = (typeof GUEST_PORTS)[number];
+
+export type Accel = 'kvm' | 'tcg';
+
+export interface QemuOptions {
+  readonly accel: Accel;
+  readonly kernel: string;
+  readonly initrd: string | undefined;
+  readonly cmdline: string;
+  readonly memoryMiB: number;
+  readonly cpus: number;
+  readonly ports: readonly PortForward[];
+  readonly disks: readonly (Disk & { readonly serial: string })[];
+  /** Where the sockets are that the tool listens on. */
+  readonly directory: string;
+}
+
+export const QEMU = 'qemu-system-x86_64';
+
+/** A comma separates QEMU's options; doubled, it is part of a value. */
+function value(text: string): string {
+  return text.replaceAll(',', ',,');
+}
+
+function forwarding(port: PortForward): string {
+  return `hostfwd=${port.protocol}:127.0.0.1:${port.host}-:${port.guest}`;
+}
+
+/** QEMU's command line for a guest: a microVM with virtio devices only. */
+export function qemuArgs(options: QemuOptions): string[] {
+  const socket = (name: string): string[] => [
+    '-chardev', `socket,id=${name},path=${value(`${options.directory}/${name}`)}`,
+  ];
+  return [
+    // Without the clock chip, wall-clock time would start in 1970.
+    '-M', 'microvm,rtc=on',
+    '-accel', options.accel,
+    '-cpu', options.accel === 'kvm' ? 'host' : 'max',
+    '-m', `${options.memoryMiB}M`,
+    '-smp', String(options.cpus),
+    '-nodefaults', '-no-user-config',
+    // Linux drives virtio 1 only without VIRTIO_PCI_LEGACY and its like.
+    '-global', 'virtio-mmio.force-legacy=false',
+    '-display', 'none',
+    // A panic, a triple fault and an orderly end all reset the machine.
+    '-no-reboot',
+    '-kernel', options.kernel,
+    ...(options.initrd === undefined ? [] : ['-initrd', options.initrd]),
+    '-append', options.cmdline,
+    ...socket('serial'), '-serial', 'chardev:serial',
+    ...socket('qmp'), '-mon', 'chardev=qmp,mode=control',
+    '-device', 'virtio-rng-device',
+    '-device', 'virtio-serial-device',
+    ...GUEST_PORTS.flatMap((name, index) => [
+      ...socket(name),
+      '-device', `virtserialport,chardev=${name},nr=${index + 1},name=ukl.${name}`,
+    ]),
+    '-netdev', ['user', 'id=net', ...options.ports.map(forwarding)].join(','),
+    '-device', 'virtio-net-device,netdev=net',
+    ...options.disks.flatMap((disk, index) => [
+      '-drive', `if=none,id=disk${index},format=raw,file=${value(disk.file)}`,
+      '-device', `virtio-blk-device,drive=disk${index},serial=${disk.serial}`,
+    ]),
+  ];
+}
+
+/** A word as a shell would have to be given it. */
+export function shellQuote(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
