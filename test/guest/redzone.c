@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/time.h>
 #include <time.h>
 #include <ucontext.h>
@@ -98,7 +99,7 @@ int main(void)
 	unsigned long seed = 0x1122334455660000;
 	volatile char *page;
 	timer_t timer;
-	pid_t child;
+	pid_t child, me = getpid();
 	int i;
 
 	expect_ring();
@@ -124,7 +125,9 @@ int main(void)
 	child = fork();
 	check(child >= 0);
 	if (child == 0) {
-		while (kill(getppid(), SIGUSR2) == 0)
+		/* should the parent end early, nobody else gets them */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		while (getppid() == me && kill(me, SIGUSR2) == 0)
 			sched_yield();
 		_exit(0);
 	}

@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -28,6 +29,7 @@ static void on_signal(int signo)
 static void start_storm(int flags)
 {
 	struct sigaction action = { .sa_handler = on_signal, .sa_flags = flags };
+	pid_t me = getpid();
 
 	check(!sigaction(SIGUSR1, &action, NULL));
 	hits = 0;
@@ -36,7 +38,9 @@ static void start_storm(int flags)
 	if (storm == 0) {
 		struct timespec pause = { 0, 20000 };
 
-		while (kill(getppid(), SIGUSR1) == 0)
+		/* should the parent end early, nobody else gets them */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		while (getppid() == me && kill(me, SIGUSR1) == 0)
 			nanosleep(&pause, NULL);
 		_exit(0);
 	}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+import { spawn } from 'node:child_process';
+import { mkdir, copyFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { createServer } from 'node:net';
+import { Readable, Writable } from 'node:stream';
+import type { RunResult } from '../../src/artifacts.js';
+import { type BuildOptions, type RunOptions, type RunningVm, start } from '../../src/index.js';
+import { projectRoot } from '../../src/lib/paths.js';
+
+/** Serial logs of runs that went wrong are kept here. */
+const evidence = join(projectRoot, '.ukl/test-logs');
+
+/** Long enough for a guest on a busy two-core host, short enough to notice a hang. */
+const GUEST_SECONDS = 120;
+
+export class Sink extends Writable {
+  #chunks: Buffer[] = [];
+  #waiting: { pattern: RegExp; resolve: () => void }[] = [];
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    this.#chunks.push(chunk);
+    const text = this.text();
+    this.#waiting = this.#waiting.filter(({ pattern, resolve }) => {
+      if (!pattern.test(text)) return true;
+      resolve();
+      return false;
+    });
+    done();
+  }
+
+  text(): string {
+    return Buffer.concat(this.#chunks).toString();
+  }
+
+  /** Settles as soon as the text has the pattern. */
+  async until(pattern: RegExp): Promise<void> {
+    if (pattern.test(this.text())) return;
+    await new Promise<void>((resolve) => this.#waiting.push({ pattern, resolve }));
+  }
+}
+
+export interface Guest extends RunningVm {
+  readonly stdout: Sink;
+  readonly stderr: Sink;
+}
+
+export type GuestOptions = Omit<RunOptions & BuildOptions, 'stdin' | 'stdout' | 'stderr'> & { readonly input?: string };
+
+/** Starts a guest whose output can be awaited. */
+export async function startGuest(target: string, options: GuestOptions = {}): Promise<Guest> {
+  const stdout = new Sink();
+  const stderr = new Sink();
+  const running = await start(target, {
+    timeoutSeconds: GUEST_SECONDS,
+    ...options,
+    stdin: Readable.from([options.input ?? '']),
+    stdout,
+    stderr,
+  });
+  return Object.assign(running, { stdout, stderr });
+}
+
+export interface GuestResult extends RunResult {
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a guest to its end; keeps its log if it did not exit with `status`. */
+export async function runGuest(target: string, options: GuestOptions & { readonly status?: number } = {}): Promise<GuestResult> {
+  const guest = await startGuest(target, options);
+  const result = await guest.result;
+  if (result.end.kind !== 'exit' || result.end.status !== (options.status ?? 0)) {
+    await mkdir(evidence, { recursive: true });
+    await copyFile(result.log, join(evidence, basename(result.log)));
+  }
+  return { ...result, stdout: guest.stdout.text(), stderr: guest.stderr.text() };
+}
+
+export interface CommandResult {
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a program of the host to its end. */
+export async function host(file: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<CommandResult> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(file, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      stdout += chunk.toString();
+    });
+    child.stderr.on('data', (chunk: Buffer) => {
+      stderr += chunk.toString();
+    });
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
+  });
+}
+
+/** A TCP port of the loopback interface that is free now. */
+export async function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => (address !== null && typeof address === 'object' ? resolve(address.port) : reject(new Error('no port'))));
+    });
+  });
+}
+
+/** The tool itself, as a user runs it. */
+export const ukl = join(projectRoot, 'ukl');

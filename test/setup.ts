@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+/** Makes ready what the tests need, with its progress shown: packages, both kernels. */
+import { existsSync } from 'node:fs';
+import { createLog } from '../src/lib/log.js';
+import { asUklError } from '../src/lib/errors.js';
+import { ensurePackages, requirements } from '../src/toolchain/probes.js';
+import { getInit, getKernel } from '../src/toolchain/kernel.js';
+
+/** Programs that nobody here wrote, and the clients that try them. */
+const testPackages = [
+  { package: 'memcached', why: 'a server to run', file: '/usr/bin/memcached' },
+  { package: 'libmemcached-tools', why: 'memccapable and memcslap', file: '/usr/bin/memccapable' },
+  { package: 'redis-server', why: 'a server to run', file: '/usr/bin/redis-server' },
+  { package: 'redis-tools', why: 'redis-cli and redis-benchmark', file: '/usr/bin/redis-benchmark' },
+  { package: 'nginx-light', why: 'a server to run', file: '/usr/sbin/nginx' },
+  { package: 'wrk', why: 'load for nginx', file: '/usr/bin/wrk' },
+  { package: 'gdb', why: 'debugs a ring 0 program from ring 3', file: '/usr/bin/gdb' },
+  { package: 'strace', why: 'traces a ring 0 program from ring 3', file: '/usr/bin/strace' },
+  { package: 'cpio', why: 'checks the initramfs', file: '/usr/bin/cpio' },
+  { package: 'procps', why: 'looks for processes left behind', file: '/usr/bin/ps' },
+];
+
+const log = createLog();
+try {
+  await ensurePackages(log, [...requirements, ...testPackages].filter(({ file }) => file === undefined || !existsSync(file)));
+  await getKernel('ukl', { log });
+  await getKernel('stock', { log });
+  await getInit({ log });
+} catch (error) {
+  const failure = asUklError(error);
+  console.error(`✖ ${failure.message}\n${failure.details ?? ''}\nnext: ${failure.hint ?? ''}\nlog: ${failure.log ?? ''}`);
+  process.exitCode = 1;
+}

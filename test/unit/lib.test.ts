@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+import { spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { exec } from '../../src/lib/exec.js';
+import { withLock } from '../../src/lib/lock.js';
+import { silentLog } from '../../src/lib/log.js';
+import { projectRoot } from '../../src/lib/paths.js';
+import { formatSize, parseSize } from '../../src/lib/size.js';
+import { fromStore, listStore } from '../../src/toolchain/store.js';
+
+let work: string;
+beforeEach(async () => {
+  work = await mkdtemp(join(tmpdir(), 'ukl-unit-'));
+});
+afterEach(() => rm(work, { recursive: true, force: true }));
+
+describe('sizes', () => {
+  test.each([
+    ['256M', 256 * 1024 ** 2],
+    ['256', 256 * 1024 ** 2],
+    ['1G', 1024 ** 3],
+    ['64Mi', 64 * 1024 ** 2],
+    ['512k', 512 * 1024],
+  ])('%s', (text, bytes) => expect(parseSize(text)).toBe(bytes));
+  test.each(['', 'M', '-1', '1T', '1.5G'])('%s is refused', (text) => expect(() => parseSize(text)).toThrow(/expected a size/));
+  test('for people', () => expect([512, 2048, 5 * 1024 ** 2, 3 * 1024 ** 3].map(formatSize)).toEqual(['512 B', '2.0 KiB', '5.0 MiB', '3.0 GiB']));
+});
+
+describe('locks', () => {
+  test('one at a time, in this process', async () => {
+    const order: string[] = [];
+    let release: () => void = () => {};
+    const first = withLock(work, async () => {
+      order.push('first');
+      await new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      order.push('first done');
+    });
+    let second: Promise<number> = Promise.resolve(0);
+    await new Promise<void>((resolve) => {
+      second = withLock(work, async () => order.push('second'), resolve);
+    });
+    release();
+    await Promise.all([first, second]);
+    expect(order).toEqual(['first', 'first done', 'second']);
+  });
+
+  test('a holder that is killed lets go', async () => {
+    const script = join(work, 'hold.ts');
+    await writeFile(script, `import { withLock } from '${projectRoot}/src/lib/lock.js';\nvoid withLock('${work}', async () => { console.log('held'); await new Promise(() => setInterval(() => {}, 1000)); });\n`);
+    const child = spawn(process.execPath, ['--import', `file://${projectRoot}/node_modules/tsx/dist/loader.mjs`, script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await new Promise((resolve) => child.stdout.once('data', resolve));
+    let waiting = false;
+    const mine = withLock(work, async () => 'mine', () => {
+      waiting = true;
+      child.kill('SIGKILL');
+    });
+    expect(await mine).toBe('mine');
+    expect(waiting).toBe(true);
+  });
+});
+
+describe('exec', () => {
+  test('a failure has the command, its status and its last words', async () => {
+    await expect(exec('sh', ['-c', 'echo out; echo words >&2; exit 3'])).rejects.toMatchObject({
+      code: 'UKL_COMMAND',
+      message: expect.stringContaining('exit status 3'),
+      details: 'out\nwords',
+    });
+  });
+  test('a missing program is told', async () => {
+    await expect(exec('/no/such/program', [])).rejects.toMatchObject({ message: expect.stringContaining('not found') });
+  });
+  test('a full disk is told as one', async () => {
+    await expect(exec('sh', ['-c', 'echo x: No space left on device; exit 1'])).rejects.toMatchObject({ code: 'UKL_DISK_FULL' });
+  });
+  test('an abort ends the whole process group', async () => {
+    const controller = new AbortController();
+    const pidFile = join(work, 'pid');
+    const running = exec('sh', ['-c', `sleep 1000 & echo $! > ${pidFile}; echo up; wait`], { signal: controller.signal, onLine: () => controller.abort(new Error('stop')) });
+    await expect(running).rejects.toThrow('stop');
+    const pid = Number(await readFile(pidFile, 'utf8'));
+    const state = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => 'gone');
+    expect(state === 'gone' || /\) Z /.test(state)).toBe(true);
+  });
+});
+
+describe('store', () => {
+  const recipe = (make: (output: string, scratch: string) => Promise<void>) => ({
+    kind: 'thing',
+    title: 'make a thing',
+    key: { work },
+    make: async ({ output, work: scratch }: { output: string; work: string }) => make(output, scratch),
+  });
+  beforeEach(() => {
+    process.env.UKL_STORE = join(work, 'store');
+  });
+  afterEach(() => {
+    delete process.env.UKL_STORE;
+  });
+
+  test('makes once, and remembers', async () => {
+    let made = 0;
+    const one = recipe(async (output) => {
+      made++;
+      await writeFile(join(output, 'file'), 'content');
+    });
+    const path = await fromStore(one, { log: silentLog });
+    expect(await fromStore(one, { log: silentLog })).toBe(path);
+    expect(made).toBe(1);
+    expect(await readFile(join(path, 'file'), 'utf8')).toBe('content');
+  });
+
+  test('what failed is not there, and the next attempt finds the scratch directory', async () => {
+    const failing = recipe(async (output, scratch) => {
+      await writeFile(join(scratch, 'half'), 'kept');
+      await writeFile(join(output, 'file'), 'half');
+      throw new Error('interrupted');
+    });
+    await expect(fromStore(failing, { log: silentLog })).rejects.toThrow('interrupted');
+    expect((await listStore()).filter((entry) => entry.name.startsWith('thing-'))).toEqual([]);
+    let found = '';
+    const path = await fromStore(
+      recipe(async (output, scratch) => {
+        found = await readFile(join(scratch, 'half'), 'utf8');
+        await writeFile(join(output, 'other'), '');
+      }),
+      { log: silentLog },
+    );
+    expect(found).toBe('kept');
+    await expect(readFile(join(path, 'file'))).rejects.toThrow();
+  });
+
+  test('two at once make one', async () => {
+    let made = 0;
+    const one = recipe(async (output) => {
+      made++;
+      await writeFile(join(output, 'file'), '');
+    });
+    const paths = await Promise.all([fromStore(one, { log: silentLog }), fromStore(one, { log: silentLog })]);
+    expect(paths[0]).toBe(paths[1]);
+    expect(made).toBe(1);
+  });
+});

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+import { describe, expect, test } from 'vitest';
+import { parseConfig } from '../../src/config/load.js';
+import { missingOptions } from '../../src/toolchain/kernel.js';
+import { hostTscKhz } from '../../src/vmm/cmdline.js';
+import { findFault, findPanic, sawOutOfMemory } from '../../src/vmm/diagnose.js';
+import { parseDisk } from '../../src/vmm/disk.js';
+import { parsePort } from '../../src/vmm/ports.js';
+import { qemuArgs, shellQuote } from '../../src/vmm/qemu.js';
+import { exitCodeOf } from '../../src/vmm/vm.js';
+
+describe('what the kernel says', () => {
+  test('a segmentation fault', () => {
+    expect(findFault(['x', 'app[37]: segfault at 8 ip 0000000000401825 sp 00007ffc error 6 in app[1825,401000+86000] likely on CPU 0 (core 0, socket 0)'])).toMatchObject({
+      address: '0x8',
+      ip: '0x401825',
+      object: 'app',
+      fileOffset: 0x1825,
+    });
+  });
+  test('a trap', () => {
+    expect(findFault(['traps: app[37] general protection fault ip:401825 sp:7ffc error:0 in app[1825,401000+86000]'])).toMatchObject({ ip: '0x401825', fileOffset: 0x1825 });
+  });
+  test('a jump to nowhere has no object', () => {
+    const fault = findFault(['app[37]: segfault at 0 ip 0000000000000000 sp 00007ffc error 14 likely on CPU 0']);
+    expect(fault).toMatchObject({ address: '0x0', ip: '0x0' });
+    expect(fault).not.toHaveProperty('object');
+  });
+  test('nothing', () => expect(findFault(['all is well'])).toBeUndefined());
+  test('a panic, with the oops that led to it', () => {
+    expect(findPanic('[    1.0] BUG: unable to handle page fault for address: ffff\r\n[    1.1] Kernel panic - not syncing: Fatal exception\r\n')).toBe('Fatal exception (BUG: unable to handle page fault for address: ffff)');
+    expect(findPanic('[    1.0] hello')).toBeUndefined();
+  });
+  test('out of memory', () => expect(sawOutOfMemory(['Out of memory: Killed process 39 (app)'])).toBe(true));
+});
+
+test.each([
+  [{ kind: 'exit', status: 3 }, 3],
+  [{ kind: 'signal', signal: 11 }, 139],
+  [{ kind: 'timeout', seconds: 1 }, 124],
+  [{ kind: 'interrupted', signal: 'SIGINT' }, 130],
+  [{ kind: 'panic', message: '' }, 255],
+  [{ kind: 'triple-fault' }, 255],
+  [{ kind: 'vmm', message: '' }, 255],
+  [{ kind: 'guest-setup', message: '' }, 125],
+] as const)('exit status of %j', (end, code) => expect(exitCodeOf(end)).toBe(code));
+
+describe('words of the command line', () => {
+  test('ports', () => {
+    expect(parsePort('8080:80')).toEqual({ host: 8080, guest: 80, protocol: 'tcp' });
+    expect(parsePort('53:5353/udp')).toEqual({ host: 53, guest: 5353, protocol: 'udp' });
+    for (const bad of ['80', '80:', '0:1', '1:65536', 'a:b']) expect(() => parsePort(bad)).toThrow(/expected a port/);
+  });
+  test('disks', () => {
+    expect(parseDisk('a.img:/data', '/work')).toEqual({ file: '/work/a.img', path: '/data' });
+    for (const bad of ['a.img', ':/x', 'a:data', 'a:/']) expect(() => parseDisk(bad)).toThrow(/expected a disk/);
+  });
+  test('quoting', () => expect(['a', 'a b', "it's", ''].map(shellQuote)).toEqual(['a', "'a b'", `'it'\\''s'`, "''"]));
+});
+
+test("QEMU's command line", () => {
+  const args = qemuArgs({
+    accel: 'tcg',
+    kernel: '/k',
+    initrd: '/i',
+    cmdline: 'quiet ukl=/app',
+    memoryMiB: 64,
+    cpus: 2,
+    ports: [{ host: 8080, guest: 80, protocol: 'tcp' }],
+    disks: [{ file: '/a,b.img', path: '/d', serial: 'ukl0' }],
+    directory: '/s',
+  });
+  expect(args.join('\n')).toMatchSnapshot();
+});
+
+describe('configuration', () => {
+  test('defaults', () => expect(parseConfig({ sources: ['a.c'] }, 'x')).toMatchObject({ memory: '256M', cpus: 1, ring: 0, cwd: '/' }));
+  test.each([
+    [{}, /either 'program' or 'sources'/],
+    [{ program: 'a', sources: ['b'] }, /either 'program' or 'sources'/],
+    [{ program: 'a', memroy: '1G' }, /memroy/],
+    [{ program: 'a', ports: ['80'] }, /host:guest/],
+    [{ program: 'a', ring: 1 }, /ring/],
+  ])('%j is refused', (value, pattern) => {
+    expect(() => parseConfig(value, 'ukl.config.json')).toThrow(expect.objectContaining({ code: 'UKL_CONFIG', details: expect.stringMatching(pattern) }));
+  });
+});
+
+test('options that Kconfig dropped', () => {
+  expect(missingOptions('CONFIG_A=y\n# x\nCONFIG_B=y\nCONFIG_C=n\nCONFIG_D=n\n', '\nCONFIG_A=y\nCONFIG_D=y\n')).toEqual(['CONFIG_B=y', 'CONFIG_D=n']);
+});
+
+test("the host's TSC", () => {
+  expect(hostTscKhz('flags : fpu constant_tsc\nbogomips\t: 5200.00\n')).toBe(2_600_000);
+  expect(hostTscKhz('flags : fpu\nbogomips\t: 5200.00\n')).toBeUndefined();
+});
