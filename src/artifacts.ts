@@ -34,6 +34,8 @@ export interface App {
   readonly host: string;
   /** Its path in the guest. */
   readonly guest: string;
+  /** The name it is called by: some programs go by it (redis-server is a link). */
+  readonly calledAs: string;
   readonly files: readonly GuestFile[];
 }
 

@@ -79,7 +79,7 @@ const KERNEL_MIB = 56;
 function runDefaults(target: Target, app: App): RunDefaults {
   const { config } = target;
   return {
-    args: [app.guest, ...config.args],
+    args: [app.calledAs, ...config.args],
     env: config.env,
     cwd: config.cwd,
     memoryMiB: Math.ceil(parseSize(config.memory) / 1024 ** 2),

@@ -91,9 +91,10 @@ export async function makeApp(
 ): Promise<App> {
   const { config } = target;
   const compiled = config.program === undefined;
-  const host = config.program === undefined
+  const named = config.program === undefined ? undefined : resolve(target.directory, config.program);
+  const host = named === undefined
     ? await compile(target, options.outDir, options.log, options.signal)
-    : await realpath(resolve(target.directory, config.program)).catch(() => {
+    : await realpath(named).catch(() => {
         throw new UklError('UKL_NO_FILE', `the program ${config.program} does not exist`);
       });
   const elf = await readElf(host);
@@ -105,5 +106,7 @@ export async function makeApp(
   const files: GuestFile[] = [{ guest, kind: 'file', host, mode: mode | 0o111 }, ...(await packLibraries(host))];
   for (const spec of config.files) files.push(...(await packFile(spec, target.directory)));
   for (const spec of options.extraFiles) files.push(...(await packFile(spec, process.cwd())));
-  return { name: target.name, host, guest, files };
+  const calledAs = named ?? guest;
+  if (calledAs !== guest) files.push({ guest: calledAs, kind: 'symlink', target: guest });
+  return { name: target.name, host, guest, calledAs, files };
 }
