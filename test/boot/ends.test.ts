@@ -108,7 +108,8 @@ describe('ending the tool', () => {
     const { child, ended } = await started('--', 'cli');
     child.kill('SIGINT');
     child.kill('SIGTERM');
-    expect((await ended).code).toBe(143);
+    // Which of two pending signals comes first is the kernel's choice.
+    expect([130, 143]).toContain((await ended).code);
     expect(await vmms()).toBe(0);
   });
 

@@ -49,7 +49,9 @@ static void start_storm(int flags)
 static void stop_storm(void)
 {
 	check(!kill(storm, SIGKILL));
-	check(waitpid(storm, NULL, 0) == storm);
+	/* a last signal may still be on its way to us */
+	while (waitpid(storm, NULL, 0) != storm)
+		check(errno == EINTR);
 }
 
 static void wait_hits(int n)

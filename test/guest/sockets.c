@@ -12,7 +12,7 @@
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 
-#define TOTAL	(4 << 20)
+#define TOTAL	(2 << 20)
 
 static uint32_t next(uint32_t *state)
 {

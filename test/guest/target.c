@@ -5,6 +5,7 @@
  *	--ring			prints its ring ("ring 0") and ends
  *	--sleep			prints it and waits to be killed
  *	--setuid-sleep UID	the same, as a user without privileges
+ *	--exec PROGRAM		becomes a program that is not listed: in ring 3
  */
 #include "guest.h"
 #include <grp.h>
@@ -15,7 +16,10 @@ volatile unsigned long target_word = 0x600d600d;
 
 int main(int argc, char **argv)
 {
-	if (argc == 3 && !strcmp(argv[1], "--setuid-sleep")) {
+	if (argc == 3 && !strcmp(argv[1], "--exec")) {
+		execl(argv[2], argv[2], NULL);
+		check(!"exec");
+	} else if (argc == 3 && !strcmp(argv[1], "--setuid-sleep")) {
 		check(!setgroups(0, NULL));
 		check(!setgid(atoi(argv[2])));
 		check(!setuid(atoi(argv[2])));
