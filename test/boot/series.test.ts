@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+/** The gate of the patch series: what a kernel maintainer would check first. */
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { availableParallelism, tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { silentLog } from '../../src/lib/log.js';
+import { projectRoot } from '../../src/lib/paths.js';
+import { getKernelSource, listSeries } from '../../src/toolchain/source.js';
+
+const run = promisify(execFile);
+const big = { maxBuffer: 256 * 1024 * 1024 };
+const MAX_ADDED_LINES = 400;
+
+interface Patch {
+  readonly path: string;
+  readonly added: number;
+  /** Objects that the patch's .c and .S files become. */
+  readonly objects: readonly string[];
+}
+
+const patches: Patch[] = [];
+for (const path of await listSeries()) {
+  let added = 0;
+  const objects: string[] = [];
+  let documentation = false;
+  for (const line of (await readFile(path, 'utf8')).split('\n')) {
+    const file = /^\+\+\+ b\/(.*)$/.exec(line)?.[1];
+    if (file !== undefined) {
+      documentation = file.startsWith('Documentation/');
+      // Included or linked from elsewhere, not an object of its own.
+      if (/\.[cS]$/.test(file) && !file.endsWith('asm-offsets.c')) objects.push(file.replace(/\.[cS]$/, '.o'));
+    } else if (line.startsWith('+') && !documentation) added++;
+  }
+  patches.push({ path, added, objects });
+}
+
+test(`at most ${MAX_ADDED_LINES} lines are added outside Documentation/`, () => {
+  const added = patches.reduce((sum, patch) => sum + patch.added, 0);
+  console.log(`the series adds ${added} lines`);
+  expect(added).toBeGreaterThan(0);
+  expect(added).toBeLessThanOrEqual(MAX_ADDED_LINES);
+});
+
+describe('against the tree', () => {
+  let work: string;
+  let patched: string;
+  let stock: string;
+  beforeAll(async () => {
+    work = await mkdtemp(join(tmpdir(), 'ukl-series-'));
+    patched = (await getKernelSource({ patched: true }, { log: silentLog })).path;
+    stock = (await getKernelSource({ patched: false }, { log: silentLog })).path;
+  });
+  afterAll(() => rm(work, { recursive: true, force: true }));
+
+  test.each(patches)('checkpatch --strict: $path', async ({ path }) => {
+    const { stdout } = await run('perl', [join(patched, 'scripts/checkpatch.pl'), '--strict', '--terse', '--root', patched, path], big).catch(
+      (error: { stdout: string }) => error,
+    );
+    expect(stdout).toMatch(/total: 0 errors, 0 warnings, 0 checks/);
+  });
+
+  /** Builds objects out of the tree, with or without CONFIG_UKL. */
+  async function build(tree: string, out: string, fragments: readonly string[], objects: readonly string[]): Promise<void> {
+    await mkdir(out, { recursive: true });
+    const texts = await Promise.all(fragments.map((name) => readFile(join(projectRoot, 'kernel/config', name), 'utf8')));
+    // Line numbers in BUG tables would differ for no reason.
+    await writeFile(join(out, 'fragment'), texts.join('\n').replace('CONFIG_DEBUG_BUGVERBOSE=y', 'CONFIG_DEBUG_BUGVERBOSE=n'));
+    await run('make', ['-C', tree, `O=${out}`, `KCONFIG_ALLCONFIG=${join(out, 'fragment')}`, 'allnoconfig'], big);
+    await run('make', ['-C', tree, `O=${out}`, `-j${availableParallelism()}`, ...objects], big);
+  }
+
+  test('each patch applies without fuzz and builds with CONFIG_UKL', { timeout: 1_200_000 }, async () => {
+    const tree = join(work, 'tree');
+    await run('cp', ['-a', '--reflink=auto', stock, tree]);
+    const objects = new Set<string>();
+    for (const patch of patches) {
+      const { stdout } = await run('patch', ['-p1', '-F0', '--batch', '--forward', '-d', tree, '-i', patch.path]);
+      expect(stdout, basename(patch.path)).not.toMatch(/fuzz|offset|FAILED/);
+      for (const object of patch.objects) objects.add(object);
+      await build(tree, join(work, 'each'), ['base.config', 'ukl.config'], [...objects]);
+    }
+  });
+
+  test('CONFIG_UKL=n leaves the touched objects as stock', { timeout: 1_200_000 }, async () => {
+    const touched = [...new Set(patches.flatMap((patch) => patch.objects))].filter((object) => !object.endsWith('/ukl.o'));
+    const dump = async (tree: string, out: string): Promise<string[]> => {
+      await build(tree, out, ['base.config'], touched);
+      return Promise.all(
+        touched.map(async (object) => {
+          const { stdout } = await run('objdump', ['-s', '-r', '-h', join(out, object)], big);
+          return stdout.replace(/^.*file format.*$/m, '');
+        }),
+      );
+    };
+    const before = await dump(stock, join(work, 'stock'));
+    const after = await dump(patched, join(work, 'off'));
+    for (const [index, object] of touched.entries()) expect(after[index] === before[index], object).toBe(true);
+  });
+});
