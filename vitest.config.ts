@@ -10,8 +10,9 @@ export default defineConfig({
         test: {
           name: 'boot',
           include: ['test/boot/**/*.test.ts'],
-          // Two guests at a time fill two cores; a guest that hangs is ended by its own --timeout.
-          maxWorkers: 2,
+          // Two guests at a time fill two cores; a guest that hangs is ended by its own timeout.
+          fileParallelism: false,
+          maxConcurrency: 2,
           testTimeout: 180_000,
           hookTimeout: 600_000,
         },

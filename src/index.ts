@@ -63,6 +63,8 @@ export interface RunOptions extends Context {
   readonly disks?: readonly string[];
   readonly accel?: AccelChoice;
   readonly timeoutSeconds?: number;
+  /** Guest time is counted instructions (emulation only). */
+  readonly icount?: boolean;
   /** Show the kernel's own log on `stderr`. */
   readonly verbose?: boolean;
   readonly stdin?: Readable;
@@ -148,7 +150,10 @@ async function plan(image: Image, work: string, options: RunOptions): Promise<Ru
   const disks = [...run.disks, ...(options.disks ?? []).map((disk) => parseDisk(disk))].map((disk, index) => ({ ...disk, serial: `ukl${index}` }));
   checkMemory(image, memoryMiB);
 
-  const { accel, why } = await chooseAccel(options.accel ?? 'auto', () =>
+  if (options.icount && options.accel === 'kvm') {
+    throw new UklError('UKL_USAGE', 'instructions can only be counted in emulation', { hint: '--icount --accel tcg' });
+  }
+  const { accel, why } = await chooseAccel(options.icount ? 'tcg' : (options.accel ?? 'auto'), () =>
     log.step('try KVM', async () => probeKvm(await getKernel(manifest.kernel.flavour, { log, signal: options.signal }))),
   );
   // Extra arguments take the place of the image's.
@@ -157,9 +162,10 @@ async function plan(image: Image, work: string, options: RunOptions): Promise<Ru
     accel,
     kernel: join(image.path, 'kernel'),
     initrd: join(work, 'initrd'),
-    cmdline: kernelCmdline({ accel, program: manifest.program, ring: manifest.ring, verbose: options.verbose ?? false, extra: options.kernelArgs ?? [] }),
+    cmdline: kernelCmdline({ accel, program: manifest.program, ring: manifest.ring, verbose: options.verbose ?? false, icount: options.icount ?? false, extra: options.kernelArgs ?? [] }),
     memoryMiB,
     cpus,
+    icount: options.icount ?? false,
     ports,
     disks,
   };

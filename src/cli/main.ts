@@ -82,6 +82,7 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
       .option('--ring <n>', 'run the program in ring 0 or 3', ring)
       .addOption(sourceOption())
       .option('--kernel-arg <word>', "add to the kernel's command line", many, [] as string[])
+      .option('--icount', 'count instructions: a nanosecond of the guest is one (emulation)')
       .option('--dry-run', 'print the plan and the exact VMM command')
       .option('-v, --verbose', "show the kernel's own log")
       .allowExcessArguments(),

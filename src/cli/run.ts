@@ -22,6 +22,7 @@ export type RunFlags = GlobalOptions & {
   readonly kernelSource?: string;
   readonly kernelArg: string[];
   readonly dryRun?: boolean;
+  readonly icount?: boolean;
 };
 
 function parseEnv(words: readonly string[]): Record<string, string> {
@@ -48,6 +49,7 @@ export function toOptions(flags: RunFlags, args: readonly string[], signal: Abor
     accel: flags.accel,
     kernelArgs: flags.kernelArg,
     verbose: flags.verbose === true,
+    icount: flags.icount === true,
     log: logFor(flags),
     signal,
     ...(flags.memory === undefined ? {} : { memory: flags.memory }),

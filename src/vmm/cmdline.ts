@@ -13,6 +13,9 @@ export function hostTscKhz(cpuinfo: string): number | undefined {
   return Number.isFinite(bogomips) && bogomips > 0 && /\bconstant_tsc\b/.test(cpuinfo) ? Math.round(bogomips * 500) : undefined;
 }
 
+/** With -icount shift=0, QEMU's TSC advances by one an instruction (1 GHz). */
+const ICOUNT_KHZ = 1_000_000;
+
 export interface CmdlineOptions {
   readonly accel: Accel;
   /** The program's path in the guest. */
@@ -20,6 +23,8 @@ export interface CmdlineOptions {
   readonly ring: Ring;
   /** The kernel's whole log on the serial console, not only its last words. */
   readonly verbose: boolean;
+  /** The counter counts instructions: a nanosecond each. */
+  readonly icount: boolean;
   readonly extra: readonly string[];
 }
 
@@ -29,7 +34,7 @@ export function kernelCmdline(options: CmdlineOptions): string {
   if (options.accel === 'tcg') {
     // Emulated, rdtsc reads the host's counter. Left to itself, the kernel
     // measures it against the PIT, which fails on a busy host and then hangs.
-    const khz = hostTscKhz(readFileSync('/proc/cpuinfo', 'utf8'));
+    const khz = options.icount ? ICOUNT_KHZ : hostTscKhz(readFileSync('/proc/cpuinfo', 'utf8'));
     if (khz !== undefined) words.push(`tsc_early_khz=${khz}`, 'tsc=reliable');
   }
   if (options.ring === 0) words.push(`ukl=${options.program}`);

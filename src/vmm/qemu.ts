@@ -14,6 +14,8 @@ export interface QemuOptions {
   readonly cmdline: string;
   readonly memoryMiB: number;
   readonly cpus: number;
+  /** Guest time is counted instructions, 1 ns each; one emulated processor at a time. */
+  readonly icount?: boolean;
   readonly ports: readonly PortForward[];
   readonly disks: readonly (Disk & { readonly serial: string })[];
   /** Where the sockets are that the tool listens on. */
@@ -40,6 +42,7 @@ export function qemuArgs(options: QemuOptions): string[] {
     // Without the clock chip, wall-clock time would start in 1970.
     '-M', 'microvm,rtc=on',
     '-accel', options.accel,
+    ...(options.icount ? ['-icount', 'shift=0,sleep=off'] : []),
     '-cpu', options.accel === 'kvm' ? 'host' : 'max',
     '-m', `${options.memoryMiB}M`,
     '-smp', String(options.cpus),
