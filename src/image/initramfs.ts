@@ -100,6 +100,8 @@ export async function writeInitramfs(path: string, files: readonly GuestFile[]):
   const tree = new Map<string, GuestFile>();
   const add = (file: GuestFile): void => {
     const guest = canonicalGuestPath(file.guest);
+    // /bin/bash as a link to /usr/bin/bash would take the place of what it leads to.
+    if (file.kind === 'symlink' && canonicalGuestPath(file.target) === guest) return;
     for (let parent = dirname(guest); parent !== '/'; parent = dirname(parent)) {
       if (!tree.has(parent)) tree.set(parent, { guest: parent, kind: 'directory', mode: 0o755 });
     }

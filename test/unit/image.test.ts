@@ -66,6 +66,13 @@ describe('initramfs', () => {
     ['/library/x', '/library/x'],
     ['/a/../b', '/b'],
   ])('%s is %s', (path, expected) => expect(canonicalGuestPath(path)).toBe(expected));
+  test('a link that the merged /usr makes a link to itself leaves the file alone', async () => {
+    const { files } = await writeInitramfs(join(work, 'link.cpio'), [
+      { guest: '/usr/bin/tool', kind: 'data', data: Buffer.from('x'), mode: 0o755 },
+      { guest: '/bin/tool', kind: 'symlink', target: '/usr/bin/tool' },
+    ]);
+    expect(files.map((file) => file.path)).toContain('/usr/bin/tool');
+  });
   test('a missing --file is told', async () => {
     await expect(packFile('/no/such:/x', '/')).rejects.toMatchObject({ code: 'UKL_NO_FILE' });
     await expect(packFile('/etc/hosts:relative', '/')).rejects.toMatchObject({ code: 'UKL_USAGE' });
