@@ -9,7 +9,7 @@ import { doctorCommand } from './doctor.js';
 import { EXIT } from './exit-codes.js';
 import { inspectCommand } from './inspect.js';
 import { type GlobalOptions, reportError } from './output.js';
-import { runCommand } from './run.js';
+import { type Interruptible, runCommand, SIGNALS } from './run.js';
 
 const many = (word: string, before: string[]): string[] => [...before, word];
 
@@ -42,12 +42,16 @@ function withGlobals<A extends unknown[], O extends OptionValues>(command: Comma
 }
 
 /** Ends the work in hand on Ctrl-C: children die, half-made things are removed. */
-function interruptible(): AbortController {
+function interruptible(): Interruptible {
   const controller = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(name, () => controller.abort(name));
-  }
-  return controller;
+  const abort = (name: NodeJS.Signals): void => controller.abort(name);
+  for (const name of SIGNALS) process.once(name, abort);
+  return {
+    signal: controller.signal,
+    release: () => {
+      for (const name of SIGNALS) process.off(name, abort);
+    },
+  };
 }
 
 function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOptions) => void): Command {
@@ -59,7 +63,7 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
     .exitOverride()
     .addHelpText('after', '\nExamples:\n  ukl run examples/hello\n  ukl run /usr/bin/memcached -p 11211:11211 -- -u root\n  ukl build examples/hello && ukl inspect examples/hello\n');
 
-  const handle = (flags: GlobalOptions, work: (controller: AbortController) => Promise<number>): Promise<void> => {
+  const handle = (flags: GlobalOptions, work: (interruption: Interruptible) => Promise<number>): Promise<void> => {
     flagsSeen(flags);
     return work(interruptible()).then(done);
   };
@@ -86,7 +90,7 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
       .option('--dry-run', 'print the plan and the exact VMM command')
       .option('-v, --verbose', "show the kernel's own log")
       .allowExcessArguments(),
-  ).action((target, args, flags) => handle(flags, (controller) => runCommand(target, args[0] === '--' ? args.slice(1) : args, flags, controller)));
+  ).action((target, args, flags) => handle(flags, (interruption) => runCommand(target, args[0] === '--' ? args.slice(1) : args, flags, interruption)));
 
   withGlobals(
     program
@@ -98,7 +102,7 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
       .addOption(kernelOption())
       .option('--ring <n>', 'run the program in ring 0 or 3', ring)
       .addOption(sourceOption()),
-  ).action((target, flags) => handle(flags, (controller) => buildCommand(target, flags, controller.signal)));
+  ).action((target, flags) => handle(flags, ({ signal }) => buildCommand(target, flags, signal)));
 
   withGlobals(program.command('inspect').description('what is in an image: sizes, versions, hashes, rings').argument('[target]', 'an image, or the project it was built from', '.')).action(
     (target, flags) => handle(flags, () => inspectCommand(target, flags)),

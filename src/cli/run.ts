@@ -25,6 +25,15 @@ export type RunFlags = GlobalOptions & {
   readonly icount?: boolean;
 };
 
+/** The signals that end the tool's work, and are the program's once it runs. */
+export const SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+
+/** Aborts on a signal until it is released. */
+export interface Interruptible {
+  readonly signal: AbortSignal;
+  release(): void;
+}
+
 function parseEnv(words: readonly string[]): Record<string, string> {
   return Object.fromEntries(
     words.map((word) => {
@@ -119,7 +128,7 @@ function collector(): { stream: Writable; text: () => string } {
 }
 
 /** `ukl run`: returns the exit status of the tool. */
-export async function runCommand(target: string, args: readonly string[], flags: RunFlags, setUp: AbortController): Promise<number> {
+export async function runCommand(target: string, args: readonly string[], flags: RunFlags, setUp: Interruptible): Promise<number> {
   const options = toOptions(flags, args, setUp.signal);
   if (flags.dryRun) {
     const plan = await dryRun(target, options);
@@ -156,13 +165,13 @@ export async function runCommand(target: string, args: readonly string[], flags:
     if (seen === 1) running.vm.signal(name);
     else running.vm.kill({ kind: 'interrupted', signal: name });
   };
-  const names: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
-  for (const name of names) process.on(name, handler);
+  for (const name of SIGNALS) process.on(name, handler);
+  setUp.release();
   let result: RunResult;
   try {
     result = await running.result;
   } finally {
-    for (const name of names) process.off(name, handler);
+    for (const name of SIGNALS) process.off(name, handler);
     process.stdin.unpipe(stdin);
     process.stdin.destroy();
   }

@@ -92,20 +92,26 @@ async function vmms(): Promise<number> {
 async function started(...args: string[]) {
   const child = spawn(ukl, ['run', image, '--accel', 'tcg', ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
   const ended = new Promise<{ code: number | null; signal: string | null }>((resolve) => child.once('close', (code, signal) => resolve({ code, signal })));
+  let errors = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    errors += chunk.toString();
+  });
   await new Promise<void>((resolve) => child.stdout.once('data', () => resolve()));
-  return { child, ended };
+  return { child, ended, stderr: () => errors };
 }
 
 describe('ending the tool', () => {
   test('Ctrl-C is the program\'s: it dies of SIGINT, and no VMM is left', async () => {
-    const { child, ended } = await started();
+    const { child, ended, stderr } = await started();
     child.kill('SIGINT');
     expect(await ended).toEqual({ code: 130, signal: null });
+    expect(stderr()).toMatch(/the program was killed by SIGINT/);
     expect(await vmms()).toBe(0);
   });
 
   test('a second Ctrl-C ends a guest that ignores the first', async () => {
-    const { child, ended } = await started('--', 'cli');
+    // On a second processor: the first one's init has to carry the output.
+    const { child, ended } = await started('-c', '2', '--', 'cli');
     child.kill('SIGINT');
     child.kill('SIGTERM');
     // Which of two pending signals comes first is the kernel's choice.
