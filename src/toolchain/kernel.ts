@@ -61,7 +61,8 @@ export async function getKernel(
         const fragmentFile = join(work, 'fragment.config');
         await writeFile(fragmentFile, fragment);
         const make = (targets: readonly string[], onLine?: (line: string) => void): Promise<string> =>
-          exec('make', ['-C', source.path, `O=${work}`, `-j${availableParallelism()}`, ...targets], {
+          // If we are killed, compilers go on for a while: the lock is theirs as long as one of them lives.
+          exec('flock', [join(work, '.lock'), 'make', '-C', source.path, `O=${work}`, `-j${availableParallelism()}`, ...targets], {
             log,
             signal: context.signal,
             ...(onLine ? { onLine } : {}),
