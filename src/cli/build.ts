@@ -7,7 +7,7 @@ import { EXIT } from './exit-codes.js';
 
 export interface BuildFlags extends GlobalOptions {
   readonly out?: string;
-  readonly file: string[];
+  readonly file?: string[];
   readonly kernel?: 'ukl' | 'stock';
   readonly ring?: 0 | 3;
   readonly kernelSource?: string;
@@ -18,7 +18,7 @@ export async function buildCommand(target: string, flags: BuildFlags, signal: Ab
   const image = await build(target, {
     log: logFor(flags),
     signal,
-    files: flags.file,
+    files: flags.file ?? [],
     ...(flags.out === undefined ? {} : { out: flags.out }),
     ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
     ...(flags.ring === undefined ? {} : { ring: flags.ring }),

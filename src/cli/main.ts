@@ -11,7 +11,7 @@ import { inspectCommand } from './inspect.js';
 import { type GlobalOptions, reportError } from './output.js';
 import { type Interruptible, runCommand, SIGNALS } from './run.js';
 
-const many = (word: string, before: string[]): string[] => [...before, word];
+const many = (word: string, before: string[] = []): string[] => [...before, word];
 
 function positive(text: string): number {
   const number = Number(text);
@@ -74,18 +74,18 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
       .description('build what is needed, boot it, and have its exit status')
       .argument('[target]', 'a C file, an x86-64 ELF program, a project directory or an image', '.')
       .argument('[args...]', "the program's arguments, after --")
-      .option('-p, --publish <host:guest>', 'forward a port of this host', many, [] as string[])
-      .option('-e, --env <KEY=VALUE>', 'set a variable of the program', many, [] as string[])
+      .option('-p, --publish <host:guest>', 'forward a port of this host', many)
+      .option('-e, --env <KEY=VALUE>', 'set a variable of the program', many)
       .option('-M, --memory <size>', 'memory of the guest (256M)')
       .option('-c, --cpus <n>', 'processors of the guest (1)', processors)
-      .option('--file <host[:guest]>', 'pack a further file or directory; programs bring their libraries', many, [] as string[])
-      .option('--disk <file:/path>', 'mount an ext4 image, created on first use, kept', many, [] as string[])
+      .option('--file <host[:guest]>', 'pack a further file or directory; programs bring their libraries', many)
+      .option('--disk <file:/path>', 'mount an ext4 image, created on first use, kept', many)
       .option('--timeout <seconds>', 'end the guest after so long, with status 124', positive)
       .addOption(new Option('--accel <how>', 'hardware virtualisation or emulation').choices(['auto', 'kvm', 'tcg'] as const).default('auto' as const))
       .addOption(kernelOption())
       .option('--ring <n>', 'run the program in ring 0 or 3', ring)
       .addOption(sourceOption())
-      .option('--kernel-arg <word>', "add to the kernel's command line", many, [] as string[])
+      .option('--kernel-arg <word>', "add to the kernel's command line", many)
       .option('--icount', 'count instructions: a nanosecond of the guest is one (emulation)')
       .option('--dry-run', 'print the plan and the exact VMM command')
       .option('-v, --verbose', "show the kernel's own log")
@@ -98,7 +98,7 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
       .description('build an image')
       .argument('[target]', 'a C file, an x86-64 ELF program or a project directory', '.')
       .option('-o, --out <path>', "where the image goes (.ukl/NAME.image)")
-      .option('--file <host[:guest]>', 'pack a further file or directory', many, [] as string[])
+      .option('--file <host[:guest]>', 'pack a further file or directory', many)
       .addOption(kernelOption())
       .option('--ring <n>', 'run the program in ring 0 or 3', ring)
       .addOption(sourceOption()),

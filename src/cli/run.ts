@@ -9,18 +9,18 @@ import { formatSeconds } from '../lib/log.js';
 import { type GlobalOptions, logFor, printJson } from './output.js';
 
 export type RunFlags = GlobalOptions & {
-  readonly publish: string[];
-  readonly env: string[];
+  readonly publish?: string[];
+  readonly env?: string[];
   readonly memory?: string;
   readonly cpus?: number;
-  readonly file: string[];
-  readonly disk: string[];
+  readonly file?: string[];
+  readonly disk?: string[];
   readonly timeout?: number;
   readonly accel: 'auto' | 'kvm' | 'tcg';
   readonly kernel?: 'ukl' | 'stock';
   readonly ring?: 0 | 3;
   readonly kernelSource?: string;
-  readonly kernelArg: string[];
+  readonly kernelArg?: string[];
   readonly dryRun?: boolean;
   readonly icount?: boolean;
 };
@@ -51,12 +51,12 @@ function parseEnv(words: readonly string[]): Record<string, string> {
 export function toOptions(flags: RunFlags, args: readonly string[], signal: AbortSignal): RunOptions & BuildOptions {
   return {
     args,
-    env: parseEnv(flags.env),
-    ports: flags.publish,
-    disks: flags.disk,
-    files: flags.file,
+    env: parseEnv(flags.env ?? []),
+    ports: flags.publish ?? [],
+    disks: flags.disk ?? [],
+    files: flags.file ?? [],
     accel: flags.accel,
-    kernelArgs: flags.kernelArg,
+    kernelArgs: flags.kernelArg ?? [],
     verbose: flags.verbose === true,
     icount: flags.icount === true,
     log: logFor(flags),

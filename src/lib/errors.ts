@@ -6,7 +6,6 @@ export type ErrorCode =
   | 'UKL_USAGE'
   | 'UKL_CONFIG'
   /** The machine lacks something; `ukl doctor` tells what. */
-  | 'UKL_HOST'
   | 'UKL_PACKAGES'
   | 'UKL_DISK_FULL'
   /** The sources are not what they should be, or the series does not apply. */
@@ -29,8 +28,6 @@ export type ErrorCode =
   | 'UKL_DISK'
   | 'UKL_ACCEL'
   | 'UKL_VMM'
-  | 'UKL_GUEST_SETUP'
-  | 'UKL_INTERRUPTED'
   /** A defect of ukl itself. */
   | 'UKL_BUG';
 

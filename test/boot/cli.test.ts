@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+/** The command line's own words, against files that a person has read. */
+import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { projectRoot } from '../../src/lib/paths.js';
+import { type CommandResult, host, ukl } from './harness.js';
+
+const golden = (name: string): string => join(projectRoot, 'test/golden', `${name}.txt`);
+const cli = (...args: string[]): Promise<CommandResult> => host(ukl, args, { NO_COLOR: '1', COLUMNS: '100' });
+
+describe('help', () => {
+  test.each(['run', 'build', 'inspect', 'doctor', 'clean'])('ukl %s --help', async (verb) => {
+    const { code, stdout } = await cli(verb, '--help');
+    expect(code).toBe(0);
+    await expect(stdout).toMatchFileSnapshot(golden(`help-${verb}`));
+  });
+  test('ukl', async () => {
+    const { code, stdout } = await cli();
+    expect(code).toBe(0);
+    await expect(stdout).toMatchFileSnapshot(golden('help'));
+  });
+});
+
+test('every error code has its section in docs/errors.md, and no other', async () => {
+  const source = await readFile(join(projectRoot, 'src/lib/errors.ts'), 'utf8');
+  const codes = [...source.matchAll(/^ {2}\| '(UKL_\w+)'/gm)].map((match) => match[1]);
+  const docs = await readFile(join(projectRoot, 'docs/errors.md'), 'utf8');
+  const sections = [...docs.matchAll(/^## (UKL_\w+)$/gm)].map((match) => match[1]);
+  expect(codes.length).toBeGreaterThan(10);
+  expect([...sections].sort()).toEqual([...codes].sort());
+});
+
+describe('a project', () => {
+  let work: string;
+  let project: string;
+  beforeAll(async () => {
+    work = await mkdtemp(join(tmpdir(), 'ukl-cli-'));
+    project = join(work, 'count');
+    await cp(join(projectRoot, 'examples/count'), project, { recursive: true, filter: (path) => !path.includes('.ukl') });
+  });
+  afterAll(() => rm(work, { recursive: true, force: true }));
+
+  /** What differs from machine to machine is not what the text is about. */
+  const neutral = (text: string): string =>
+    text
+      .replaceAll(/\/tmp\/ukl-run-\w+/g, '$RUN')
+      .replaceAll(work, '$WORK')
+      .replaceAll(/[\d.]+ (KiB|MiB)/g, 'N $1')
+      .replaceAll(/\b[0-9a-f]{16}\b/g, 'HASH')
+      .replaceAll(/Linux 6\.12\.\d+/g, 'Linux 6.12.N')
+      .replaceAll(/\d{5,} bytes/g, 'N bytes')
+      .replaceAll(/tsc_early_khz=\d+/g, 'tsc_early_khz=N')
+      .replaceAll(/^ +N/gm, '  N');
+
+  test('is planned, built, inspected and cleaned', { timeout: 120_000 }, async () => {
+    await host('sh', ['-c', `echo '{ "name": "count", "sources": ["count.c"], "memory": "128M", "ports": ["18080:80"], "ring": 3 }' > ${project}/ukl.config.json`]);
+
+    const plan = await cli('run', project, '--dry-run', '--accel', 'tcg', '-c', '2', '--', 'a b');
+    expect(plan.code, plan.stderr).toBe(0);
+    await expect(neutral(plan.stdout)).toMatchFileSnapshot(golden('dry-run'));
+
+    const built = await cli('build', project);
+    expect(built.code, built.stderr).toBe(0);
+    expect(await readdir(join(project, '.ukl/count.image'))).toEqual(['initramfs', 'kernel', 'manifest.json']);
+
+    const inspected = await cli('inspect', project);
+    expect(inspected.code).toBe(0);
+    await expect(neutral(inspected.stdout)).toMatchFileSnapshot(golden('inspect'));
+    const manifest = (JSON.parse((await cli('inspect', project, '--json')).stdout) as { manifest: { ring: number; files: { path: string }[] } }).manifest;
+    expect(manifest.ring).toBe(3);
+    expect(manifest.files.map((file) => file.path)).toContain('/app/count');
+
+    expect((await cli('clean', project, '--dry-run')).stdout).toMatch(/would remove: .*count\/\.ukl/);
+    expect(await readdir(project)).toContain('.ukl');
+    expect((await cli('clean', project)).code).toBe(0);
+    expect(await readdir(project)).not.toContain('.ukl');
+    expect(await cli('inspect', project)).toMatchObject({ code: 1, stderr: expect.stringMatching(/is not an image \[UKL_IMAGE\]\nnext: ukl build/) });
+  });
+
+  test('doctor is content with a machine that the tests run on', { timeout: 120_000 }, async () => {
+    const { code, stdout } = await cli('doctor');
+    expect(code, stdout).toBe(0);
+    expect(stdout).toMatch(/✔ qemu-system-x86 +1:/);
+    expect(stdout).toMatch(/[✔!] kvm +/);
+    expect(stdout).toMatch(/ready: ukl run examples\/hello\n$/);
+  });
+});
