@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** A ring 3 strace, Debian's own, attaches to a ring 0 process and sees its system calls. */
+/** Debian's strace and gdb, in ring 3, attach to a ring 0 process. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,10 +16,20 @@ echo "ended $?"
 [ "$(grep -c '^kill([0-9]*, 0) *= 0' /tmp/trace)" -gt 5 ] && echo traced
 `;
 
+// A breakpoint, two single steps (the second over SYSCALL), and on with the program.
+const GDB_SCRIPT = `( while :; do kill -0 $$; done ) &
+busy=$!
+gdb -nx -batch -p $busy -ex 'break kill' -ex continue -ex 'info registers cs' -ex stepi -ex stepi -ex 'x/i $pc' -ex delete -ex detach 2>&1
+kill $busy
+wait $busy
+echo "ended $?"
+`;
+
 let work: string;
 beforeAll(async () => {
   work = await mkdtemp(join(tmpdir(), 'ukl-trace-'));
   await writeFile(join(work, 'script'), SCRIPT);
+  await writeFile(join(work, 'gdb-script'), GDB_SCRIPT);
 });
 afterAll(() => rm(work, { recursive: true, force: true }));
 
@@ -30,5 +40,21 @@ test.each([0, 3] as const)('strace attaches to a process in ring %s', async (rin
     files: [`${join(work, 'script')}:/script`, '/usr/bin/strace', '/usr/bin/timeout', '/usr/bin/grep'],
   });
   expect(result.stdout, result.stderr).toBe('ended 143\ntraced\n');
+  expect(result.end).toEqual({ kind: 'exit', status: 0 });
+});
+
+test.each([0, 3] as const)('gdb stops and steps a process in ring %s', async (ring) => {
+  const result = await runGuest('/bin/bash', {
+    ring,
+    memory: '768M',
+    args: ['/script'],
+    // gdb has Python inside, which does not start without its encodings.
+    files: [`${join(work, 'gdb-script')}:/script`, '/usr/bin/gdb', '/usr/lib/python3.11/encodings', '/usr/lib/python3.11/codecs.py'],
+  });
+  expect(result.stdout).toMatch(/Breakpoint 1, [\s\S]* in kill \(\)/);
+  // What a debugger sees is a ring 3 program, whichever ring it is in.
+  expect(result.stdout).toMatch(/^cs +0x33 /m);
+  expect(result.stdout).toMatch(/<kill\+7>:\s+cmp/);
+  expect(result.stdout).toMatch(/detached\]\nended 143\n$/);
   expect(result.end).toEqual({ kind: 'exit', status: 0 });
 });
