@@ -20,6 +20,16 @@ export interface Kernel {
   readonly hashes: Readonly<Record<string, string>>;
 }
 
+/** Our C library: Debian's, with system calls that are calls in ring 0. */
+export interface Libc {
+  /** "2.36" */
+  readonly version: string;
+  /** Holds ukl-gcc and ukl-g++. */
+  readonly bin: string;
+  /** Start files, archives and shared objects, side by side. */
+  readonly lib: string;
+}
+
 /** A file, directory or symbolic link of the guest. */
 export type GuestFile =
   | { readonly guest: string; readonly kind: 'file'; readonly host: string; readonly mode: number; readonly uid?: number; readonly gid?: number }
@@ -63,19 +73,31 @@ export interface RunDefaults {
   readonly disks: readonly Disk[];
 }
 
-/** What boots: a directory with a kernel, an initramfs and manifest.json. */
+/** A compressed kernel for any boot loader, with KASLR, or an ELF with a PVH entry for microVMs. */
+export type ImageFormat = 'bzImage' | 'elf';
+
+/** Code that goes between the kernel of an image and its initramfs: runtime/loader. */
+export interface Loaders {
+  readonly bzImage: string;
+  readonly pvh: string;
+}
+
+/** What boots: one file with a kernel, an initramfs and a manifest. */
 export interface Image {
   readonly path: string;
   readonly manifest: ImageManifest;
 }
 
 export interface ImageManifest {
-  readonly format: 1;
+  readonly format: 2;
+  readonly boot: ImageFormat;
   readonly name: string;
   readonly ring: Ring;
   readonly program: string;
   /** The program's ELF on the host that built the image, for symbols. */
   readonly programOnHost: string;
+  /** What the image tells its kernel. */
+  readonly cmdline: string;
   readonly kernel: { readonly flavour: KernelFlavour; readonly version: string; readonly sha256: string; readonly bytes: number };
   readonly initramfs: { readonly sha256: string; readonly bytes: number; readonly files: number; readonly unpackedBytes: number };
   readonly files: readonly { readonly path: string; readonly bytes: number; readonly sha256: string }[];

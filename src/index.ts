@@ -3,20 +3,22 @@
  * The SDK: what the command line does, as functions. It composes the stages
  * (toolchain, app, image, vmm); the stages do not know each other.
  */
-import { copyFile, mkdir, mkdtemp, open, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
-import type { App, Disk, Image, KernelFlavour, PortForward, Ring, RunDefaults, RunResult } from './artifacts.js';
+import type { App, Disk, Image, ImageFormat, KernelFlavour, PortForward, Ring, RunDefaults, RunResult } from './artifacts.js';
 import { makeApp, resolveTarget, type Target } from './app/app.js';
 import { isImage, openImage, writeImage } from './image/image.js';
-import { specArchive } from './image/spec.js';
+import { encodeSpec } from './image/spec.js';
 import { UklError } from './lib/errors.js';
 import { type Log, silentLog } from './lib/log.js';
 import { storeRoot } from './lib/paths.js';
 import { formatSize, parseSize } from './lib/size.js';
-import { getInit, getKernel } from './toolchain/kernel.js';
+import { getGlibc } from './toolchain/glibc.js';
+import { getKernel } from './toolchain/kernel.js';
+import { getInit, getLoaders } from './toolchain/runtime.js';
 import { ensurePackages } from './toolchain/probes.js';
 import { type AccelChoice, chooseAccel, probeKvm } from './vmm/accel.js';
 import { kernelCmdline } from './vmm/cmdline.js';
@@ -46,6 +48,10 @@ export interface BuildOptions extends Context {
   readonly files?: readonly string[];
   /** A linux-6.12.*.tar.* to use in place of Debian's. */
   readonly kernelSource?: string;
+  /** Our C library or the host's, in place of what the target asks for. */
+  readonly libc?: 'ukl' | 'host';
+  /** "bzImage" by default. */
+  readonly format?: ImageFormat;
   /** Where the image goes; `.ukl/NAME` in the project by default. */
   readonly out?: string;
 }
@@ -98,10 +104,19 @@ async function buildTo(path: string, target: Target, options: BuildOptions): Pro
   const ring = options.ring ?? (flavour === 'stock' ? 3 : (target.config.ring ?? RING0));
   await ensurePackages(log, undefined, options.signal);
   // The program first: a typing error should not cost a kernel build.
-  const app = await makeApp(target, { outDir: join(target.directory === process.cwd() ? storeRoot() : join(target.directory, '.ukl'), 'bin'), extraFiles: options.files ?? [], ...context });
+  const app = await makeApp(target, {
+    outDir: join(target.directory === process.cwd() ? storeRoot() : join(target.directory, '.ukl'), 'bin'),
+    extraFiles: options.files ?? [],
+    libc: options.libc,
+    getLibc: () => getGlibc(context),
+    ...context,
+  });
   const kernel = await getKernel(flavour, context, { tarball: options.kernelSource });
   const init = await getInit(context);
-  return log.step(`pack ${app.name}`, () => writeImage(path, { app, kernel, init, ring, run: runDefaults(target, app) }));
+  const loaders = await getLoaders(context);
+  return log.step(`pack ${app.name}`, () =>
+    writeImage(path, { app, kernel, loaders, init, ring, format: options.format ?? 'bzImage', run: runDefaults(target, app) }),
+  );
 }
 
 /**
@@ -140,7 +155,7 @@ function checkMemory(image: Image, memoryMiB: number): void {
   }
 }
 
-async function plan(image: Image, work: string, options: RunOptions): Promise<RunPlan> {
+async function plan(image: Image, options: RunOptions): Promise<RunPlan> {
   const log = options.log ?? silentLog;
   const { manifest } = image;
   const { run } = manifest;
@@ -160,9 +175,8 @@ async function plan(image: Image, work: string, options: RunOptions): Promise<Ru
   const argv = options.args && options.args.length > 0 ? [run.args[0] ?? manifest.program, ...options.args] : run.args;
   const qemu = {
     accel,
-    kernel: join(image.path, 'kernel'),
-    initrd: join(work, 'initrd'),
-    cmdline: kernelCmdline({ accel, program: manifest.program, ring: manifest.ring, verbose: options.verbose ?? false, icount: options.icount ?? false, extra: options.kernelArgs ?? [] }),
+    kernel: image.path,
+    cmdline: kernelCmdline({ accel, verbose: options.verbose ?? false, icount: options.icount ?? false, extra: options.kernelArgs ?? [] }),
     memoryMiB,
     cpus,
     icount: options.icount ?? false,
@@ -173,23 +187,17 @@ async function plan(image: Image, work: string, options: RunOptions): Promise<Ru
   return { image, qemu, disks, accelWhy: why, command, argv };
 }
 
-async function writeInitrd(image: Image, to: string, planned: RunPlan, env: Readonly<Record<string, string>>): Promise<void> {
-  await copyFile(join(image.path, 'initramfs'), to);
-  const file = await open(to, 'a');
-  try {
-    await file.write(
-      specArchive({
-        exec: image.manifest.program,
-        argv: planned.argv,
-        hostname: image.manifest.name.slice(0, 63),
-        network: true,
-        disks: planned.qemu.disks.map(({ serial, path }) => ({ serial, path })),
-        run: { env: { ...image.manifest.run.env, ...env }, cwd: image.manifest.run.cwd },
-      }),
-    );
-  } finally {
-    await file.close();
-  }
+/** What the guest's init is told for this run. */
+function specOf({ image, qemu, argv }: RunPlan, env: Readonly<Record<string, string>>): Buffer {
+  const { name, program, run } = image.manifest;
+  return encodeSpec({
+    exec: program,
+    argv,
+    hostname: name.slice(0, 63),
+    network: true,
+    disks: qemu.disks.map(({ serial, path }) => ({ serial, path })),
+    run: { env: { ...run.env, ...env }, cwd: run.cwd },
+  });
 }
 
 /** A started guest and what it was started with. Disposing of it ends it. */
@@ -202,7 +210,7 @@ export interface RunningVm {
 
 /** The image of a target: the one it is, or one made for this run in `work`. */
 async function imageOf(target: string, work: string, options: BuildOptions): Promise<Image> {
-  if (isImage(target)) return openImage(target);
+  if (await isImage(target)) return openImage(target);
   return buildTo(join(work, 'image'), await resolveTarget(target), options);
 }
 
@@ -216,14 +224,14 @@ export async function start(target: string, options: RunOptions & BuildOptions =
   const clean = (): Promise<void> => rm(work, { recursive: true, force: true });
   try {
     const image = await imageOf(target, work, options);
-    const planned = await plan(image, work, options);
+    const planned = await plan(image, options);
     await checkPorts(planned.qemu.ports);
     for (const disk of planned.disks) await ensureDisk(disk);
-    await writeInitrd(image, join(work, 'initrd'), planned, options.env ?? {});
     options.signal?.throwIfAborted();
     const logFile = join(storeRoot(), 'logs', `run-${basename(image.manifest.name)}-${process.pid}-${Date.now().toString(36)}.log`);
     const vm = Vm.start({
       ...planned.qemu,
+      spec: specOf(planned, options.env ?? {}),
       stdin: options.stdin,
       stdout: options.stdout ?? process.stdout,
       stderr: options.stderr ?? process.stderr,
@@ -264,7 +272,7 @@ export async function run(target: string, options: RunOptions & BuildOptions = {
 export async function dryRun(target: string, options: RunOptions & BuildOptions = {}): Promise<RunPlan> {
   const work = await mkdtemp(join(tmpdir(), 'ukl-run-'));
   try {
-    return await plan(await imageOf(target, work, options), work, options);
+    return await plan(await imageOf(target, work, options), options);
   } finally {
     await rm(work, { recursive: true, force: true });
   }

@@ -4,7 +4,9 @@ import { existsSync } from 'node:fs';
 import { createLog } from '../src/lib/log.js';
 import { asUklError } from '../src/lib/errors.js';
 import { ensurePackages, requirements } from '../src/toolchain/probes.js';
-import { getInit, getKernel } from '../src/toolchain/kernel.js';
+import { getGlibc } from '../src/toolchain/glibc.js';
+import { getKernel } from '../src/toolchain/kernel.js';
+import { getInit, getLoaders } from '../src/toolchain/runtime.js';
 
 /** Programs that nobody here wrote, and the clients that try them. */
 const testPackages = [
@@ -26,6 +28,8 @@ try {
   await getKernel('ukl', { log });
   await getKernel('stock', { log });
   await getInit({ log });
+  await getLoaders({ log });
+  await getGlibc({ log });
 } catch (error) {
   const failure = asUklError(error);
   console.error(`✖ ${failure.message}\n${failure.details ?? ''}\nnext: ${failure.hint ?? ''}\nlog: ${failure.log ?? ''}`);

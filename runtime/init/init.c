@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * PID 1 of the guest, in ring 3: sets the machine up as /.ukl/spec says, runs
- * the program, carries its standard streams and tells the host how it ended.
+ * PID 1 of the guest, in ring 3: sets the machine up as the spec says, runs the
+ * program, carries its standard streams and tells the host how it ended.
  *
- * The spec is a sequence of NUL-terminated words, a key and its value:
+ * With UKL_HOST in the environment, which the kernel takes from its command
+ * line, there is a host that talks to us over virtio ports.  Without, the image
+ * was started by itself: the streams are the console's.
+ *
+ * The spec, from the host or else from /.ukl/spec, is a sequence of NUL-terminated words, a key and its value:
  *	exec (file), arg, env, cwd, host (name), net (1), disk (serial:path)
  *
  * The control port speaks lines.  To the host:
@@ -11,8 +15,8 @@
  *	exit N | signal N	the program ended; the last word
  *	fail WHAT ERRNO		something could not be done; the last word
  *	kmsg TEXT		a record of the kernel log
- * From the host, after a byte of greeting: "signal N" for the program, "kmsg"
- * for the log.
+ * From the host, after a byte of greeting and the spec with its length: "signal
+ * N" for the program, "kmsg" for the log.
  *
  * The streams pass through pipes, not straight to the ports: a port opens only
  * once, and programs reopen /dev/stdout.
@@ -54,6 +58,7 @@ struct relay {
 enum { STDIN, STDOUT, STDERR, NRELAYS };
 
 static struct relay relays[NRELAYS];
+static bool with_host;
 static int control;
 static pid_t program;
 static char spec[1 << 18];
@@ -83,8 +88,24 @@ static void finish(void)
 
 static void fail(const char *what)
 {
+	int console;
+
+	if (!with_host) {
+		console = open("/dev/console", O_WRONLY);
+		dprintf(console, "init: %s: %s\n", what, strerror(errno));
+	}
 	tell("fail %s %d\n", what, errno);
 	finish();
+}
+
+/* Where a stream without a host begins or ends. */
+static int open_console(void)
+{
+	int fd = open("/dev/console", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		fail("/dev/console");
+	return fd;
 }
 
 /* A mount point may hang below directories that nobody made. */
@@ -133,6 +154,8 @@ static int open_port(int number)
 	char path[64] = "/dev/vport", events[4096];
 	int fd;
 
+	if (!with_host)
+		return open_console();
 	watch.fd = inotify_init1(IN_CLOEXEC);
 	inotify_add_watch(watch.fd, "/dev", IN_CREATE);
 	while (!find_port(number, path, sizeof(path)) &&
@@ -155,7 +178,7 @@ static int open_input_port(int number)
 	int fd = open_port(number);
 	char hello;
 
-	while (read(fd, &hello, 1) != 1)
+	while (with_host && read(fd, &hello, 1) != 1)
 		;
 	return fd;
 }
@@ -194,7 +217,8 @@ static void set_up_network(bool with_eth0)
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 
 	bring_up(fd, "lo", NULL);
-	if (with_eth0) {
+	/* Started by itself, the image takes the machine as it is. */
+	if (with_eth0 && (with_host || if_nametoindex("eth0"))) {
 		bring_up(fd, "eth0", "10.0.2.15");
 		route.rt_dst.sa_family = AF_INET;
 		route.rt_genmask.sa_family = AF_INET;
@@ -233,18 +257,48 @@ static void mount_disk(const char *serial, const char *path)
 	fail(path);
 }
 
-static void read_spec(const char **file, const char **cwd)
+/* "LENGTH\n" and the spec from the host; LENGTH may be 0. */
+static long hear_spec(void)
+{
+	long length = 0, have = 0, n;
+	char digit;
+
+	while (read(control, &digit, 1) == 1 && digit != '\n')
+		length = length * 10 + digit - '0';
+	if (length >= (long)sizeof(spec)) {
+		errno = E2BIG;
+		fail("spec");
+	}
+	while (have < length) {
+		n = read(control, spec + have, length - have);
+		if (n <= 0)
+			fail("spec");
+		have += n;
+	}
+	return length;
+}
+
+static long load_spec(void)
 {
 	int fd = open("/.ukl/spec", O_RDONLY);
-	bool with_eth0 = false;
 	long length = 0, n;
-	char *key, *value;
 
 	while ((n = read(fd, spec + length, sizeof(spec) - 1 - length)) > 0)
 		length += n;
 	if (fd < 0 || n < 0 || !length)
 		fail("/.ukl/spec");
 	close(fd);
+	return length;
+}
+
+static void read_spec(const char **file, const char **cwd)
+{
+	long length = with_host ? hear_spec() : 0;
+	bool with_eth0 = false;
+	char *key, *value;
+
+	if (!length)
+		length = load_spec();
 
 	for (key = spec; key < spec + length; key = value + strlen(value) + 1) {
 		value = key + strlen(key) + 1;
@@ -471,8 +525,9 @@ int main(void)
 	const char *file = "", *cwd = "/";
 	int signals, status;
 
+	with_host = getenv("UKL_HOST");
 	mount_on("devtmpfs", "dev", "/dev", NULL);
-	control = open_input_port(1);
+	control = with_host ? open_input_port(1) : -1;
 	mount_on("proc", "proc", "/proc", NULL);
 	mount_on("sysfs", "sys", "/sys", NULL);
 	mount_on("devpts", "pts", "/dev/pts", "ptmxmode=0666");

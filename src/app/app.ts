@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, realpath, rename, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import type { App, GuestFile } from '../artifacts.js';
+import type { App, GuestFile, Libc } from '../artifacts.js';
 import { type ResolvedConfig, configSchema } from '../config/schema.js';
 import { findConfig, loadConfig } from '../config/load.js';
 import { exec } from '../lib/exec.js';
@@ -51,7 +51,7 @@ export async function resolveTarget(target: string): Promise<Target> {
 }
 
 /** Compiles C sources into one static program. Throws UKL_COMPILE with gcc's own words. */
-async function compile(target: Target, outDir: string, log: Log, signal: AbortSignal | undefined): Promise<string> {
+async function compile(target: Target, libc: Libc | undefined, outDir: string, log: Log, signal: AbortSignal | undefined): Promise<string> {
   const { sources = [], cflags, libs } = target.config;
   const files = sources.map((source) => resolve(target.directory, source));
   for (const file of files) {
@@ -62,7 +62,7 @@ async function compile(target: Target, outDir: string, log: Log, signal: AbortSi
   const partial = `${output}.${process.pid}`;
   await log.step(`compile ${target.name}`, async () => {
     // -pthread costs nothing in glibc 2.36 and spares a surprise.
-    await exec('gcc', ['-O2', '-g', '-static', '-pthread', ...cflags, '-o', partial, ...files, ...libs], {
+    await exec(libc === undefined ? 'gcc' : join(libc.bin, 'ukl-gcc'), ['-O2', '-g', '-static', '-pthread', ...cflags, '-o', partial, ...files, ...libs], {
       cwd: target.directory,
       signal,
       errorCode: 'UKL_COMPILE',
@@ -78,22 +78,41 @@ async function compile(target: Target, outDir: string, log: Log, signal: AbortSi
   return output;
 }
 
+/** Our C library in the place of the host's, file by file: they are the same version. */
+function withLibc(file: GuestFile, libc: Libc): GuestFile {
+  if (file.kind !== 'file' || !/^(\/usr)?\/lib(64|\/x86_64-linux-gnu)\//.test(file.guest)) return file;
+  const ours = join(libc.lib, basename(file.guest));
+  return existsSync(ours) ? { ...file, host: ours } : file;
+}
+
 /**
  * Makes the program: compiles it if need be, finds its libraries, collects the
  * files that go with it.
  *
- * @param outDir where a compiled program is put
- * @param extraFiles further "host[:guest]" words, relative to the working directory
+ * @param options.outDir where a compiled program is put
+ * @param options.libc which C library, if the configuration is not to decide
+ * @param options.getLibc makes ours; only called if it is wanted
+ * @param options.extraFiles further "host[:guest]" words, relative to the working directory
  */
 export async function makeApp(
   target: Target,
-  options: { readonly outDir: string; readonly extraFiles: readonly string[]; readonly log: Log; readonly signal?: AbortSignal | undefined },
+  options: {
+    readonly outDir: string;
+    readonly extraFiles: readonly string[];
+    readonly libc?: 'ukl' | 'host' | undefined;
+    readonly getLibc: () => Promise<Libc>;
+    readonly log: Log;
+    readonly signal?: AbortSignal | undefined;
+  },
 ): Promise<App> {
   const { config } = target;
   const compiled = config.program === undefined;
   const named = config.program === undefined ? undefined : resolve(target.directory, config.program);
+  const choice = options.libc ?? config.libc;
+  const libcOf = async (byDefault: boolean): Promise<Libc | undefined> =>
+    (choice === undefined ? byDefault : choice === 'ukl') ? options.getLibc() : undefined;
   const host = named === undefined
-    ? await compile(target, options.outDir, options.log, options.signal)
+    ? await compile(target, await libcOf(true), options.outDir, options.log, options.signal)
     : await realpath(named).catch(() => {
         throw new UklError('UKL_NO_FILE', `the program ${config.program} does not exist`);
       });
@@ -106,7 +125,8 @@ export async function makeApp(
   const files: GuestFile[] = [{ guest, kind: 'file', host, mode: mode | 0o111 }, ...(await packLibraries(host))];
   for (const spec of config.files) files.push(...(await packFile(spec, target.directory)));
   for (const spec of options.extraFiles) files.push(...(await packFile(spec, process.cwd())));
+  const libc = elf.dynamic ? await libcOf(elf.marked) : undefined;
   const calledAs = named ?? guest;
   if (calledAs !== guest) files.push({ guest: calledAs, kind: 'symlink', target: guest });
-  return { name: target.name, host, guest, calledAs, files };
+  return { name: target.name, host, guest, calledAs, files: libc === undefined ? files : files.map((file) => withLibc(file, libc)) };
 }

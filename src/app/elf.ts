@@ -11,6 +11,8 @@ export interface Elf {
   readonly dynamic: boolean;
   /** Sum of the PT_LOAD segments, in bytes of memory. */
   readonly loadBytes: number;
+  /** ukl-gcc linked it: it has the note that src/toolchain/glibc.ts describes. */
+  readonly marked: boolean;
   readonly entry: bigint;
   /** The PT_LOAD segments: which part of the file is mapped where. */
   readonly segments: readonly { readonly offset: number; readonly address: number; readonly fileSize: number }[];
@@ -19,6 +21,7 @@ export interface Elf {
 const PT_LOAD = 1;
 const PT_DYNAMIC = 2;
 const PT_INTERP = 3;
+const PT_NOTE = 4;
 const EM_X86_64 = 62;
 
 const MACHINES: Readonly<Record<number, string>> = {
@@ -37,6 +40,18 @@ async function readAt(file: FileHandle, position: number, length: number): Promi
   const buffer = Buffer.alloc(length);
   const { bytesRead } = await file.read(buffer, 0, length, position);
   return buffer.subarray(0, bytesRead);
+}
+
+/** Whether a note segment has one of the given owner. The layout: elf(5), "Notes". */
+function hasNote(notes: Buffer, owner: string): boolean {
+  const align = (n: number): number => (n + 3) & ~3;
+  for (let at = 0; at + 12 <= notes.length; ) {
+    const nameSize = notes.readUInt32LE(at);
+    const descSize = notes.readUInt32LE(at + 4);
+    if (notes.toString('latin1', at + 12, at + 12 + nameSize) === `${owner}\0`) return true;
+    at += 12 + align(nameSize) + align(descSize);
+  }
+  return false;
 }
 
 /** Whether a file begins as every ELF file does. */
@@ -85,6 +100,7 @@ export async function readElf(path: string): Promise<Elf> {
     let interpreter: string | undefined;
     let dynamic = false;
     let loadBytes = 0;
+    let marked = false;
     const segments: { offset: number; address: number; fileSize: number }[] = [];
     for (let at = 0; at < table.length; at += phentsize) {
       const type = table.readUInt32LE(at);
@@ -95,6 +111,7 @@ export async function readElf(path: string): Promise<Elf> {
         segments.push({ offset, address: Number(table.readBigUInt64LE(at + 16)), fileSize });
       }
       if (type === PT_DYNAMIC) dynamic = true;
+      if (type === PT_NOTE && hasNote(await readAt(file, offset, Math.min(fileSize, 4096)), 'ukl')) marked = true;
       if (type === PT_INTERP) {
         interpreter = (await readAt(file, offset, Math.min(fileSize, 4096))).toString().replace(/\0.*$/s, '');
       }
@@ -105,6 +122,7 @@ export async function readElf(path: string): Promise<Elf> {
       interpreter,
       dynamic,
       loadBytes,
+      marked,
       entry: header.readBigUInt64LE(24),
       segments,
     };

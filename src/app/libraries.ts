@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { exec } from '../lib/exec.js';
 import { UklError } from '../lib/errors.js';
 import { readElf } from './elf.js';
@@ -49,5 +50,9 @@ export async function resolveLibraries(path: string): Promise<string[]> {
       hint: `apt-file search ${missing[0]}, or set LD_LIBRARY_PATH`,
     });
   }
+  // glibc opens it by itself, for pthread_cancel(), pthread_exit() and backtrace().
+  const libc = [...found].find((path) => path.endsWith('/libc.so.6'));
+  const unwinder = libc === undefined ? undefined : join(dirname(libc), 'libgcc_s.so.1');
+  if (unwinder !== undefined && existsSync(unwinder)) found.add(unwinder);
   return [...found];
 }

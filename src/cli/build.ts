@@ -10,6 +10,8 @@ export interface BuildFlags extends GlobalOptions {
   readonly file?: string[];
   readonly kernel?: 'ukl' | 'stock';
   readonly ring?: 0 | 3;
+  readonly libc?: 'ukl' | 'host';
+  readonly format: 'bzImage' | 'elf';
   readonly kernelSource?: string;
 }
 
@@ -19,9 +21,11 @@ export async function buildCommand(target: string, flags: BuildFlags, signal: Ab
     log: logFor(flags),
     signal,
     files: flags.file ?? [],
+    format: flags.format,
     ...(flags.out === undefined ? {} : { out: flags.out }),
     ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
     ...(flags.ring === undefined ? {} : { ring: flags.ring }),
+    ...(flags.libc === undefined ? {} : { libc: flags.libc }),
     ...(flags.kernelSource === undefined ? {} : { kernelSource: flags.kernelSource }),
   });
   const { manifest, path } = image;

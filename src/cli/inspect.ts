@@ -12,11 +12,11 @@ import { type GlobalOptions, printJson } from './output.js';
 const SHOWN_FILES = 12;
 
 async function findImage(target: string): Promise<string> {
-  if (isImage(target)) return target;
+  if (await isImage(target)) return target;
   if (existsSync(target) && findConfig(target) !== undefined) {
     const { name } = await loadConfig(target);
     const path = join(target, '.ukl', `${name}.image`);
-    if (isImage(path)) return path;
+    if (await isImage(path)) return path;
   }
   throw new UklError('UKL_IMAGE', `${target} is not an image`, { hint: `ukl build ${target}` });
 }
@@ -29,13 +29,15 @@ export async function inspectCommand(target: string, flags: GlobalOptions): Prom
     return EXIT.ok;
   }
   const total = manifest.kernel.bytes + manifest.initramfs.bytes;
+  const boots = manifest.boot === 'elf' ? 'ELF with a PVH entry' : 'bzImage';
   const largest = [...manifest.files].sort((a, b) => b.bytes - a.bytes);
   const lines = [
-    `${manifest.name}  ${formatSize(total)}`,
+    `${manifest.name}  ${formatSize(total)}, ${boots}`,
     `  kernel     Linux ${manifest.kernel.version} (${manifest.kernel.flavour}), ${formatSize(manifest.kernel.bytes)}, sha256 ${manifest.kernel.sha256.slice(0, 16)}`,
     `  initramfs  ${manifest.initramfs.files} files, ${formatSize(manifest.initramfs.bytes)}, sha256 ${manifest.initramfs.sha256.slice(0, 16)}`,
     `  ring ${manifest.ring}     ${manifest.program}`,
     '  ring 3     everything else (/.ukl/init is PID 1)',
+    `  cmdline    ${manifest.cmdline}`,
     `  starts     ${manifest.run.args.join(' ')}`,
     `  machine    ${manifest.run.memoryMiB} MiB, ${manifest.run.cpus} processor(s)`,
     ...manifest.run.ports.map((port) => `  port       ${port.host} -> ${port.guest}/${port.protocol}`),

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { projectRoot } from '../lib/paths.js';
 import { buildCommand } from './build.js';
+import { ccCommand } from './cc.js';
 import { cleanCommand } from './clean.js';
 import { doctorCommand } from './doctor.js';
 import { EXIT } from './exit-codes.js';
@@ -31,6 +32,8 @@ function ring(text: string): 0 | 3 {
 }
 
 const kernelOption = () => new Option('--kernel <which>', 'ukl, or stock: the same kernel without the series').choices(['ukl', 'stock'] as const);
+const formatOption = () => new Option('--format <which>', 'a bzImage, or an ELF with a PVH entry for microVMs').choices(['bzImage', 'elf'] as const).default('bzImage' as const);
+const libcOption = () => new Option('--libc <which>', "the C library: ours, with calls for system calls, or the host's").choices(['ukl', 'host'] as const);
 const sourceOption = () => new Option('--kernel-source <tarball>', "a linux-6.12.*.tar.* in place of Debian's");
 
 /** Flags that every command has. */
@@ -84,6 +87,7 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
       .addOption(new Option('--accel <how>', 'hardware virtualisation or emulation').choices(['auto', 'kvm', 'tcg'] as const).default('auto' as const))
       .addOption(kernelOption())
       .option('--ring <n>', 'run the program in ring 0 or 3', ring)
+      .addOption(libcOption())
       .addOption(sourceOption())
       .option('--kernel-arg <word>', "add to the kernel's command line", many)
       .option('--icount', 'count instructions: a nanosecond of the guest is one (emulation)')
@@ -101,8 +105,19 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
       .option('--file <host[:guest]>', 'pack a further file or directory', many)
       .addOption(kernelOption())
       .option('--ring <n>', 'run the program in ring 0 or 3', ring)
+      .addOption(formatOption())
+      .addOption(libcOption())
       .addOption(sourceOption()),
   ).action((target, flags) => handle(flags, ({ signal }) => buildCommand(target, flags, signal)));
+
+  withGlobals(
+    program
+      .command('cc')
+      .description('compile and link with our C library: gcc, whose programs run in ring 0 with calls for system calls')
+      .argument('[args...]', "the compiler's arguments, after --")
+      .option('--print', 'only print the path of the compiler, for make CC="$(ukl cc --print)"')
+      .option('--cxx', 'the C++ compiler'),
+  ).action((args, flags) => handle(flags, ({ signal }) => ccCommand(args[0] === '--' ? args.slice(1) : args, flags, signal)));
 
   withGlobals(program.command('inspect').description('what is in an image: sizes, versions, hashes, rings').argument('[target]', 'an image, or the project it was built from', '.')).action(
     (target, flags) => handle(flags, () => inspectCommand(target, flags)),

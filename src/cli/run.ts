@@ -19,6 +19,7 @@ export type RunFlags = GlobalOptions & {
   readonly accel: 'auto' | 'kvm' | 'tcg';
   readonly kernel?: 'ukl' | 'stock';
   readonly ring?: 0 | 3;
+  readonly libc?: 'ukl' | 'host';
   readonly kernelSource?: string;
   readonly kernelArg?: string[];
   readonly dryRun?: boolean;
@@ -66,6 +67,7 @@ export function toOptions(flags: RunFlags, args: readonly string[], signal: Abor
     ...(flags.timeout === undefined ? {} : { timeoutSeconds: flags.timeout }),
     ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
     ...(flags.ring === undefined ? {} : { ring: flags.ring }),
+    ...(flags.libc === undefined ? {} : { libc: flags.libc }),
     ...(flags.kernelSource === undefined ? {} : { kernelSource: flags.kernelSource }),
   };
 }

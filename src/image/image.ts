@@ -1,45 +1,78 @@
 // SPDX-License-Identifier: MIT
-import { existsSync } from 'node:fs';
-import { copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
-import type { App, Image, ImageManifest, Kernel, Ring, RunDefaults } from '../artifacts.js';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { basename, dirname, resolve } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import type { App, Image, ImageFormat, ImageManifest, Kernel, Loaders, Ring, RunDefaults } from '../artifacts.js';
 import { UklError } from '../lib/errors.js';
+import { bzImagePrefix } from './bzimage.js';
 import { canonicalGuestPath, writeInitramfs } from './initramfs.js';
+import { pvhPrefix } from './pvh.js';
+import { encodeSpec } from './spec.js';
 
-const MANIFEST = 'manifest.json';
+/** An image ends with its manifest, the manifest's length and this. */
+const MAGIC = 'UKLIMAGE';
+const TRAILER_BYTES = 16;
+/** A manifest lists every file; it has never been near this. */
+const MANIFEST_MAX = 64 * 1024 ** 2;
+
+/** What the image itself tells its kernel. The VMM's words follow. */
+export function imageCmdline(program: string, ring: Ring): string {
+  const words = ['console=ttyS0', 'quiet', 'rdinit=/.ukl/init', 'reboot=t', 'panic=-1'];
+  if (ring === 0) {
+    if (/[\s,"]/.test(program)) {
+      throw new UklError('UKL_USAGE', `${program} cannot be named on the kernel's command line`, { hint: 'a path without blanks, commas and quotes' });
+    }
+    words.push(`ukl=${program}`);
+  }
+  return words.join(' ');
+}
 
 /**
- * Puts kernel and program together. The image appears under its path only
- * when it is complete.
+ * Puts kernel and program together, in one file that boots by itself. It
+ * appears under its path only when it is complete.
  */
 export async function writeImage(
   path: string,
-  parts: { readonly app: App; readonly kernel: Kernel; readonly init: string; readonly ring: Ring; readonly run: RunDefaults },
+  parts: {
+    readonly app: App;
+    readonly kernel: Kernel;
+    readonly loaders: Loaders;
+    readonly init: string;
+    readonly ring: Ring;
+    readonly format: ImageFormat;
+    readonly run: RunDefaults;
+  },
 ): Promise<Image> {
-  const { app, kernel, init, ring, run } = parts;
+  const { app, kernel, loaders, init, ring, format, run } = parts;
   if (ring === 0 && kernel.flavour !== 'ukl') {
     throw new UklError('UKL_USAGE', 'the stock kernel runs programs in ring 3 only', { hint: 'add --ring 3, or leave --kernel stock out' });
   }
+  const program = canonicalGuestPath(app.guest);
   const partial = `${resolve(path)}.partial-${process.pid}`;
-  await rm(partial, { recursive: true, force: true });
-  await mkdir(partial, { recursive: true });
+  const archive = `${partial}.initramfs`;
+  await mkdir(dirname(partial), { recursive: true });
   try {
-    const initramfs = await writeInitramfs(join(partial, 'initramfs'), [
+    const spec = encodeSpec({ exec: program, argv: run.args, hostname: app.name.slice(0, 63), network: true, disks: run.disks.map(({ path: at }, index) => ({ serial: `ukl${index}`, path: at })), run });
+    const initramfs = await writeInitramfs(archive, [
       ...app.files,
       { guest: '/.ukl/init', kind: 'file', host: init, mode: 0o755 },
+      { guest: '/.ukl/spec', kind: 'data', data: spec, mode: 0o600 },
     ]);
-    await copyFile(kernel.bzImage, join(partial, 'kernel'));
+    const cmdline = imageCmdline(program, ring);
     const manifest: ImageManifest = {
-      format: 1,
+      format: 2,
+      boot: format,
       name: app.name,
       ring,
-      program: canonicalGuestPath(app.guest),
+      program,
       programOnHost: app.host,
+      cmdline,
       kernel: {
         flavour: kernel.flavour,
         version: kernel.version,
-        sha256: kernel.hashes.bzImage ?? '',
-        bytes: (await readFile(kernel.bzImage)).length,
+        sha256: kernel.hashes[format === 'elf' ? 'vmlinux' : 'bzImage'] ?? '',
+        bytes: 0,
       },
       initramfs: {
         sha256: initramfs.sha256,
@@ -50,28 +83,62 @@ export async function writeImage(
       files: initramfs.files,
       run,
     };
-    await writeFile(join(partial, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`);
+    const prefix = format === 'elf'
+      ? pvhPrefix(await readFile(kernel.vmlinux), await readFile(loaders.pvh), cmdline, initramfs.bytes)
+      : bzImagePrefix(await readFile(kernel.bzImage), await readFile(loaders.bzImage), cmdline, initramfs.bytes);
+    const complete = { ...manifest, kernel: { ...manifest.kernel, bytes: prefix.length } };
+    const text = Buffer.from(JSON.stringify(complete));
+    const trailer = Buffer.alloc(TRAILER_BYTES);
+    trailer.writeBigUInt64LE(BigInt(text.length), 0);
+    trailer.write(MAGIC, 8, 'latin1');
+
+    const out = createWriteStream(partial);
+    out.write(prefix);
+    await pipeline(createReadStream(archive), out, { end: false });
+    await new Promise<void>((done, failed) => {
+      out.once('error', failed);
+      out.end(Buffer.concat([text, trailer]), done);
+    });
     await rm(path, { recursive: true, force: true });
     await rename(partial, path);
-    return { path: resolve(path), manifest };
-  } catch (error) {
-    await rm(partial, { recursive: true, force: true });
-    throw error;
+    return { path: resolve(path), manifest: complete };
+  } finally {
+    await rm(partial, { force: true });
+    await rm(archive, { force: true });
   }
 }
 
-export function isImage(path: string): boolean {
-  return existsSync(join(path, MANIFEST)) && existsSync(join(path, 'initramfs'));
+/** The manifest at a file's end, if there is one. */
+async function readManifest(path: string): Promise<ImageManifest | undefined> {
+  const file = await open(path, 'r').catch(() => undefined);
+  if (!file) return undefined;
+  try {
+    const info = await file.stat();
+    if (!info.isFile() || info.size < TRAILER_BYTES) return undefined;
+    const trailer = Buffer.alloc(TRAILER_BYTES);
+    await file.read(trailer, 0, TRAILER_BYTES, info.size - TRAILER_BYTES);
+    const length = Number(trailer.readBigUInt64LE(0));
+    if (trailer.toString('latin1', 8) !== MAGIC || length > Math.min(MANIFEST_MAX, info.size - TRAILER_BYTES)) return undefined;
+    const text = Buffer.alloc(length);
+    await file.read(text, 0, length, info.size - TRAILER_BYTES - length);
+    return JSON.parse(text.toString()) as ImageManifest;
+  } finally {
+    await file.close();
+  }
+}
+
+export async function isImage(path: string): Promise<boolean> {
+  return (await readManifest(path)) !== undefined;
 }
 
 /** Reads an image that `ukl build` wrote. Throws UKL_IMAGE. */
 export async function openImage(path: string): Promise<Image> {
-  if (!isImage(path)) {
+  const manifest = await readManifest(path);
+  if (manifest === undefined) {
     throw new UklError('UKL_IMAGE', `${path} is not an image`, { hint: `ukl build TARGET -o ${basename(path)}` });
   }
-  const manifest = JSON.parse(await readFile(join(path, MANIFEST), 'utf8')) as ImageManifest;
-  if (manifest.format !== 1) {
-    throw new UklError('UKL_IMAGE', `${path} has format ${String(manifest.format)}, this ukl reads format 1`, { hint: 'build it again' });
+  if (manifest.format !== 2) {
+    throw new UklError('UKL_IMAGE', `${path} has format ${String(manifest.format)}, this ukl reads format 2`, { hint: 'build it again' });
   }
   return { path: resolve(path), manifest };
 }

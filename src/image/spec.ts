@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 import type { RunDefaults } from '../artifacts.js';
-import { cpioHeader, cpioTrailer, padding, S_IFDIR, S_IFREG } from './cpio.js';
 
 /** What the guest's init is told; see runtime/init/init.c for the words. */
 export interface GuestSpec {
@@ -25,16 +24,4 @@ export function encodeSpec(spec: GuestSpec): Buffer {
   if (spec.network) words.push('net', '1');
   for (const { serial, path } of spec.disks) words.push('disk', `${serial}:${path}`);
   return Buffer.from(words.map((word) => `${word}\0`).join(''));
-}
-
-/** A small archive that goes behind an image's initramfs and replaces its spec. */
-export function specArchive(spec: GuestSpec): Buffer {
-  const data = encodeSpec(spec);
-  return Buffer.concat([
-    cpioHeader({ path: '.ukl', mode: S_IFDIR | 0o755, length: 0 }, 1),
-    cpioHeader({ path: '.ukl/spec', mode: S_IFREG | 0o600, length: data.length }, 2),
-    data,
-    padding(data.length),
-    cpioTrailer(),
-  ]);
 }

@@ -102,20 +102,3 @@ export async function getKernel(
     hashes: JSON.parse(await readFile(join(path, 'hashes.json'), 'utf8')) as Record<string, string>,
   };
 }
-
-/** The guest's PID 1, compiled from runtime/init. */
-export async function getInit(context: StoreContext): Promise<string> {
-  const source = join(projectRoot, 'runtime/init/init.c');
-  const path = await fromStore(
-    {
-      kind: 'init',
-      title: "build the guest's init",
-      key: { source: await hashFile(source), compiler: (await exec('gcc', ['-dumpfullversion'])).trim() },
-      make: async ({ output, log }) => {
-        await exec('gcc', ['-O2', '-Wall', '-Wextra', '-Werror', '-static', '-s', '-o', join(output, 'init'), source], { log });
-      },
-    },
-    context,
-  );
-  return join(path, 'init');
-}

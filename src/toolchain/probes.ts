@@ -29,12 +29,15 @@ interface Requirement {
 /** The Debian packages that building and running need, in one table. */
 export const requirements: readonly Requirement[] = [
   { package: 'linux-source-6.12', why: 'the kernel that the series is applied to', file: '/usr/src/linux-source-6.12.tar.xz' },
+  { package: 'glibc-source', why: 'the C library that programs are linked with', file: '/usr/src/glibc/glibc-2.36.tar.xz' },
   { package: 'qemu-system-x86', why: 'the virtual machine monitor', file: '/usr/bin/qemu-system-x86_64' },
   { package: 'gcc', why: 'compiles the kernel and C programs', file: '/usr/bin/gcc' },
   { package: 'libc6-dev', why: 'headers and libc.a for programs and for the guest\'s init', file: '/usr/lib/x86_64-linux-gnu/libc.a' },
   { package: 'make', why: 'drives the kernel build', file: '/usr/bin/make' },
   { package: 'flex', why: 'Kconfig\'s scanner', file: '/usr/bin/flex' },
   { package: 'bison', why: 'Kconfig\'s parser', file: '/usr/bin/bison' },
+  { package: 'gawk', why: 'scripts of the C library\'s build', file: '/usr/bin/gawk' },
+  { package: 'python3-minimal', why: 'scripts of the C library\'s build', file: '/usr/bin/python3' },
   { package: 'bc', why: 'the kernel\'s time constants', file: '/usr/bin/bc' },
   { package: 'perl', why: 'scripts of the kernel build', file: '/usr/bin/perl' },
   { package: 'libelf-dev', why: 'objtool reads object files', file: '/usr/include/libelf.h' },

@@ -6,6 +6,7 @@ import { exec } from '../lib/exec.js';
 import { UklError } from '../lib/errors.js';
 import { hashFile, hashFileOnce } from '../lib/hash.js';
 import { projectRoot } from '../lib/paths.js';
+import { hashDebianTarball } from './debian.js';
 import { fromStore, type StoreContext } from './store.js';
 
 const DEBIAN_TARBALL = '/usr/src/linux-source-6.12.tar.xz';
@@ -26,19 +27,6 @@ export interface KernelSource {
 export async function listSeries(): Promise<string[]> {
   const names = await readdir(SERIES);
   return names.filter((name) => name.endsWith('.patch')).sort().map((name) => join(SERIES, name));
-}
-
-/** Debian's package as apt verified it: dpkg still knows each file's checksum. */
-async function verifyDebianTarball(): Promise<void> {
-  const complaints = await exec('dpkg', ['--verify', 'linux-source-6.12'], { errorCode: 'UKL_SOURCE' }).catch(
-    (error: unknown) => (error instanceof UklError ? (error.details ?? error.message) : String(error)),
-  );
-  if (complaints.includes(DEBIAN_TARBALL)) {
-    throw new UklError('UKL_SOURCE', `${DEBIAN_TARBALL} is not the file that Debian's package installed`, {
-      details: complaints,
-      hint: 'sudo apt-get install --reinstall linux-source-6.12',
-    });
-  }
 }
 
 async function applySeries(tree: string, progress: (detail: string) => void, log: string): Promise<void> {
@@ -72,7 +60,7 @@ export async function getKernelSource(
   if (!existsSync(tarball)) {
     throw new UklError('UKL_SOURCE', `no kernel source: ${tarball} does not exist`, { hint: 'ukl doctor' });
   }
-  const tarballHash = await hashFileOnce(tarball, options.tarball === undefined ? verifyDebianTarball : undefined);
+  const tarballHash = await (options.tarball === undefined ? hashDebianTarball('linux-source-6.12', tarball) : hashFileOnce(tarball));
   const patches: Record<string, string> = {};
   if (options.patched) {
     for (const patch of await listSeries()) patches[basename(patch)] = await hashFile(patch);

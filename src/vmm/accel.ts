@@ -50,12 +50,12 @@ export async function probeKvm(kernel: Kernel): Promise<AccelProbe> {
   const vm = Vm.start({
     accel: 'kvm',
     kernel: kernel.bzImage,
-    initrd: undefined,
     cmdline: 'console=ttyS0 reboot=t panic=-1',
     memoryMiB: 128,
     cpus: 1,
     ports: [],
     disks: [],
+    spec: Buffer.alloc(0),
     stdin: undefined,
     stdout: nowhere,
     stderr: nowhere,

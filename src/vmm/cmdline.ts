@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 import { readFileSync } from 'node:fs';
-import type { Ring } from '../artifacts.js';
 import type { Accel } from './qemu.js';
 
 /**
@@ -18,9 +17,6 @@ const ICOUNT_KHZ = 1_000_000;
 
 export interface CmdlineOptions {
   readonly accel: Accel;
-  /** The program's path in the guest. */
-  readonly program: string;
-  readonly ring: Ring;
   /** The kernel's whole log on the serial console, not only its last words. */
   readonly verbose: boolean;
   /** The counter counts instructions: a nanosecond each. */
@@ -28,15 +24,18 @@ export interface CmdlineOptions {
   readonly extra: readonly string[];
 }
 
-/** The kernel's command line. Which program runs in ring 0 is said here and nowhere else. */
+/**
+ * What the VMM adds to the image's own words for the kernel. A name without a
+ * dot that the kernel does not know becomes a variable of PID 1.
+ */
 export function kernelCmdline(options: CmdlineOptions): string {
-  const words = ['console=ttyS0', options.verbose ? 'loglevel=8' : 'quiet', 'rdinit=/.ukl/init', 'reboot=t', 'panic=-1'];
+  const words = ['UKL_HOST=1'];
+  if (options.verbose) words.push('loglevel=8');
   if (options.accel === 'tcg') {
     // Emulated, rdtsc reads the host's counter. Left to itself, the kernel
     // measures it against the PIT, which fails on a busy host and then hangs.
     const khz = options.icount ? ICOUNT_KHZ : hostTscKhz(readFileSync('/proc/cpuinfo', 'utf8'));
     if (khz !== undefined) words.push(`tsc_early_khz=${khz}`, 'tsc=reliable');
   }
-  if (options.ring === 0) words.push(`ukl=${options.program}`);
   return [...words, ...options.extra].join(' ');
 }

@@ -10,7 +10,6 @@ export type Accel = 'kvm' | 'tcg';
 export interface QemuOptions {
   readonly accel: Accel;
   readonly kernel: string;
-  readonly initrd: string | undefined;
   readonly cmdline: string;
   readonly memoryMiB: number;
   readonly cpus: number;
@@ -53,7 +52,6 @@ export function qemuArgs(options: QemuOptions): string[] {
     // A panic, a triple fault and an orderly end all reset the machine.
     '-no-reboot',
     '-kernel', options.kernel,
-    ...(options.initrd === undefined ? [] : ['-initrd', options.initrd]),
     '-append', options.cmdline,
     ...socket('serial'), '-serial', 'chardev:serial',
     ...socket('qmp'), '-mon', 'chardev=qmp,mode=control',

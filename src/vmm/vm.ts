@@ -20,6 +20,8 @@ export interface VmOptions extends Omit<QemuOptions, 'directory'> {
   readonly stdin: Readable | undefined;
   readonly stdout: Writable;
   readonly stderr: Writable;
+  /** What init is told, in place of what the image says. */
+  readonly spec: Buffer;
   /** Gets the serial console, the kernel's log, as it comes. */
   readonly onSerial?: (chunk: Buffer) => void;
   /** The serial console is also kept in this file. */
@@ -118,7 +120,9 @@ export class Vm {
     const ended = new Promise<void>((resolve) => socket.once('close', () => resolve()));
     switch (name) {
       case 'control': {
-        socket.write('\n'); // the greeting that init waits for
+        // The greeting that init waits for, and the spec.
+        socket.write(`\n${this.#options.spec.length}\n`);
+        socket.write(this.#options.spec);
         let rest = '';
         socket.on('data', (chunk: Buffer) => {
           const lines = (rest + chunk.toString()).split('\n');

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** The command line's own words, against files that a person has read. */
-import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { cp, stat, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -63,7 +63,7 @@ describe('a project', () => {
 
     const built = await cli('build', project);
     expect(built.code, built.stderr).toBe(0);
-    expect(await readdir(join(project, '.ukl/count.image'))).toEqual(['initramfs', 'kernel', 'manifest.json']);
+    expect((await stat(join(project, '.ukl/count.image'))).isFile()).toBe(true);
 
     const inspected = await cli('inspect', project);
     expect(inspected.code).toBe(0);

@@ -62,7 +62,6 @@ test("QEMU's command line", () => {
   const args = qemuArgs({
     accel: 'tcg',
     kernel: '/k',
-    initrd: '/i',
     cmdline: 'quiet ukl=/app',
     memoryMiB: 64,
     cpus: 2,

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+import { join } from 'node:path';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { getGlibc } from '../toolchain/glibc.js';
+import { ensurePackages } from '../toolchain/probes.js';
+import { EXIT } from './exit-codes.js';
+import { type GlobalOptions, logFor, printJson } from './output.js';
+
+export interface CcFlags extends GlobalOptions {
+  readonly print?: boolean;
+  readonly cxx?: boolean;
+}
+
+/** `ukl cc`: runs ukl-gcc (or ukl-g++), or tells where it is. */
+export async function ccCommand(args: readonly string[], flags: CcFlags, signal: AbortSignal): Promise<number> {
+  const log = logFor(flags);
+  await ensurePackages(log, undefined, signal);
+  const libc = await getGlibc({ log, signal });
+  const path = join(libc.bin, flags.cxx ? 'ukl-g++' : 'ukl-gcc');
+  if (flags.json) {
+    printJson({ ok: true, path, libc });
+    return EXIT.ok;
+  }
+  if (flags.print || args.length === 0) {
+    process.stdout.write(`${path}\n`);
+    return EXIT.ok;
+  }
+  const child = spawn(path, args, { stdio: 'inherit' });
+  const [status] = (await once(child, 'close')) as [number | null];
+  return status ?? EXIT.failed;
+}

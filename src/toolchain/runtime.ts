@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+import { join } from 'node:path';
+import type { Loaders } from '../artifacts.js';
+import { exec } from '../lib/exec.js';
+import { hashFile } from '../lib/hash.js';
+import { projectRoot } from '../lib/paths.js';
+import { fromStore, type StoreContext } from './store.js';
+
+const compilerVersion = async (): Promise<string> => (await exec('gcc', ['-dumpfullversion'])).trim();
+
+/** The guest's PID 1, compiled from runtime/init. */
+export async function getInit(context: StoreContext): Promise<string> {
+  const source = join(projectRoot, 'runtime/init/init.c');
+  const path = await fromStore(
+    {
+      kind: 'init',
+      title: "build the guest's init",
+      key: { source: await hashFile(source), compiler: await compilerVersion() },
+      make: async ({ output, log }) => {
+        await exec('gcc', ['-O2', '-Wall', '-Wextra', '-Werror', '-static', '-s', '-o', join(output, 'init'), source], { log });
+      },
+    },
+    context,
+  );
+  return join(path, 'init');
+}
+
+/** What goes between kernel and initramfs, assembled from runtime/loader. */
+export async function getLoaders(context: StoreContext): Promise<Loaders> {
+  const sources = { bzImage: join(projectRoot, 'runtime/loader/bzimage.S'), pvh: join(projectRoot, 'runtime/loader/pvh.S') };
+  const path = await fromStore(
+    {
+      kind: 'loaders',
+      title: "assemble the image's loaders",
+      key: { bzImage: await hashFile(sources.bzImage), pvh: await hashFile(sources.pvh), compiler: await compilerVersion() },
+      make: async ({ output, log }) => {
+        for (const [name, source] of Object.entries(sources)) {
+          const object = join(output, `${name}.o`);
+          await exec('gcc', ['-m32', '-c', '-o', object, source], { log });
+          await exec('objcopy', ['-O', 'binary', '-j', '.text', object, join(output, name)], { log });
+        }
+      },
+    },
+    context,
+  );
+  return { bzImage: join(path, 'bzImage'), pvh: join(path, 'pvh') };
+}

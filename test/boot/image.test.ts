@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+/** The image is one file that boots by itself, whoever starts it. */
+import { randomBytes, createHash } from 'node:crypto';
+import { copyFile, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { build } from '../../src/index.js';
+import { projectRoot } from '../../src/lib/paths.js';
+import { hostTscKhz } from '../../src/vmm/cmdline.js';
+import { QEMU } from '../../src/vmm/qemu.js';
+import { host, runGuest } from './harness.js';
+
+let work: string;
+const imageOf = (format: string): string => join(work, `hello.${format}`);
+beforeAll(async () => {
+  work = await mkdtemp(join(tmpdir(), 'ukl-image-'));
+  for (const format of ['bzImage', 'elf'] as const) await build(join(projectRoot, 'examples/hello'), { format, out: imageOf(format) });
+});
+afterAll(() => rm(work, { recursive: true, force: true }));
+
+describe.each(['bzImage', 'elf'] as const)('%s', (format) => {
+  test('is run by ukl, under any name', async () => {
+    const moved = join(work, `moved-${format}`);
+    await copyFile(imageOf(format), moved);
+    const { stdout, end } = await runGuest(moved, { accel: 'tcg' });
+    expect(stdout).toMatch(/^Hello from ring 0 of Linux 6\.12\.\d+\n$/);
+    expect(end).toEqual({ kind: 'exit', status: 0 });
+  });
+
+  // Emulated microVMs have no clock to measure the TSC by.
+  const khz = hostTscKhz(readFileSync('/proc/cpuinfo', 'utf8'));
+  test.each([['microvm', ['-append', `tsc_early_khz=${khz}`]], ...(format === 'bzImage' ? [['pc', []] as const] : [])] as const)('boots by itself on QEMU -M %s', async (machine, append) => {
+    const { stdout, code } = await host('timeout', ['60', QEMU, '-M', machine, '-accel', 'tcg', '-cpu', 'max', '-m', '96', '-no-reboot', '-nodefaults', '-display', 'none', '-serial', 'stdio', '-kernel', imageOf(format), ...append]);
+    expect(stdout).toMatch(/Hello from ring 0 of Linux 6\.12\.\d+\r\n/);
+    expect(code).toBe(0);
+  });
+});
+
+test('every byte of a large image arrives', async () => {
+  const bytes = randomBytes(48 * 1024 ** 2);
+  await writeFile(join(work, 'large'), bytes);
+  for (const format of ['bzImage', 'elf'] as const) {
+    const image = await build('/usr/bin/sha256sum', { format, out: imageOf('large'), files: [`${join(work, 'large')}:/large`] });
+    const { stdout } = await runGuest(image.path, { args: ['/large'], memory: '192M', accel: 'tcg' });
+    expect(stdout).toBe(`${createHash('sha256').update(bytes).digest('hex')}  /large\n`);
+  }
+});
+
+test('a damaged image is not run', async () => {
+  const cut = join(work, 'cut');
+  await copyFile(imageOf('bzImage'), cut);
+  const file = await open(cut, 'r+');
+  await file.truncate((await file.stat()).size - 100);
+  await file.close();
+  await expect(runGuest(cut)).rejects.toMatchObject({ code: 'UKL_NOT_ELF' });
+});
