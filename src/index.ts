@@ -16,13 +16,15 @@ import { UklError } from './lib/errors.js';
 import { type Log, silentLog } from './lib/log.js';
 import { storeRoot } from './lib/paths.js';
 import { formatSize, parseSize } from './lib/size.js';
+import { getDebianSource } from './toolchain/debian.js';
 import { getGlibc } from './toolchain/glibc.js';
 import { getKernel } from './toolchain/kernel.js';
 import { getInit, getLoaders } from './toolchain/runtime.js';
-import { ensurePackages } from './toolchain/probes.js';
+import { ensurePackages, requirements } from './toolchain/probes.js';
 import { type AccelChoice, chooseAccel, probeKvm } from './vmm/accel.js';
 import { kernelCmdline } from './vmm/cmdline.js';
 import { ensureDisk, parseDisk } from './vmm/disk.js';
+import { writeGdbScript } from './vmm/gdb.js';
 import { checkPorts, parsePort } from './vmm/ports.js';
 import { QEMU, qemuArgs, type QemuOptions, shellQuote } from './vmm/qemu.js';
 import { Vm } from './vmm/vm.js';
@@ -71,6 +73,8 @@ export interface RunOptions extends Context {
   readonly timeoutSeconds?: number;
   /** Guest time is counted instructions (emulation only). */
   readonly icount?: boolean;
+  /** Wait for gdb before the first instruction; `log` says what to type. */
+  readonly gdb?: boolean;
   /** Show the kernel's own log on `stderr`. */
   readonly verbose?: boolean;
   readonly stdin?: Readable;
@@ -102,13 +106,16 @@ async function buildTo(path: string, target: Target, options: BuildOptions): Pro
   const context = { log, signal: options.signal };
   const flavour = options.kernel ?? 'ukl';
   const ring = options.ring ?? (flavour === 'stock' ? 3 : (target.config.ring ?? RING0));
-  await ensurePackages(log, undefined, options.signal);
+  const wanted = target.config.buildPackages.map((name) => ({ package: name, why: `builds ${target.name}` }));
+  const source = target.config.debianSource === undefined ? [] : [{ package: 'dpkg-dev', why: 'unpacks source packages', file: '/usr/bin/dpkg-source' }];
+  await ensurePackages(log, [...requirements, ...source, ...wanted], options.signal);
   // The program first: a typing error should not cost a kernel build.
   const app = await makeApp(target, {
     outDir: join(target.directory === process.cwd() ? storeRoot() : join(target.directory, '.ukl'), 'bin'),
     extraFiles: options.files ?? [],
     libc: options.libc,
     getLibc: () => getGlibc(context),
+    getSource: (name) => getDebianSource(name, context),
     ...context,
   });
   const kernel = await getKernel(flavour, context, { tarball: options.kernelSource });
@@ -176,7 +183,7 @@ async function plan(image: Image, options: RunOptions): Promise<RunPlan> {
   const qemu = {
     accel,
     kernel: image.path,
-    cmdline: kernelCmdline({ accel, verbose: options.verbose ?? false, icount: options.icount ?? false, extra: options.kernelArgs ?? [] }),
+    cmdline: kernelCmdline({ accel, gdb: options.gdb ?? false, verbose: options.verbose ?? false, icount: options.icount ?? false, extra: options.kernelArgs ?? [] }),
     memoryMiB,
     cpus,
     icount: options.icount ?? false,
@@ -214,6 +221,19 @@ async function imageOf(target: string, work: string, options: BuildOptions): Pro
   return buildTo(join(work, 'image'), await resolveTarget(target), options);
 }
 
+/** Writes what gdb needs and says how to start it. Returns the socket's path. */
+async function prepareGdb({ manifest }: Image, work: string, options: Context): Promise<string> {
+  const log = options.log ?? silentLog;
+  const kernel = await getKernel(manifest.kernel.flavour, { log, signal: options.signal });
+  if (!Object.values(kernel.hashes).includes(manifest.kernel.sha256) || !existsSync(manifest.programOnHost)) {
+    throw new UklError('UKL_IMAGE', 'the image was built elsewhere or with another kernel: its symbols are not here', { hint: 'ukl run --gdb TARGET, with the program rather than the image' });
+  }
+  const socket = join(work, 'gdb.socket');
+  const script = await writeGdbScript(work, { vmlinux: kernel.vmlinux, program: manifest.programOnHost, socket });
+  log.info(`waiting for gdb: gdb -x ${script}`);
+  return socket;
+}
+
 /**
  * Starts a target (or an image) and returns as soon as the VMM is running.
  *
@@ -229,8 +249,10 @@ export async function start(target: string, options: RunOptions & BuildOptions =
     for (const disk of planned.disks) await ensureDisk(disk);
     options.signal?.throwIfAborted();
     const logFile = join(storeRoot(), 'logs', `run-${basename(image.manifest.name)}-${process.pid}-${Date.now().toString(36)}.log`);
+    const gdb = options.gdb ? await prepareGdb(image, work, options) : undefined;
     const vm = Vm.start({
       ...planned.qemu,
+      gdb,
       spec: specOf(planned, options.env ?? {}),
       stdin: options.stdin,
       stdout: options.stdout ?? process.stdout,

@@ -10,6 +10,7 @@ import { UklError } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
 import { isElf, readElf } from './elf.js';
 import { packFile, packLibraries } from './files.js';
+import { make } from './make.js';
 
 /** What the user handed in, with the configuration that goes with it. */
 export interface Target {
@@ -92,6 +93,7 @@ function withLibc(file: GuestFile, libc: Libc): GuestFile {
  * @param options.outDir where a compiled program is put
  * @param options.libc which C library, if the configuration is not to decide
  * @param options.getLibc makes ours; only called if it is wanted
+ * @param options.getSource fetches a Debian source package
  * @param options.extraFiles further "host[:guest]" words, relative to the working directory
  */
 export async function makeApp(
@@ -101,16 +103,20 @@ export async function makeApp(
     readonly extraFiles: readonly string[];
     readonly libc?: 'ukl' | 'host' | undefined;
     readonly getLibc: () => Promise<Libc>;
+    readonly getSource: (name: string) => Promise<{ readonly path: string; readonly version: string }>;
     readonly log: Log;
     readonly signal?: AbortSignal | undefined;
   },
 ): Promise<App> {
   const { config } = target;
-  const compiled = config.program === undefined;
-  const named = config.program === undefined ? undefined : resolve(target.directory, config.program);
+  const made = config.build !== undefined || config.program === undefined;
   const choice = options.libc ?? config.libc;
   const libcOf = async (byDefault: boolean): Promise<Libc | undefined> =>
     (choice === undefined ? byDefault : choice === 'ukl') ? options.getLibc() : undefined;
+  const tree = config.build === undefined
+    ? target.directory
+    : await make({ ...options, directory: target.directory, name: target.name, config, libc: await libcOf(true) });
+  const named = config.program === undefined ? undefined : resolve(tree, config.program);
   const host = named === undefined
     ? await compile(target, await libcOf(true), options.outDir, options.log, options.signal)
     : await realpath(named).catch(() => {
@@ -120,13 +126,13 @@ export async function makeApp(
   if (elf.type === 'other') {
     throw new UklError('UKL_NOT_ELF', `${host} is an object file, not a program`, { hint: 'link it first' });
   }
-  const guest = compiled ? `/app/${target.name}` : host;
-  const mode = compiled ? 0o755 : (await stat(host)).mode & 0o7777;
+  const guest = made ? `/app/${basename(host)}` : host;
+  const mode = made ? 0o755 : (await stat(host)).mode & 0o7777;
   const files: GuestFile[] = [{ guest, kind: 'file', host, mode: mode | 0o111 }, ...(await packLibraries(host))];
   for (const spec of config.files) files.push(...(await packFile(spec, target.directory)));
   for (const spec of options.extraFiles) files.push(...(await packFile(spec, process.cwd())));
   const libc = elf.dynamic ? await libcOf(elf.marked) : undefined;
-  const calledAs = named ?? guest;
+  const calledAs = made ? guest : (named ?? guest);
   if (calledAs !== guest) files.push({ guest: calledAs, kind: 'symlink', target: guest });
   return { name: target.name, host, guest, calledAs, files: libc === undefined ? files : files.map((file) => withLibc(file, libc)) };
 }

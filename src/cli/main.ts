@@ -91,6 +91,7 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
       .addOption(sourceOption())
       .option('--kernel-arg <word>', "add to the kernel's command line", many)
       .option('--icount', 'count instructions: a nanosecond of the guest is one (emulation)')
+      .option('--gdb', 'wait for gdb, which then knows the symbols of program and kernel')
       .option('--dry-run', 'print the plan and the exact VMM command')
       .option('-v, --verbose', "show the kernel's own log")
       .allowExcessArguments(),

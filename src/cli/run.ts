@@ -24,6 +24,7 @@ export type RunFlags = GlobalOptions & {
   readonly kernelArg?: string[];
   readonly dryRun?: boolean;
   readonly icount?: boolean;
+  readonly gdb?: boolean;
 };
 
 /** The signals that end the tool's work, and are the program's once it runs. */
@@ -60,6 +61,7 @@ export function toOptions(flags: RunFlags, args: readonly string[], signal: Abor
     kernelArgs: flags.kernelArg ?? [],
     verbose: flags.verbose === true,
     icount: flags.icount === true,
+    gdb: flags.gdb === true,
     log: logFor(flags),
     signal,
     ...(flags.memory === undefined ? {} : { memory: flags.memory }),

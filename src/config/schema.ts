@@ -8,8 +8,11 @@ export const configSchema = z
   .strictObject({
     $schema: z.string().optional(),
     name: z.string().regex(/^[\w.-]+$/, 'letters, digits, dot, dash and underscore only').optional().describe('Name of the image; by default the directory\'s'),
-    program: z.string().optional().describe('An x86-64 ELF file to run; instead of sources'),
+    program: z.string().optional().describe('An x86-64 ELF file to run; with build, where the commands leave it'),
     sources: z.array(z.string()).min(1).optional().describe('C files, compiled and linked into one static program'),
+    build: z.array(z.string()).min(1).optional().describe('Shell commands that make the program, with CC and CXX set to our compilers; instead of sources'),
+    debianSource: z.string().regex(/^[a-z0-9][a-z0-9+.-]+$/, 'the name of a Debian source package').optional().describe('A Debian source package to build in; without it, the project\'s own directory'),
+    buildPackages: z.array(z.string()).default([]).describe('Debian packages that the build needs'),
     cflags: z.array(z.string()).default([]).describe('Options for the compiler'),
     libs: z.array(z.string()).default([]).describe('What comes last on the linker\'s command line: -lm, ./libx.a'),
     args: z.array(z.string()).default([]).describe('Arguments of the program'),
@@ -24,6 +27,8 @@ export const configSchema = z
     libc: z.enum(['ukl', 'host']).optional().describe('The C library: ours, whose system calls are calls in ring 0, or the host\'s. By default ours for sources and for what ukl-gcc linked'),
     timeout: z.number().positive().optional().describe('Seconds after which the guest is ended'),
   })
+  .refine((config) => config.build === undefined || config.program !== undefined, { error: "'build' needs 'program': the file that the commands make" })
+  .refine((config) => config.debianSource === undefined || config.build !== undefined, { error: "'debianSource' needs 'build'" })
   .refine((config) => (config.program === undefined) !== (config.sources === undefined), {
     error: "give either 'program' or 'sources'",
   });

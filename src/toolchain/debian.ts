@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
 import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { exec } from '../lib/exec.js';
 import { UklError } from '../lib/errors.js';
 import { hashFileOnce } from '../lib/hash.js';
+import { storeRoot } from '../lib/paths.js';
+import { fromStore, type StoreContext } from './store.js';
 
 /**
  * SHA-256 of a source tarball that a Debian package installed, as apt verified
@@ -25,4 +29,62 @@ export async function hashDebianTarball(packageName: string, tarball: string): P
       });
     }
   });
+}
+
+const SOURCES = '/etc/apt/sources.list.d';
+
+/** This machine's own package sources, with source packages in place of binary ones. */
+async function sourceLists(): Promise<Record<string, string>> {
+  const lists: Record<string, string> = {};
+  for (const name of existsSync(SOURCES) ? (await readdir(SOURCES)).sort() : []) {
+    const text = await readFile(join(SOURCES, name), 'utf8');
+    if (name.endsWith('.sources')) lists[name] = text.replaceAll(/^Types:.*$/gm, 'Types: deb-src');
+    else if (name.endsWith('.list')) lists[name] = text.replaceAll(/^deb /gm, 'deb-src ');
+  }
+  const main = await readFile('/etc/apt/sources.list', 'utf8').catch(() => '');
+  if (/^deb /m.test(main)) lists['main.list'] = main.replaceAll(/^deb /gm, 'deb-src ');
+  return lists;
+}
+
+/** apt with lists of its own: nothing of the system is changed, and nobody needs to be root. */
+async function aptSource(): Promise<(args: readonly string[], cwd: string, log: string, signal: AbortSignal | undefined) => Promise<string>> {
+  const root = join(storeRoot(), 'apt');
+  await rm(join(root, 'sources'), { recursive: true, force: true });
+  for (const directory of ['sources', 'lists/partial', 'cache/archives/partial']) await mkdir(join(root, directory), { recursive: true });
+  for (const [name, text] of Object.entries(await sourceLists())) await writeFile(join(root, 'sources', name), text);
+  const options = ['Dir::Etc::sourcelist=/dev/null', `Dir::Etc::sourceparts=${root}/sources`, `Dir::State::lists=${root}/lists`, `Dir::Cache=${root}/cache`, 'APT::Sandbox::User=root', 'Acquire::Retries=3'];
+  return (args, cwd, log, signal) =>
+    exec('apt-get', [...options.flatMap((option) => ['-o', option]), ...args], { cwd, log, signal, errorCode: 'UKL_SOURCE', hint: 'is the network up? ukl doctor' });
+}
+
+/**
+ * A Debian source package of the version that this machine's release has,
+ * unpacked with Debian's patches. Never written to.
+ *
+ * @throws UKL_SOURCE
+ */
+export async function getDebianSource(name: string, context: StoreContext): Promise<{ readonly path: string; readonly version: string }> {
+  const path = await fromStore(
+    {
+      kind: `debian-${name}`,
+      title: `fetch the source of Debian's ${name}`,
+      key: { name, release: await readFile('/etc/debian_version', 'utf8').catch(() => '') },
+      make: async ({ output, work, log }) => {
+        const apt = await aptSource();
+        await rm(work, { recursive: true, force: true });
+        await mkdir(work, { recursive: true });
+        await apt(['update'], work, log, context.signal);
+        await apt(['source', name], work, log, context.signal);
+        const entries = await readdir(work, { withFileTypes: true });
+        const tree = entries.find((entry) => entry.isDirectory());
+        const description = entries.find((entry) => entry.name.endsWith('.dsc'));
+        if (!tree || !description) throw new UklError('UKL_SOURCE', `Debian's ${name} did not unpack`, { log });
+        const version = /^Version: (.*)$/m.exec(await readFile(join(work, description.name), 'utf8'))?.[1] ?? '';
+        await rename(join(work, tree.name), join(output, 'source'));
+        await writeFile(join(output, 'version'), version);
+      },
+    },
+    context,
+  );
+  return { path: join(path, 'source'), version: await readFile(join(path, 'version'), 'utf8') };
 }

@@ -50,8 +50,15 @@ export const requirements: readonly Requirement[] = [
 const SOURCE_BYTES = 3 * 1024 ** 3;
 const BUILD_MEMORY = 2 * 1024 ** 3;
 
-function missingPackages(wanted: readonly Requirement[]): Requirement[] {
-  return wanted.filter(({ file }) => file !== undefined && !existsSync(file));
+async function missingPackages(wanted: readonly Requirement[]): Promise<Requirement[]> {
+  const missing: Requirement[] = [];
+  for (const one of wanted) {
+    const there = one.file !== undefined
+      ? existsSync(one.file)
+      : (await exec('dpkg-query', ['-W', '-f', '${Status}', one.package]).catch(() => '')).endsWith(' installed');
+    if (!there) missing.push(one);
+  }
+  return missing;
 }
 
 async function becomeRoot(): Promise<readonly string[] | undefined> {
@@ -74,7 +81,7 @@ export async function ensurePackages(
   wanted: readonly Requirement[] = requirements,
   signal?: AbortSignal,
 ): Promise<void> {
-  const missing = missingPackages(wanted);
+  const missing = await missingPackages(wanted);
   if (missing.length === 0) return;
   const names = missing.map((one) => one.package);
   const command = `apt-get install -y --no-install-recommends ${names.join(' ')}`;
@@ -107,9 +114,9 @@ export async function ensurePackages(
       await apt(install, progress);
     }
   });
-  const still = missingPackages(wanted);
+  const still = await missingPackages(wanted);
   if (still.length > 0) {
-    throw new UklError('UKL_PACKAGES', `installed, but still not there: ${still.map((one) => one.file).join(', ')}`, {
+    throw new UklError('UKL_PACKAGES', `installed, but still not there: ${still.map((one) => one.file ?? one.package).join(', ')}`, {
       hint: 'ukl doctor',
       exitCode: 125,
     });

@@ -8,6 +8,9 @@ import { fromStore, type StoreContext } from './store.js';
 
 const compilerVersion = async (): Promise<string> => (await exec('gcc', ['-dumpfullversion'])).trim();
 
+/** Not where other static programs are: a breakpoint of a debugger is an address in all of them. */
+const INIT_FLAGS = ['-O2', '-Wall', '-Wextra', '-Werror', '-static', '-s', '-Wl,-Ttext-segment=0x20000000'];
+
 /** The guest's PID 1, compiled from runtime/init. */
 export async function getInit(context: StoreContext): Promise<string> {
   const source = join(projectRoot, 'runtime/init/init.c');
@@ -15,9 +18,9 @@ export async function getInit(context: StoreContext): Promise<string> {
     {
       kind: 'init',
       title: "build the guest's init",
-      key: { source: await hashFile(source), compiler: await compilerVersion() },
+      key: { source: await hashFile(source), flags: INIT_FLAGS, compiler: await compilerVersion() },
       make: async ({ output, log }) => {
-        await exec('gcc', ['-O2', '-Wall', '-Wextra', '-Werror', '-static', '-s', '-o', join(output, 'init'), source], { log });
+        await exec('gcc', [...INIT_FLAGS, '-o', join(output, 'init'), source], { log });
       },
     },
     context,

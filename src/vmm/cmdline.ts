@@ -21,6 +21,8 @@ export interface CmdlineOptions {
   readonly verbose: boolean;
   /** The counter counts instructions: a nanosecond each. */
   readonly icount: boolean;
+  /** A debugger needs addresses that it knows. */
+  readonly gdb: boolean;
   readonly extra: readonly string[];
 }
 
@@ -30,6 +32,7 @@ export interface CmdlineOptions {
  */
 export function kernelCmdline(options: CmdlineOptions): string {
   const words = ['UKL_HOST=1'];
+  if (options.gdb) words.push('nokaslr', 'norandmaps');
   if (options.verbose) words.push('loglevel=8');
   if (options.accel === 'tcg') {
     // Emulated, rdtsc reads the host's counter. Left to itself, the kernel

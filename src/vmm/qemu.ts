@@ -17,6 +17,8 @@ export interface QemuOptions {
   readonly icount?: boolean;
   readonly ports: readonly PortForward[];
   readonly disks: readonly (Disk & { readonly serial: string })[];
+  /** A socket on which QEMU waits for gdb before the first instruction. */
+  readonly gdb?: string | undefined;
   /** Where the sockets are that the tool listens on. */
   readonly directory: string;
 }
@@ -53,6 +55,7 @@ export function qemuArgs(options: QemuOptions): string[] {
     '-no-reboot',
     '-kernel', options.kernel,
     '-append', options.cmdline,
+    ...(options.gdb === undefined ? [] : ['-S', '-chardev', `socket,id=gdb,path=${value(options.gdb)},server=on,wait=off`, '-gdb', 'chardev:gdb']),
     ...socket('serial'), '-serial', 'chardev:serial',
     ...socket('qmp'), '-mon', 'chardev=qmp,mode=control',
     '-device', 'virtio-rng-device',
