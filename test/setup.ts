@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 /** Makes ready what the tests need, with its progress shown: packages, both kernels. */
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { createLog } from '../src/lib/log.js';
 import { asUklError } from '../src/lib/errors.js';
 import { ensurePackages, requirements } from '../src/toolchain/probes.js';
+import { build } from '../src/index.js';
+import { projectRoot } from '../src/lib/paths.js';
 import { getGlibc } from '../src/toolchain/glibc.js';
 import { getKernel } from '../src/toolchain/kernel.js';
 import { getInit, getLoaders } from '../src/toolchain/runtime.js';
@@ -16,6 +19,7 @@ const testPackages = [
   { package: 'redis-tools', why: 'redis-cli and redis-benchmark', file: '/usr/bin/redis-benchmark' },
   { package: 'nginx-light', why: 'a server to run', file: '/usr/sbin/nginx' },
   { package: 'wrk', why: 'load for nginx', file: '/usr/bin/wrk' },
+  { package: 'g++', why: 'C++ programs', file: '/usr/bin/g++' },
   { package: 'gdb', why: 'debugs a ring 0 program from ring 3', file: '/usr/bin/gdb' },
   { package: 'strace', why: 'traces a ring 0 program from ring 3', file: '/usr/bin/strace' },
   { package: 'cpio', why: 'checks the initramfs', file: '/usr/bin/cpio' },
@@ -30,6 +34,8 @@ try {
   await getInit({ log });
   await getLoaders({ log });
   await getGlibc({ log });
+  // Programs that the tests link from Debian's sources.
+  for (const example of ['memcached', 'redis', 'sqlite']) await build(join(projectRoot, 'examples', example), { log });
 } catch (error) {
   const failure = asUklError(error);
   console.error(`✖ ${failure.message}\n${failure.details ?? ''}\nnext: ${failure.hint ?? ''}\nlog: ${failure.log ?? ''}`);

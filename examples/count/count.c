@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Run with --icount, where the TSC counts instructions: how many it took from
- * the start of the machine to main(), and how many a null system call takes.
+ * the start of the machine to main(), and how many a null system call takes, by
+ * the SYSCALL instruction and as the C library makes it.
  */
 #include <stdio.h>
 #include <sys/syscall.h>

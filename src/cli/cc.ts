@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { getGlibc } from '../toolchain/glibc.js';
-import { ensurePackages } from '../toolchain/probes.js';
+import { ensurePackages, requirements } from '../toolchain/probes.js';
 import { EXIT } from './exit-codes.js';
 import { type GlobalOptions, logFor, printJson } from './output.js';
 
@@ -15,7 +15,7 @@ export interface CcFlags extends GlobalOptions {
 /** `ukl cc`: runs ukl-gcc (or ukl-g++), or tells where it is. */
 export async function ccCommand(args: readonly string[], flags: CcFlags, signal: AbortSignal): Promise<number> {
   const log = logFor(flags);
-  await ensurePackages(log, undefined, signal);
+  await ensurePackages(log, [...requirements, ...(flags.cxx ? [{ package: 'g++', why: 'compiles C++', file: '/usr/bin/g++' }] : [])], signal);
   const libc = await getGlibc({ log, signal });
   const path = join(libc.bin, flags.cxx ? 'ukl-g++' : 'ukl-gcc');
   if (flags.json) {

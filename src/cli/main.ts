@@ -120,9 +120,14 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
       .option('--cxx', 'the C++ compiler'),
   ).action((args, flags) => handle(flags, ({ signal }) => ccCommand(args[0] === '--' ? args.slice(1) : args, flags, signal)));
 
-  withGlobals(program.command('inspect').description('what is in an image: sizes, versions, hashes, rings').argument('[target]', 'an image, or the project it was built from', '.')).action(
-    (target, flags) => handle(flags, () => inspectCommand(target, flags)),
-  );
+  withGlobals(
+    program
+      .command('inspect')
+      .description('what is in an image: sizes, versions, hashes, rings, system calls')
+      .argument('[target]', 'an image, or the project it was built from', '.')
+      .option('--calls', 'the system calls that its programs can make, and how')
+      .option('--sections', 'the sections of its programs and of the kernel'),
+  ).action((target, flags) => handle(flags, () => inspectCommand(target, flags)));
 
   withGlobals(program.command('doctor').description('what this machine has and lacks, and how to mend it')).action((flags) => handle(flags, () => doctorCommand(flags)));
 

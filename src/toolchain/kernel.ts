@@ -6,9 +6,9 @@ import type { Kernel, KernelFlavour } from '../artifacts.js';
 import { exec } from '../lib/exec.js';
 import { UklError } from '../lib/errors.js';
 import { hashFile } from '../lib/hash.js';
-import { projectRoot } from '../lib/paths.js';
+import { projectRoot, storeRoot } from '../lib/paths.js';
 import { getKernelSource } from './source.js';
-import { fromStore, type StoreContext } from './store.js';
+import { fromStore, listStore, type StoreContext } from './store.js';
 
 const FRAGMENTS: Readonly<Record<KernelFlavour, readonly string[]>> = {
   stock: ['base.config'],
@@ -104,4 +104,15 @@ export async function getKernel(
     config: join(path, 'config'),
     hashes: JSON.parse(await readFile(join(path, 'hashes.json'), 'utf8')) as Record<string, string>,
   };
+}
+
+/** The vmlinux with symbols of a kernel in the store that has a file of this hash. */
+export async function findKernel(sha256: string): Promise<string | undefined> {
+  for (const { name } of await listStore()) {
+    if (!name.startsWith('kernel-')) continue;
+    const directory = join(storeRoot(), name);
+    const hashes = await readFile(join(directory, 'hashes.json'), 'utf8').catch(() => '{}');
+    if (Object.values(JSON.parse(hashes) as Record<string, string>).includes(sha256)) return join(directory, 'vmlinux');
+  }
+  return undefined;
 }

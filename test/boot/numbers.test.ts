@@ -22,6 +22,7 @@ test.each([
   expect(stdout).toMatch(new RegExp(`^ring ${ring}$`, 'm'));
   expect(Number(/main\(\): ([\d.]+) million/.exec(stdout)?.[1])).toBeLessThan(260);
   expect(Number(/null system call: (\d+)/.exec(stdout)?.[1])).toBeLessThan(250);
+  expect(Number(/getppid\(\) of the C library: (\d+)/.exec(stdout)?.[1])).toBeLessThan(ring === 0 ? 100 : 260);
 });
 
 test('size of the kernel image', async () => {

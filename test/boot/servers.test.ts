@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: MIT
-/** Servers that nobody here wrote, as Debian built them, at ring 0, tried by their own clients. */
+/**
+ * Programs that nobody here wrote, at ring 0, tried by their own clients: as
+ * Debian built them, the same with our C library, and linked by ukl-gcc from
+ * Debian's sources (the projects in examples/).
+ */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { spawn } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { freePort, host, startGuest } from './harness.js';
+import { projectRoot } from '../../src/lib/paths.js';
+import { freePort, host, runGuest, startGuest } from './harness.js';
 
 let work: string;
 beforeAll(async () => {
@@ -13,15 +18,22 @@ beforeAll(async () => {
 });
 afterAll(() => rm(work, { recursive: true, force: true }));
 
+const variants = (program: string, example: string) =>
+  [
+    { how: 'as Debian built it', target: program, libc: 'host' },
+    { how: 'as Debian built it, with our C library', target: program, libc: 'ukl' },
+    { how: "linked from Debian's source", target: join(projectRoot, 'examples', example), libc: 'ukl' },
+  ] as const;
+
 /** "[pass]" and "[FAIL]" per test, without the times. */
 function verdicts(output: string): string[] {
   return output.split('\n').filter((line) => /\[(pass|FAIL)\]|All tests passed/.test(line)).map((line) => line.trim());
 }
 
-describe('memcached', () => {
+describe.each(variants('/usr/bin/memcached', 'memcached'))('memcached, $how', ({ target, libc }) => {
   test('passes every memccapable test, as on the host, and serves memcslap', async () => {
     const port = await freePort();
-    await using guest = await startGuest('/usr/bin/memcached', { ports: [`${port}:11211`], args: ['-u', 'root', '-vv'] });
+    await using guest = await startGuest(target, { libc, ports: [`${port}:11211`], args: ['-u', 'root', '-vv'] });
     await guest.stderr.until(/server listening/);
     const there = await host('memccapable', ['-h', '127.0.0.1', '-p', String(port)]);
     const slap = await host('memcslap', [`--servers=127.0.0.1:${port}`, '--concurrency=8', '--execute-number=500', '--test=set']);
@@ -47,14 +59,15 @@ describe('memcached', () => {
   });
 });
 
-describe('redis', () => {
+describe.each(variants('/usr/bin/redis-server', 'redis'))('redis, $how', ({ target, libc }) => {
   test('serves redis-benchmark, saves to a disk and finds the data after a restart', async () => {
+    await rm(join(work, 'redis.img'), { force: true });
     const disk = `${join(work, 'redis.img')}:/data`;
     const args = ['--dir', '/data', '--bind', '0.0.0.0', '--protected-mode', 'no', '--appendonly', 'no'];
     const port = await freePort();
     const cli = (...words: string[]) => host('redis-cli', ['-p', String(port), ...words]);
     {
-      await using guest = await startGuest('/usr/bin/redis-server', { ports: [`${port}:6379`], disks: [disk], args });
+      await using guest = await startGuest(target, { libc, ports: [`${port}:6379`], disks: [disk], args });
       await guest.stdout.until(/Ready to accept connections/);
       expect((await cli('set', 'planet', 'earth')).stdout).toBe('OK\n');
       const bench = await host('redis-benchmark', ['-p', String(port), '-q', '-n', '2000', '-c', '10', '-t', 'set,get,lpush']);
@@ -67,7 +80,7 @@ describe('redis', () => {
       expect((await guest.result).end).toEqual({ kind: 'exit', status: 0 });
     }
     {
-      await using guest = await startGuest('/usr/bin/redis-server', { ports: [`${port}:6379`], disks: [disk], args });
+      await using guest = await startGuest(target, { libc, ports: [`${port}:6379`], disks: [disk], args });
       await guest.stdout.until(/Ready to accept connections/);
       expect((await cli('mget', 'planet', 'star')).stdout).toBe('earth\nsun\n');
       await cli('shutdown', 'nosave');
@@ -76,7 +89,7 @@ describe('redis', () => {
   });
 });
 
-describe('nginx', () => {
+describe.each(variants('/usr/sbin/nginx', 'nginx').slice(0, 2))('nginx, $how', ({ target, libc }) => {
   test('serves wrk from forked workers', async () => {
     const port = await freePort();
     await mkdir(join(work, 'lib/body'), { recursive: true });
@@ -90,7 +103,8 @@ events { worker_connections 256; }
 http { access_log off; server { listen 80; root /www; } }
 `,
     );
-    await using guest = await startGuest('/usr/sbin/nginx', {
+    await using guest = await startGuest(target, {
+      libc,
       ports: [`${port}:80`],
       cpus: 2,
       args: ['-c', '/etc/nginx/nginx.conf'],
@@ -106,4 +120,12 @@ http { access_log off; server { listen 80; root /www; } }
     guest.vm.signal('SIGTERM');
     expect((await guest.result).end).toEqual({ kind: 'exit', status: 0 });
   });
+});
+
+test("sqlite, linked from Debian's source, runs its own benchmark and finds its data intact", async () => {
+  const { stdout, stderr, end } = await runGuest(join(projectRoot, 'examples/sqlite'), { args: ['--size', '5', '--verify', '/tmp/speedtest1.db'] });
+  expect(end, stderr).toEqual({ kind: 'exit', status: 0 });
+  expect(stdout).toMatch(/PRAGMA integrity_check/);
+  expect(stdout).toMatch(/TOTAL\.+ +[\d.]+s/);
+  expect(stdout + stderr).not.toMatch(/error|corrupt/i);
 });
