@@ -92,7 +92,10 @@ export interface ImageManifest {
   readonly format: 2;
   readonly boot: ImageFormat;
   readonly name: string;
+  /** Of the program. */
   readonly ring: Ring;
+  /** All that runs in ring 0, by path in the guest. */
+  readonly ring0: readonly string[];
   readonly program: string;
   /** The program's ELF on the host that built the image, for symbols. */
   readonly programOnHost: string;

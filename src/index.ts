@@ -46,6 +46,8 @@ export interface BuildOptions extends Context {
   /** The kernel: ours, or the unpatched one (ring 3 only). */
   readonly kernel?: KernelFlavour;
   readonly ring?: Ring;
+  /** Further programs for ring 0, by their paths in the guest. */
+  readonly ring0?: readonly string[];
   /** Further "host[:guest]" files. */
   readonly files?: readonly string[];
   /** A linux-6.12.*.tar.* to use in place of Debian's. */
@@ -122,7 +124,7 @@ async function buildTo(path: string, target: Target, options: BuildOptions): Pro
   const init = await getInit(context);
   const loaders = await getLoaders(context);
   return log.step(`pack ${app.name}`, () =>
-    writeImage(path, { app, kernel, loaders, init, ring, format: options.format ?? 'bzImage', run: runDefaults(target, app) }),
+    writeImage(path, { app, kernel, loaders, init, ring, ring0: [...target.config.ring0, ...(options.ring0 ?? [])], format: options.format ?? 'bzImage', run: runDefaults(target, app) }),
   );
 }
 

@@ -131,7 +131,7 @@ export async function makeApp(
   const files: GuestFile[] = [{ guest, kind: 'file', host, mode: mode | 0o111 }, ...(await packLibraries(host))];
   for (const spec of config.files) files.push(...(await packFile(spec, target.directory)));
   for (const spec of options.extraFiles) files.push(...(await packFile(spec, process.cwd())));
-  const libc = elf.dynamic ? await libcOf(elf.marked) : undefined;
+  const libc = elf.dynamic ? await libcOf(made || elf.marked) : undefined;
   const calledAs = made ? guest : (named ?? guest);
   if (calledAs !== guest) files.push({ guest: calledAs, kind: 'symlink', target: guest });
   return { name: target.name, host, guest, calledAs, files: libc === undefined ? files : files.map((file) => withLibc(file, libc)) };

@@ -10,6 +10,7 @@ export interface BuildFlags extends GlobalOptions {
   readonly file?: string[];
   readonly kernel?: 'ukl' | 'stock';
   readonly ring?: 0 | 3;
+  readonly ring0?: string[];
   readonly libc?: 'ukl' | 'host';
   readonly format: 'bzImage' | 'elf';
   readonly kernelSource?: string;
@@ -21,6 +22,7 @@ export async function buildCommand(target: string, flags: BuildFlags, signal: Ab
     log: logFor(flags),
     signal,
     files: flags.file ?? [],
+    ring0: flags.ring0 ?? [],
     format: flags.format,
     ...(flags.out === undefined ? {} : { out: flags.out }),
     ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),

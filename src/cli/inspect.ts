@@ -104,7 +104,7 @@ export async function inspectCommand(target: string, flags: InspectFlags): Promi
     `${manifest.name}  ${formatSize(total)}, ${boots}`,
     `  kernel     Linux ${manifest.kernel.version} (${manifest.kernel.flavour}), ${formatSize(manifest.kernel.bytes)}, sha256 ${manifest.kernel.sha256.slice(0, 16)}`,
     `  initramfs  ${manifest.initramfs.files} files, ${formatSize(manifest.initramfs.bytes)}, sha256 ${manifest.initramfs.sha256.slice(0, 16)}`,
-    `  ring ${manifest.ring}     ${manifest.program}`,
+    `  ring 0     ${manifest.ring0.join(', ') || 'nothing'}`,
     '  ring 3     everything else (/.ukl/init is PID 1)',
     `  cmdline    ${manifest.cmdline}`,
     `  starts     ${manifest.run.args.join(' ')}`,

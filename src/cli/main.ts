@@ -87,6 +87,7 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
       .addOption(new Option('--accel <how>', 'hardware virtualisation or emulation').choices(['auto', 'kvm', 'tcg'] as const).default('auto' as const))
       .addOption(kernelOption())
       .option('--ring <n>', 'run the program in ring 0 or 3', ring)
+      .option('--ring0 <path>', 'a further program of the guest that runs in ring 0', many)
       .addOption(libcOption())
       .addOption(sourceOption())
       .option('--kernel-arg <word>', "add to the kernel's command line", many)
@@ -106,6 +107,7 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
       .option('--file <host[:guest]>', 'pack a further file or directory', many)
       .addOption(kernelOption())
       .option('--ring <n>', 'run the program in ring 0 or 3', ring)
+      .option('--ring0 <path>', 'a further program of the guest that runs in ring 0', many)
       .addOption(formatOption())
       .addOption(libcOption())
       .addOption(sourceOption()),

@@ -19,6 +19,7 @@ export type RunFlags = GlobalOptions & {
   readonly accel: 'auto' | 'kvm' | 'tcg';
   readonly kernel?: 'ukl' | 'stock';
   readonly ring?: 0 | 3;
+  readonly ring0?: string[];
   readonly libc?: 'ukl' | 'host';
   readonly kernelSource?: string;
   readonly kernelArg?: string[];
@@ -57,6 +58,7 @@ export function toOptions(flags: RunFlags, args: readonly string[], signal: Abor
     ports: flags.publish ?? [],
     disks: flags.disk ?? [],
     files: flags.file ?? [],
+    ring0: flags.ring0 ?? [],
     accel: flags.accel,
     kernelArgs: flags.kernelArg ?? [],
     verbose: flags.verbose === true,

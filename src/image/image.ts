@@ -16,15 +16,19 @@ const TRAILER_BYTES = 16;
 /** A manifest lists every file; it has never been near this. */
 const MANIFEST_MAX = 64 * 1024 ** 2;
 
-/** What the image itself tells its kernel. The VMM's words follow. */
-export function imageCmdline(program: string, ring: Ring): string {
+/** As many programs as ukl.c in the series takes. */
+const RING0_MAX = 16;
+
+/** What the image itself tells its kernel: which programs run in ring 0 is said here and nowhere else. */
+function imageCmdline(ring0: readonly string[]): string {
   const words = ['console=ttyS0', 'quiet', 'rdinit=/.ukl/init', 'reboot=t', 'panic=-1'];
-  if (ring === 0) {
+  for (const program of ring0) {
     if (/[\s,"]/.test(program)) {
       throw new UklError('UKL_USAGE', `${program} cannot be named on the kernel's command line`, { hint: 'a path without blanks, commas and quotes' });
     }
-    words.push(`ukl=${program}`);
   }
+  if (ring0.length > RING0_MAX) throw new UklError('UKL_USAGE', `${ring0.length} programs for ring 0; ${RING0_MAX} are possible`);
+  if (ring0.length > 0) words.push(`ukl=${ring0.join(',')}`);
   return words.join(' ');
 }
 
@@ -39,16 +43,20 @@ export async function writeImage(
     readonly kernel: Kernel;
     readonly loaders: Loaders;
     readonly init: string;
+    /** Of the program. */
     readonly ring: Ring;
+    /** Further programs for ring 0, by their paths in the guest. */
+    readonly ring0: readonly string[];
     readonly format: ImageFormat;
     readonly run: RunDefaults;
   },
 ): Promise<Image> {
   const { app, kernel, loaders, init, ring, format, run } = parts;
-  if (ring === 0 && kernel.flavour !== 'ukl') {
+  const program = canonicalGuestPath(app.guest);
+  const ring0 = [...new Set([...(ring === 0 ? [program] : []), ...parts.ring0.map(canonicalGuestPath)])];
+  if (ring0.length > 0 && kernel.flavour !== 'ukl') {
     throw new UklError('UKL_USAGE', 'the stock kernel runs programs in ring 3 only', { hint: 'add --ring 3, or leave --kernel stock out' });
   }
-  const program = canonicalGuestPath(app.guest);
   const partial = `${resolve(path)}.partial-${process.pid}`;
   const archive = `${partial}.initramfs`;
   await mkdir(dirname(partial), { recursive: true });
@@ -59,12 +67,15 @@ export async function writeImage(
       { guest: '/.ukl/init', kind: 'file', host: init, mode: 0o755 },
       { guest: '/.ukl/spec', kind: 'data', data: spec, mode: 0o600 },
     ]);
-    const cmdline = imageCmdline(program, ring);
+    const missing = ring0.filter((path) => !initramfs.files.some((file) => file.path === path));
+    if (missing.length > 0) throw new UklError('UKL_NO_FILE', `the image has no ${missing.join(', ')} to run in ring 0`, { hint: `--file HOST:${missing[0]}` });
+    const cmdline = imageCmdline(ring0);
     const manifest: ImageManifest = {
       format: 2,
       boot: format,
       name: app.name,
       ring,
+      ring0,
       program,
       programOnHost: app.host,
       cmdline,

@@ -33,30 +33,57 @@ function inPtRegs(isCall: boolean, shift = 0): string[] {
   ];
 }
 
-/** Offsets in ukl_syscall() at which the place of the caller's RSP and RIP changes. */
-async function callOffsets(vmlinux: string): Promise<{ readonly start: bigint; readonly stack: number; readonly stored: number; readonly left: number; readonly gone: number }> {
+/** Where in ukl_syscall(), in bytes from its start, the place of the caller's RSP and RIP changes. */
+interface CallOffsets {
+  /** RSP is the kernel's: the caller's is in R11. */
+  readonly switched: number;
+  /** All that is kept is in pt_regs. */
+  readonly stored: number;
+  /** RSP is the caller's again. */
+  readonly restored: number;
+  /** The jump back is behind us. */
+  readonly left: number;
+}
+
+/** Finds the instructions that make the difference: a kernel's own build decides where they are. */
+async function callOffsets(vmlinux: string): Promise<CallOffsets> {
   const text = await exec('objdump', ['-d', '--no-show-raw-insn', '--disassemble=ukl_syscall', vmlinux]);
-  const instructions = [...text.matchAll(/^\s*([0-9a-f]+):\s+(\S.*)$/gm)].map((match) => ({ at: BigInt(`0x${match[1]}`), text: match[2] ?? '' }));
-  const start = instructions[0]?.at;
+  const instructions = [...text.matchAll(/^\s*([0-9a-f]+):\s+(\S.*)$/gm)].map(([, at, code = '']) => ({ at: BigInt(`0x${at}`), code }));
   const behind = (pattern: RegExp): number => {
-    const index = instructions.findIndex((one) => pattern.test(one.text));
-    const next = instructions[index + 1];
-    if (index < 0 || next === undefined || start === undefined) throw new UklError('UKL_BUG', `ukl_syscall() has no ${pattern.source}`);
-    return Number(next.at - start);
+    const [first] = instructions;
+    const next = instructions[instructions.findIndex(({ code }) => pattern.test(code)) + 1];
+    if (first === undefined || next === undefined || next === first) throw new UklError('UKL_BUG', `ukl_syscall() has no ${pattern.source}`);
+    return Number(next.at - first.at);
   };
   return {
-    start: start ?? 0n,
-    stack: behind(/^mov\s+%gs:.*,%rsp/),
+    switched: behind(/^mov\s+%gs:.*,%rsp/),
     stored: behind(/^sti/),
-    left: behind(/^mov\s+0x98\(%rsp\),%rsp/),
-    gone: behind(/^jmp\s+\*%rcx/),
+    restored: behind(new RegExp(`^mov\\s+0x${RSP_OFFSET.toString(16)}\\(%rsp\\),%rsp`)),
+    left: behind(/^jmp\s+\*%rcx/),
   };
 }
 
-async function symbolAddress(vmlinux: string, name: string): Promise<bigint> {
-  const match = new RegExp(`^([0-9a-f]+) \\w ${name}$`, 'm').exec(await exec('nm', [vmlinux]));
-  if (!match) throw new UklError('UKL_BUG', `vmlinux has no ${name}`);
-  return BigInt(`0x${match[1]}`);
+/** Unwind rules that hold for a number of bytes. */
+type Stretch = readonly [bytes: number, rules: readonly string[]];
+
+function frameDescription(stretches: readonly Stretch[]): string[] {
+  return ['.cfi_startproc simple', '.cfi_signal_frame', ...stretches.flatMap(([bytes, rules]) => [...rules, `.skip ${bytes}`]), '.cfi_endproc'];
+}
+
+/** The rules of ukl_syscall(), which lasts up to `end`. DWARF numbers: rcx 2, rsp 7, r11 11, return address 16. */
+function callStretches(at: CallOffsets, full: number, end: number): Stretch[] {
+  const programStack = ['.cfi_def_cfa 7, 0', '.cfi_register 16, 2'];
+  const kept = PT_REGS.filter(([register]) => register !== 16 && !PRESERVED.has(register)).map(([register]) => `.cfi_same_value ${register}`);
+  return [
+    [at.switched, programStack],
+    [at.stored - at.switched, ['.cfi_def_cfa 11, 0']],
+    [at.restored - at.stored, inPtRegs(true)],
+    [at.left - at.restored, [...programStack, ...kept]],
+    [full - at.left, inPtRegs(true)],
+    // ukl_full_regs is entered by a call and pops the return address first: popq %r11, two bytes.
+    [2, inPtRegs(true, 8)],
+    [end - full - 2, inPtRegs(true)],
+  ];
 }
 
 /**
@@ -65,26 +92,21 @@ async function symbolAddress(vmlinux: string, name: string): Promise<bigint> {
  * signal's, because the stack changes.
  */
 async function entryTables(vmlinux: string): Promise<{ readonly source: string; readonly address: bigint }> {
-  const start = await symbolAddress(vmlinux, '__entry_text_start');
-  const end = await symbolAddress(vmlinux, '__entry_text_end');
-  const call = await callOffsets(vmlinux);
-  const at = Number(call.start - start);
-  const full = Number((await symbolAddress(vmlinux, 'ukl_full_regs')) - call.start);
-  const onProgramStack = ['.cfi_def_cfa rsp, 0', '.cfi_register rip, rcx'];
-  const source = [
-    '.cfi_sections .debug_frame',
-    '.text',
-    '.cfi_startproc simple', '.cfi_signal_frame', ...inPtRegs(false), `.skip ${at}`, '.cfi_endproc',
-    '.cfi_startproc simple', '.cfi_signal_frame', ...onProgramStack, `.skip ${call.stack}`,
-    '.cfi_def_cfa r11, 0', `.skip ${call.stored - call.stack}`,
-    ...inPtRegs(true), `.skip ${call.left - call.stored}`,
-    ...onProgramStack, ...PT_REGS.filter(([register]) => register !== 16 && !PRESERVED.has(register)).map(([register]) => `.cfi_same_value ${register}`), `.skip ${call.gone - call.left}`,
-    ...inPtRegs(true), `.skip ${full - call.gone}`,
-    // Entered by a call, it pops the return address first: popq %r11, two bytes.
-    ...inPtRegs(true, 8), '.skip 2', ...inPtRegs(true), `.skip ${Number(end - call.start) - full - 2}`, '.cfi_endproc',
-    '.section .note.GNU-stack, "", @progbits', '',
-  ].join('\n');
-  return { source: source.replaceAll(/\b(rsp|rip|rcx|r11)\b/g, (name) => String({ rsp: 7, rip: 16, rcx: 2, r11: 11 }[name])), address: start };
+  const symbols = new Map([...(await exec('nm', [vmlinux])).matchAll(/^([0-9a-f]+) \w (\w+)$/gm)].map(([, at, name = '']) => [name, BigInt(`0x${at}`)]));
+  const start = symbols.get('__entry_text_start');
+  const end = symbols.get('__entry_text_end');
+  if (start === undefined || end === undefined) throw new UklError('UKL_BUG', 'vmlinux has no entry code');
+  const call = symbols.get('ukl_syscall');
+  const full = symbols.get('ukl_full_regs');
+  const descriptions =
+    call === undefined || full === undefined // the stock kernel
+      ? frameDescription([[Number(end - start), inPtRegs(false)]])
+      : [
+          ...frameDescription([[Number(call - start), inPtRegs(false)]]),
+          ...frameDescription(callStretches(await callOffsets(vmlinux), Number(full - call), Number(end - call))),
+        ];
+  const source = ['.cfi_sections .debug_frame', '.text', ...descriptions, '.section .note.GNU-stack, "", @progbits', ''].join('\n');
+  return { source, address: start };
 }
 
 /**
