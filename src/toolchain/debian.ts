@@ -47,14 +47,14 @@ async function sourceLists(): Promise<Record<string, string>> {
 }
 
 /** apt with lists of its own: nothing of the system is changed, and nobody needs to be root. */
-async function aptSource(): Promise<(args: readonly string[], cwd: string, log: string, signal: AbortSignal | undefined) => Promise<string>> {
+async function aptSource(): Promise<(command: 'apt-get' | 'apt-cache', args: readonly string[], cwd: string, log: string, signal: AbortSignal | undefined) => Promise<string>> {
   const root = join(storeRoot(), 'apt');
   await rm(join(root, 'sources'), { recursive: true, force: true });
   for (const directory of ['sources', 'lists/partial', 'cache/archives/partial']) await mkdir(join(root, directory), { recursive: true });
   for (const [name, text] of Object.entries(await sourceLists())) await writeFile(join(root, 'sources', name), text);
   const options = ['Dir::Etc::sourcelist=/dev/null', `Dir::Etc::sourceparts=${root}/sources`, `Dir::State::lists=${root}/lists`, `Dir::Cache=${root}/cache`, 'APT::Sandbox::User=root', 'Acquire::Retries=3'];
-  return (args, cwd, log, signal) =>
-    exec('apt-get', [...options.flatMap((option) => ['-o', option]), ...args], { cwd, log, signal, errorCode: 'UKL_SOURCE', hint: 'is the network up? ukl doctor' });
+  return (command, args, cwd, log, signal) =>
+    exec(command, [...options.flatMap((option) => ['-o', option]), ...args], { cwd, log, signal, errorCode: 'UKL_SOURCE', hint: 'is the network up? ukl doctor' });
 }
 
 /**
@@ -73,8 +73,17 @@ export async function getDebianSource(name: string, context: StoreContext): Prom
         const apt = await aptSource();
         await rm(work, { recursive: true, force: true });
         await mkdir(work, { recursive: true });
-        await apt(['update'], work, log, context.signal);
-        await apt(['source', name], work, log, context.signal);
+        await apt('apt-get', ['update'], work, log, context.signal);
+        const versions = [...(await apt('apt-cache', ['showsrc', '--only-source', name], work, log, context.signal)).matchAll(/^Version: (.*)$/gm)].map((match) => match[1] ?? '');
+        if (versions.length === 0) throw new UklError('UKL_SOURCE', `Debian has no source package ${name}`, { log });
+        // The newest that the archive has: its lists may be ahead of its files.
+        let failure: unknown;
+        for (const version of versions) {
+          failure = await apt('apt-get', ['source', `${name}=${version}`], work, log, context.signal).then(() => undefined, (error: unknown) => error);
+          if (failure === undefined) break;
+          context.signal?.throwIfAborted();
+        }
+        if (failure !== undefined) throw failure;
         const entries = await readdir(work, { withFileTypes: true });
         const tree = entries.find((entry) => entry.isDirectory());
         const description = entries.find((entry) => entry.name.endsWith('.dsc'));

@@ -129,3 +129,12 @@ test("sqlite, linked from Debian's source, runs its own benchmark and finds its 
   expect(stdout).toMatch(/TOTAL\.+ +[\d.]+s/);
   expect(stdout + stderr).not.toMatch(/error|corrupt/i);
 });
+
+test("PostgreSQL, linked from Debian's source: initdb, a server of many processes forked in ring 0, pgbench", async () => {
+  const { stdout, stderr, end } = await runGuest(join(projectRoot, 'examples/postgres'), {});
+  expect(end, stdout + stderr).toEqual({ kind: 'exit', status: 0 });
+  for (const name of ['checkpointer', 'background writer', 'walwriter', 'autovacuum launcher']) expect(stdout).toMatch(new RegExp(`in ring 0: postgres: ${name}`));
+  expect(stdout).toMatch(/transactions actually processed: 200\/200/);
+  expect(stdout).toMatch(/failed transactions: 0 /);
+  expect(stdout).toMatch(/^100000\|t$/m);
+});
