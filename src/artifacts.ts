@@ -30,6 +30,22 @@ export interface Libc {
   readonly lib: string;
 }
 
+/** The official Node.js, as npm's registry has it. */
+export interface NodeRuntime {
+  /** "24.21.0" */
+  readonly version: string;
+  /** Holds a `node` for the host: npm runs under it to build for the guest. */
+  readonly bin: string;
+  /** The program as it was published, with its symbols. */
+  readonly symbols: string;
+  /** The same without them: what goes into the image. */
+  readonly program: string;
+  /** What node-gyp takes as --nodedir. */
+  readonly headers: string;
+  /** Of the package, as npm checked it. */
+  readonly integrity: string;
+}
+
 /** A file, directory or symbolic link of the guest. */
 export type GuestFile =
   | { readonly guest: string; readonly kind: 'file'; readonly host: string; readonly mode: number; readonly uid?: number; readonly gid?: number }
@@ -44,8 +60,8 @@ export interface App {
   readonly host: string;
   /** Its path in the guest. */
   readonly guest: string;
-  /** The name it is called by: some programs go by it (redis-server is a link). */
-  readonly calledAs: string;
+  /** The name it is called by (some programs go by it: redis-server is a link) and arguments that always follow. */
+  readonly command: readonly string[];
   readonly files: readonly GuestFile[];
 }
 
@@ -64,6 +80,9 @@ export interface PortForward {
 
 /** How an image is started unless told otherwise. */
 export interface RunDefaults {
+  /** argv[0] and what always follows it. */
+  readonly command: readonly string[];
+  /** What other arguments may take the place of. */
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
@@ -89,7 +108,7 @@ export interface Image {
 }
 
 export interface ImageManifest {
-  readonly format: 2;
+  readonly format: 3;
   readonly boot: ImageFormat;
   readonly name: string;
   /** Of the program. */

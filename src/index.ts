@@ -19,6 +19,7 @@ import { formatSize, parseSize } from './lib/size.js';
 import { getDebianSource } from './toolchain/debian.js';
 import { getGlibc } from './toolchain/glibc.js';
 import { getKernel } from './toolchain/kernel.js';
+import { getNode } from './toolchain/node.js';
 import { getInit, getLoaders } from './toolchain/runtime.js';
 import { ensurePackages, requirements } from './toolchain/probes.js';
 import { type AccelChoice, chooseAccel, probeKvm } from './vmm/accel.js';
@@ -54,6 +55,8 @@ export interface BuildOptions extends Context {
   readonly kernelSource?: string;
   /** Our C library or the host's, in place of what the target asks for. */
   readonly libc?: 'ukl' | 'host';
+  /** Types of a TypeScript program are checked unless this is false. */
+  readonly check?: boolean;
   /** "bzImage" by default. */
   readonly format?: ImageFormat;
   /** Where the image goes; `.ukl/NAME` in the project by default. */
@@ -90,13 +93,17 @@ const RING0: Ring = 0;
 /** What the kernel and its page tables take besides the program's files, in MiB. */
 const KERNEL_MIB = 56;
 
+/** Node.js alone is 110 MB, and in memory twice while the guest starts. */
+const defaultMemory = ({ entry }: Target['config']): string => (entry === undefined ? '256M' : '512M');
+
 function runDefaults(target: Target, app: App): RunDefaults {
   const { config } = target;
   return {
-    args: [app.calledAs, ...config.args],
+    command: app.command,
+    args: config.args,
     env: config.env,
     cwd: config.cwd,
-    memoryMiB: Math.ceil(parseSize(config.memory) / 1024 ** 2),
+    memoryMiB: Math.ceil(parseSize(config.memory ?? defaultMemory(config)) / 1024 ** 2),
     cpus: config.cpus,
     ports: config.ports.map(parsePort),
     disks: config.disks.map((disk) => parseDisk(disk, target.directory)),
@@ -118,6 +125,8 @@ async function buildTo(path: string, target: Target, options: BuildOptions): Pro
     libc: options.libc,
     getLibc: () => getGlibc(context),
     getSource: (name) => getDebianSource(name, context),
+    getNode: (version) => getNode(version, context),
+    ...(options.check === undefined ? {} : { check: options.check }),
     ...context,
   });
   const kernel = await getKernel(flavour, context, { tarball: options.kernelSource });
@@ -181,7 +190,7 @@ async function plan(image: Image, options: RunOptions): Promise<RunPlan> {
     log.step('try KVM', async () => probeKvm(await getKernel(manifest.kernel.flavour, { log, signal: options.signal }))),
   );
   // Extra arguments take the place of the image's.
-  const argv = options.args && options.args.length > 0 ? [run.args[0] ?? manifest.program, ...options.args] : run.args;
+  const argv = [...run.command, ...(options.args && options.args.length > 0 ? options.args : run.args)];
   const qemu = {
     accel,
     kernel: image.path,

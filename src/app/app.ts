@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, realpath, rename, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import type { App, GuestFile, Libc } from '../artifacts.js';
+import type { App, GuestFile, Libc, NodeRuntime } from '../artifacts.js';
 import { type ResolvedConfig, configSchema } from '../config/schema.js';
 import { findConfig, loadConfig } from '../config/load.js';
 import { exec } from '../lib/exec.js';
@@ -11,6 +11,7 @@ import type { Log } from '../lib/log.js';
 import { isElf, readElf } from './elf.js';
 import { packFile, packLibraries } from './files.js';
 import { make } from './make.js';
+import { findEntry, isScript, makeNodeApp, scriptName } from './node/node.js';
 
 /** What the user handed in, with the configuration that goes with it. */
 export interface Target {
@@ -21,29 +22,34 @@ export interface Target {
 }
 
 /**
- * Tells what a TARGET is: a C file, an ELF program, or a directory with a
- * ukl.config. Throws UKL_NO_TARGET, UKL_NOT_ELF, UKL_CONFIG.
+ * Tells what a TARGET is: a C, TypeScript or JavaScript file, an ELF program,
+ * or a directory with a ukl.config or a package.json. Throws UKL_NO_TARGET,
+ * UKL_NOT_ELF, UKL_CONFIG.
  */
 export async function resolveTarget(target: string): Promise<Target> {
   const path = resolve(target);
   const info = await stat(path).catch(() => undefined);
   if (!info) {
     throw new UklError('UKL_NO_TARGET', `${target} does not exist`, {
-      hint: 'name a C file, an ELF program, or a directory with a ukl.config.ts or ukl.config.json',
+      hint: 'name a C, TypeScript or JavaScript file, an ELF program, or a directory with a ukl.config.ts or a package.json',
       exitCode: 125,
     });
   }
+  const withDefaults = (value: object): ResolvedConfig => configSchema.parse(value);
   if (info.isDirectory()) {
+    if (findConfig(path) === undefined && existsSync(join(path, 'package.json'))) {
+      return { name: basename(path), directory: path, config: withDefaults({ entry: await findEntry(path) }) };
+    }
     const config = await loadConfig(path);
     return { name: config.name, directory: path, config };
   }
+  if (isScript(path)) return { name: scriptName(path), directory: process.cwd(), config: withDefaults({ entry: path }) };
   const name = basename(path).replace(/\.c$/, '');
-  const withDefaults = (value: object): ResolvedConfig => configSchema.parse(value);
   if (path.endsWith('.c')) {
     return { name, directory: process.cwd(), config: withDefaults({ sources: [path] }) };
   }
   if (findConfig(path) === undefined && !(await isElf(path))) {
-    throw new UklError('UKL_NOT_ELF', `${target} is neither a C file, an ELF program nor a project directory`, {
+    throw new UklError('UKL_NOT_ELF', `${target} is neither a C, TypeScript or JavaScript file, an ELF program nor a project directory`, {
       hint: 'a script is run by its interpreter: ukl run /bin/bash --file SCRIPT -- SCRIPT',
       exitCode: 125,
     });
@@ -86,33 +92,29 @@ function withLibc(file: GuestFile, libc: Libc): GuestFile {
   return existsSync(ours) ? { ...file, host: ours } : file;
 }
 
-/**
- * Makes the program: compiles it if need be, finds its libraries, collects the
- * files that go with it.
- *
- * @param options.outDir where a compiled program is put
- * @param options.libc which C library, if the configuration is not to decide
- * @param options.getLibc makes ours; only called if it is wanted
- * @param options.getSource fetches a Debian source package
- * @param options.extraFiles further "host[:guest]" words, relative to the working directory
- */
-export async function makeApp(
-  target: Target,
-  options: {
-    readonly outDir: string;
-    readonly extraFiles: readonly string[];
-    readonly libc?: 'ukl' | 'host' | undefined;
-    readonly getLibc: () => Promise<Libc>;
-    readonly getSource: (name: string) => Promise<{ readonly path: string; readonly version: string }>;
-    readonly log: Log;
-    readonly signal?: AbortSignal | undefined;
-  },
-): Promise<App> {
+export interface AppOptions {
+  /** Where a compiled program is put. */
+  readonly outDir: string;
+  /** Further "host[:guest]" words, relative to the working directory. */
+  readonly extraFiles: readonly string[];
+  /** Which C library, if the configuration is not to decide. */
+  readonly libc?: 'ukl' | 'host' | undefined;
+  /** Whether types are checked, if the configuration is not to decide. */
+  readonly check?: boolean;
+  /** Makes our C library; only called if it is wanted, as the others here. */
+  readonly getLibc: () => Promise<Libc>;
+  /** Fetches a Debian source package. */
+  readonly getSource: (name: string) => Promise<{ readonly path: string; readonly version: string }>;
+  /** Fetches a version of Node.js. */
+  readonly getNode: (version: string) => Promise<NodeRuntime>;
+  readonly log: Log;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** An ELF program, compiled if need be, with its libraries. */
+async function makeElfApp(target: Target, options: AppOptions, libcOf: (byDefault: boolean) => Promise<Libc | undefined>): Promise<App & { readonly marked: boolean }> {
   const { config } = target;
   const made = config.build !== undefined || config.program === undefined;
-  const choice = options.libc ?? config.libc;
-  const libcOf = async (byDefault: boolean): Promise<Libc | undefined> =>
-    (choice === undefined ? byDefault : choice === 'ukl') ? options.getLibc() : undefined;
   const tree = config.build === undefined
     ? target.directory
     : await make({ ...options, directory: target.directory, name: target.name, config, libc: await libcOf(true) });
@@ -128,11 +130,48 @@ export async function makeApp(
   }
   const guest = made ? `/app/${basename(host)}` : host;
   const mode = made ? 0o755 : (await stat(host)).mode & 0o7777;
-  const files: GuestFile[] = [{ guest, kind: 'file', host, mode: mode | 0o111 }, ...(await packLibraries(host))];
+  const calledAs = made ? guest : (named ?? guest);
+  return {
+    name: target.name,
+    host,
+    guest,
+    command: [calledAs],
+    files: [
+      { guest, kind: 'file', host, mode: mode | 0o111 },
+      ...(await packLibraries(host)),
+      ...(calledAs === guest ? [] : [{ guest: calledAs, kind: 'symlink', target: guest } as const]),
+    ],
+    marked: elf.dynamic && (made || elf.marked),
+  };
+}
+
+/**
+ * Makes the program: compiles it if need be, finds its libraries, collects the
+ * files that go with it.
+ */
+export async function makeApp(target: Target, options: AppOptions): Promise<App> {
+  const { config } = target;
+  const choice = options.libc ?? config.libc;
+  const libcOf = async (byDefault: boolean): Promise<Libc | undefined> =>
+    (choice === undefined ? byDefault : choice === 'ukl') ? options.getLibc() : undefined;
+  const { marked, ...app } = config.entry === undefined
+    ? await makeElfApp(target, options, libcOf)
+    : {
+        ...(await makeNodeApp({
+          ...config,
+          ...options,
+          name: target.name,
+          entry: resolve(target.directory, config.entry),
+          check: options.check ?? config.check,
+          node: await options.getNode(config.runtime.slice('node@'.length)),
+          workDir: options.outDir,
+        })),
+        marked: true,
+      };
+  const files = [...app.files];
   for (const spec of config.files) files.push(...(await packFile(spec, target.directory)));
   for (const spec of options.extraFiles) files.push(...(await packFile(spec, process.cwd())));
-  const libc = elf.dynamic ? await libcOf(made || elf.marked) : undefined;
-  const calledAs = made ? guest : (named ?? guest);
-  if (calledAs !== guest) files.push({ guest: calledAs, kind: 'symlink', target: guest });
-  return { name: target.name, host, guest, calledAs, files: libc === undefined ? files : files.map((file) => withLibc(file, libc)) };
+  // A static program has its own; `--libc ukl` on one that is not marked is honoured if it is dynamic.
+  const libc = marked || choice === 'ukl' ? await libcOf(marked) : undefined;
+  return { ...app, files: libc === undefined ? files : files.map((file) => withLibc(file, libc)) };
 }

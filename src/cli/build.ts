@@ -12,6 +12,7 @@ export interface BuildFlags extends GlobalOptions {
   readonly ring?: 0 | 3;
   readonly ring0?: string[];
   readonly libc?: 'ukl' | 'host';
+  readonly check: boolean;
   readonly format: 'bzImage' | 'elf';
   readonly kernelSource?: string;
 }
@@ -28,6 +29,7 @@ export async function buildCommand(target: string, flags: BuildFlags, signal: Ab
     ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
     ...(flags.ring === undefined ? {} : { ring: flags.ring }),
     ...(flags.libc === undefined ? {} : { libc: flags.libc }),
+    ...(flags.check ? {} : { check: false }),
     ...(flags.kernelSource === undefined ? {} : { kernelSource: flags.kernelSource }),
   });
   const { manifest, path } = image;

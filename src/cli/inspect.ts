@@ -107,7 +107,7 @@ export async function inspectCommand(target: string, flags: InspectFlags): Promi
     `  ring 0     ${manifest.ring0.join(', ') || 'nothing'}`,
     '  ring 3     everything else (/.ukl/init is PID 1)',
     `  cmdline    ${manifest.cmdline}`,
-    `  starts     ${manifest.run.args.join(' ')}`,
+    `  starts     ${[...manifest.run.command, ...manifest.run.args].join(' ')}`,
     `  machine    ${manifest.run.memoryMiB} MiB, ${manifest.run.cpus} processor(s)`,
     ...manifest.run.ports.map((port) => `  port       ${port.host} -> ${port.guest}/${port.protocol}`),
     ...manifest.run.disks.map((disk) => `  disk       ${disk.file} at ${disk.path}`),

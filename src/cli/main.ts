@@ -75,7 +75,7 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
     program
       .command('run')
       .description('build what is needed, boot it, and have its exit status')
-      .argument('[target]', 'a C file, an x86-64 ELF program, a project directory or an image', '.')
+      .argument('[target]', 'a C, TypeScript or JavaScript file, an x86-64 ELF program, a project directory or an image', '.')
       .argument('[args...]', "the program's arguments, after --")
       .option('-p, --publish <host:guest>', 'forward a port of this host', many)
       .option('-e, --env <KEY=VALUE>', 'set a variable of the program', many)
@@ -89,6 +89,7 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
       .option('--ring <n>', 'run the program in ring 0 or 3', ring)
       .option('--ring0 <path>', 'a further program of the guest that runs in ring 0', many)
       .addOption(libcOption())
+      .option('--no-check', 'run a TypeScript program in spite of type errors')
       .addOption(sourceOption())
       .option('--kernel-arg <word>', "add to the kernel's command line", many)
       .option('--icount', 'count instructions: a nanosecond of the guest is one (emulation)')
@@ -102,7 +103,7 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
     program
       .command('build')
       .description('build an image')
-      .argument('[target]', 'a C file, an x86-64 ELF program or a project directory', '.')
+      .argument('[target]', 'a C, TypeScript or JavaScript file, an x86-64 ELF program or a project directory', '.')
       .option('-o, --out <path>', "where the image goes (.ukl/NAME.image)")
       .option('--file <host[:guest]>', 'pack a further file or directory', many)
       .addOption(kernelOption())
@@ -110,6 +111,7 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
       .option('--ring0 <path>', 'a further program of the guest that runs in ring 0', many)
       .addOption(formatOption())
       .addOption(libcOption())
+      .option('--no-check', 'run a TypeScript program in spite of type errors')
       .addOption(sourceOption()),
   ).action((target, flags) => handle(flags, ({ signal }) => buildCommand(target, flags, signal)));
 

@@ -21,6 +21,7 @@ export type RunFlags = GlobalOptions & {
   readonly ring?: 0 | 3;
   readonly ring0?: string[];
   readonly libc?: 'ukl' | 'host';
+  readonly check: boolean;
   readonly kernelSource?: string;
   readonly kernelArg?: string[];
   readonly dryRun?: boolean;
@@ -72,6 +73,7 @@ export function toOptions(flags: RunFlags, args: readonly string[], signal: Abor
     ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
     ...(flags.ring === undefined ? {} : { ring: flags.ring }),
     ...(flags.libc === undefined ? {} : { libc: flags.libc }),
+    ...(flags.check ? {} : { check: false }),
     ...(flags.kernelSource === undefined ? {} : { kernelSource: flags.kernelSource }),
   };
 }

@@ -13,13 +13,18 @@ export const configSchema = z
     build: z.array(z.string()).min(1).optional().describe('Shell commands that make the program, with CC and CXX set to our compilers; instead of sources'),
     debianSource: z.string().regex(/^[a-z0-9][a-z0-9+.-]+$/, 'the name of a Debian source package').optional().describe('A Debian source package to build in; without it, the project\'s own directory'),
     buildPackages: z.array(z.string()).default([]).describe('Debian packages that the build needs'),
+    entry: z.string().optional().describe('A TypeScript or JavaScript module, run by Node.js'),
+    runtime: z.string().regex(/^node@\d+(\.\d+\.\d+)?$/, 'node@24, or an exact version: node@24.21.0').default('node@24').describe('Which Node.js'),
+    nodeArgs: z.array(z.string()).default([]).describe('Options of Node.js itself: --max-old-space-size=200'),
+    external: z.array(z.string()).default([]).describe('npm packages to carry along as they are, rather than in the bundle; native ones are found by themselves'),
+    check: z.boolean().default(true).describe('Type errors end the build'),
     cflags: z.array(z.string()).default([]).describe('Options for the compiler'),
     libs: z.array(z.string()).default([]).describe('What comes last on the linker\'s command line: -lm, ./libx.a'),
     args: z.array(z.string()).default([]).describe('Arguments of the program'),
     env: z.record(z.string(), z.string()).default({}).describe('Its environment'),
     cwd: z.string().startsWith('/').default('/').describe('Its working directory in the guest'),
     files: z.array(z.string()).default([]).describe('host[:guest]: further files and directories; an ELF brings its libraries along'),
-    memory: z.string().default('256M').describe('Memory of the guest: 256M, 1G'),
+    memory: z.string().optional().describe('Memory of the guest: 256M, 1G'),
     cpus: z.number().int().min(1).max(64).default(1).describe('Processors of the guest'),
     ports: z.array(z.string().regex(portPattern, 'host:guest, as in 8080:80 or 5353:53/udp')).default([]).describe('Ports of the host that lead to the guest'),
     disks: z.array(z.string().regex(/.:\//, 'file:/path')).default([]).describe('file:/path: an ext4 image, created on first use, kept'),
@@ -30,8 +35,8 @@ export const configSchema = z
   })
   .refine((config) => config.build === undefined || config.program !== undefined, { error: "'build' needs 'program': the file that the commands make" })
   .refine((config) => config.debianSource === undefined || config.build !== undefined, { error: "'debianSource' needs 'build'" })
-  .refine((config) => (config.program === undefined) !== (config.sources === undefined), {
-    error: "give either 'program' or 'sources'",
+  .refine((config) => [config.program, config.sources, config.entry].filter((what) => what !== undefined).length === 1, {
+    error: "give one of 'program', 'sources' and 'entry'",
   });
 
 /** What a project writes in its ukl.config. */

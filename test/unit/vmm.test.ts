@@ -73,10 +73,10 @@ test("QEMU's command line", () => {
 });
 
 describe('configuration', () => {
-  test('defaults', () => expect(parseConfig({ sources: ['a.c'] }, 'x')).toMatchObject({ memory: '256M', cpus: 1, ring: 0, cwd: '/' }));
+  test('defaults', () => expect(parseConfig({ sources: ['a.c'] }, 'x')).toMatchObject({ cpus: 1, ring: 0, runtime: 'node@24', cwd: '/' }));
   test.each([
-    [{}, /either 'program' or 'sources'/],
-    [{ program: 'a', sources: ['b'] }, /either 'program' or 'sources'/],
+    [{}, /one of 'program', 'sources' and 'entry'/],
+    [{ program: 'a', sources: ['b'] }, /one of 'program', 'sources' and 'entry'/],
     [{ program: 'a', memroy: '1G' }, /memroy/],
     [{ program: 'a', ports: ['80'] }, /host:guest/],
     [{ program: 'a', ring: 1 }, /ring/],
