@@ -7,8 +7,8 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import type { Readable, Writable } from 'node:stream';
-import type { App, Disk, Image, ImageFormat, KernelFlavour, PortForward, Ring, RunDefaults, RunResult } from './artifacts.js';
+import { PassThrough, type Readable, type Writable } from 'node:stream';
+import type { App, Disk, Image, ImageFormat, KernelFlavour, Ring, RunDefaults, RunResult } from './artifacts.js';
 import { makeApp, resolveTarget, type Target } from './app/app.js';
 import { isImage, openImage, writeImage } from './image/image.js';
 import { encodeSpec } from './image/spec.js';
@@ -26,7 +26,7 @@ import { type AccelChoice, chooseAccel, probeKvm } from './vmm/accel.js';
 import { kernelCmdline } from './vmm/cmdline.js';
 import { ensureDisk, parseDisk } from './vmm/disk.js';
 import { writeGdbScript } from './vmm/gdb.js';
-import { checkPorts, parsePort } from './vmm/ports.js';
+import { checkPorts, choosePorts, parsePort } from './vmm/ports.js';
 import { QEMU, qemuArgs, type QemuOptions, shellQuote } from './vmm/qemu.js';
 import { Vm } from './vmm/vm.js';
 
@@ -34,7 +34,6 @@ export type * from './artifacts.js';
 export { defineConfig, type UklConfig } from './config/schema.js';
 export { type ErrorCode, UklError } from './lib/errors.js';
 export { createLog, type Log } from './lib/log.js';
-export type { Vm } from './vmm/vm.js';
 
 export interface Context {
   /** Where progress is told; nowhere by default. */
@@ -70,7 +69,7 @@ export interface RunOptions extends Context {
   /** "256M", "1G" */
   readonly memory?: string;
   readonly cpus?: number;
-  /** "8080:80" */
+  /** "8080:80"; "0:80" for any free port, which `RunningVm.port()` then tells. */
   readonly ports?: readonly string[];
   /** "data.img:/data" */
   readonly disks?: readonly string[];
@@ -82,6 +81,7 @@ export interface RunOptions extends Context {
   readonly gdb?: boolean;
   /** Show the kernel's own log on `stderr`. */
   readonly verbose?: boolean;
+  /** Where the program's streams come from and go to, in place of those of the `RunningVm`. */
   readonly stdin?: Readable;
   readonly stdout?: Writable;
   readonly stderr?: Writable;
@@ -179,7 +179,11 @@ async function plan(image: Image, options: RunOptions): Promise<RunPlan> {
   const { run } = manifest;
   const memoryMiB = options.memory === undefined ? run.memoryMiB : Math.ceil(parseSize(options.memory) / 1024 ** 2);
   const cpus = options.cpus ?? run.cpus;
-  const ports: readonly PortForward[] = [...run.ports, ...(options.ports ?? []).map(parsePort)];
+  const wanted = [...run.ports, ...(options.ports ?? []).map(parsePort)];
+  const ports = await choosePorts(wanted);
+  ports.forEach((port, index) => {
+    if (wanted[index]?.host === 0) log.info(`127.0.0.1:${port.host} leads to port ${port.guest} of the guest`);
+  });
   const disks = [...run.disks, ...(options.disks ?? []).map((disk) => parseDisk(disk))].map((disk, index) => ({ ...disk, serial: `ukl${index}` }));
   checkMemory(image, memoryMiB);
 
@@ -218,12 +222,25 @@ function specOf({ image, qemu, argv }: RunPlan, env: Readonly<Record<string, str
   });
 }
 
-/** A started guest and what it was started with. Disposing of it ends it. */
-export interface RunningVm {
-  readonly vm: Vm;
+/** A guest that was started. Disposing of it ends it. */
+export interface RunningVm extends AsyncDisposable {
   readonly plan: RunPlan;
+  /**
+   * The program's streams, as those of a child process: read them, or name
+   * others in the options, or the program waits once they are full. They are
+   * empty if the options named others.
+   */
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** How the run ended; settles when the VMM is gone. */
   readonly result: Promise<RunResult>;
-  [Symbol.asyncDispose](): Promise<void>;
+  /** The port of this host, on 127.0.0.1, that leads to a port of the guest. Throws UKL_USAGE if none does. */
+  port(guest: number): number;
+  /** Sends the program a signal; before it has started, ends the guest. */
+  signal(name: NodeJS.Signals): void;
+  /** Ends the guest at once, as a power failure would; `signal` is the reason that the result gives. */
+  kill(signal?: NodeJS.Signals): void;
 }
 
 /** The image of a target: the one it is, or one made for this run in `work`. */
@@ -248,9 +265,12 @@ async function prepareGdb({ manifest }: Image, work: string, options: Context): 
 /**
  * Starts a target (or an image) and returns as soon as the VMM is running.
  *
+ *     await using vm = await run('server.ts', { ports: ['0:8080'] });
+ *     const answer = await fetch(`http://127.0.0.1:${vm.port(8080)}/`);
+ *
  * @throws UklError before the guest has run; afterwards `result` tells
  */
-export async function start(target: string, options: RunOptions & BuildOptions = {}): Promise<RunningVm> {
+export async function run(target: string, options: RunOptions & BuildOptions = {}): Promise<RunningVm> {
   const work = await mkdtemp(join(tmpdir(), 'ukl-run-'));
   const clean = (): Promise<void> => rm(work, { recursive: true, force: true });
   try {
@@ -261,31 +281,47 @@ export async function start(target: string, options: RunOptions & BuildOptions =
     options.signal?.throwIfAborted();
     const logFile = join(storeRoot(), 'logs', `run-${basename(image.manifest.name)}-${process.pid}-${Date.now().toString(36)}.log`);
     const gdb = options.gdb ? await prepareGdb(image, work, options) : undefined;
+    const stdin = new PassThrough();
+    const stdout = new PassThrough();
+    const stderr = new PassThrough();
+    const errors = options.stderr ?? stderr;
     const vm = Vm.start({
       ...planned.qemu,
       gdb,
       spec: specOf(planned, options.env ?? {}),
-      stdin: options.stdin,
-      stdout: options.stdout ?? process.stdout,
-      stderr: options.stderr ?? process.stderr,
+      stdin: options.stdin ?? stdin,
+      stdout: options.stdout ?? stdout,
+      stderr: errors,
       logFile,
       timeoutSeconds: options.timeoutSeconds,
       programOnHost: existsSync(image.manifest.programOnHost) ? image.manifest.programOnHost : undefined,
-      ...(options.verbose ? { onSerial: (chunk: Buffer) => void (options.stderr ?? process.stderr).write(chunk) } : {}),
+      ...(options.verbose ? { onSerial: (chunk: Buffer) => void errors.write(chunk) } : {}),
     });
-    const abort = (): void => vm.kill({ kind: 'interrupted', signal: 'SIGINT' });
+    const kill = (signal: NodeJS.Signals): void => vm.kill({ kind: 'interrupted', signal });
+    const abort = (): void => kill('SIGINT');
     options.signal?.addEventListener('abort', abort, { once: true });
     const result = vm.result.finally(async () => {
       options.signal?.removeEventListener('abort', abort);
+      stdout.end();
+      stderr.end();
       await clean();
     });
     result.catch(() => {});
     return {
-      vm,
       plan: planned,
+      stdin,
+      stdout,
+      stderr,
       result,
+      port(guest) {
+        const port = planned.qemu.ports.find((candidate) => candidate.guest === guest);
+        if (port === undefined) throw new UklError('UKL_USAGE', `no port of this host leads to port ${guest} of the guest`, { hint: `ports: ['0:${guest}']` });
+        return port.host;
+      },
+      signal: (name) => vm.signal(name),
+      kill: (signal = 'SIGKILL') => kill(signal),
       async [Symbol.asyncDispose]() {
-        vm.kill({ kind: 'interrupted', signal: 'SIGTERM' });
+        kill('SIGTERM');
         await result.catch(() => {});
       },
     };
@@ -293,12 +329,6 @@ export async function start(target: string, options: RunOptions & BuildOptions =
     await clean();
     throw error;
   }
-}
-
-/** Runs a target to its end. */
-export async function run(target: string, options: RunOptions & BuildOptions = {}): Promise<RunResult> {
-  const running = await start(target, options);
-  return running.result;
 }
 
 /** What `run` would do. The program is built, nothing is started. */

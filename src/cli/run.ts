@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 import { PassThrough, Writable } from 'node:stream';
 import pc from 'picocolors';
 import type { RunEnd, RunResult } from '../artifacts.js';
-import { type BuildOptions, dryRun, type RunOptions, start } from '../index.js';
+import { type BuildOptions, dryRun, run, type RunOptions } from '../index.js';
 import { UklError } from '../lib/errors.js';
 import { formatSeconds } from '../lib/log.js';
 import { type GlobalOptions, logFor, printJson } from './output.js';
@@ -160,18 +160,19 @@ export async function runCommand(target: string, args: readonly string[], flags:
   const err = collector();
   // A guest that reads nothing must not keep the terminal's input from the shell.
   const stdin = process.stdin.pipe(new PassThrough());
-  const running = await start(target, {
+  const running = await run(target, {
     ...options,
     stdin,
-    ...(flags.json ? { stdout: out.stream, stderr: err.stream } : {}),
+    stdout: flags.json ? out.stream : process.stdout,
+    stderr: flags.json ? err.stream : process.stderr,
   });
 
   // The first signal is the program's; whoever repeats it means the machine.
   let seen = 0;
   const handler = (name: NodeJS.Signals): void => {
     seen++;
-    if (seen === 1) running.vm.signal(name);
-    else running.vm.kill({ kind: 'interrupted', signal: name });
+    if (seen === 1) running.signal(name);
+    else running.kill(name);
   };
   for (const name of SIGNALS) process.on(name, handler);
   setUp.release();

@@ -5,12 +5,12 @@ import { createSocket } from 'node:dgram';
 import type { PortForward } from '../artifacts.js';
 import { errnoOf, UklError } from '../lib/errors.js';
 
-/** "8080:80" or "5353:53/udp". Throws UKL_USAGE. */
+/** "8080:80" or "5353:53/udp"; "0:80" for any free port of the host. Throws UKL_USAGE. */
 export function parsePort(text: string): PortForward {
   const match = /^(\d{1,5}):(\d{1,5})(?:\/(tcp|udp))?$/.exec(text);
   const host = Number(match?.[1]);
   const guest = Number(match?.[2]);
-  if (!match || host < 1 || host > 65535 || guest < 1 || guest > 65535) {
+  if (!match || host > 65535 || guest < 1 || guest > 65535) {
     throw new UklError('UKL_USAGE', `expected a port as host:guest, for example 8080:80, got '${text}'`);
   }
   return { host, guest, protocol: match[3] === 'udp' ? 'udp' : 'tcp' };
@@ -53,6 +53,25 @@ async function tryBind(port: PortForward): Promise<string | undefined> {
       server.once('error', (error) => resolve(errnoOf(error)));
       server.listen(port.host, '127.0.0.1', () => server.close(() => resolve(undefined)));
     }
+  });
+}
+
+/** Ports with a number each: 0 becomes one that is free now. */
+export async function choosePorts(ports: readonly PortForward[]): Promise<PortForward[]> {
+  return Promise.all(ports.map(async (port) => (port.host === 0 ? { ...port, host: await freePort(port.protocol) } : port)));
+}
+
+async function freePort(protocol: PortForward['protocol']): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const opened = protocol === 'udp' ? createSocket('udp4') : createServer();
+    const listening = (): void => {
+      const address = opened.address();
+      const port = typeof address === 'object' && address !== null ? address.port : 0;
+      opened.close(() => resolve(port));
+    };
+    opened.once('error', reject);
+    if ('bind' in opened) opened.bind(0, '127.0.0.1', listening);
+    else opened.listen(0, '127.0.0.1', listening);
   });
 }
 

@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import { createServer } from 'node:net';
 import { Readable, Writable } from 'node:stream';
 import type { RunResult } from '../../src/artifacts.js';
-import { type BuildOptions, type RunOptions, type RunningVm, start } from '../../src/index.js';
+import { type BuildOptions, type RunOptions, type RunningVm, run } from '../../src/index.js';
 import { projectRoot } from '../../src/lib/paths.js';
 
 /** Serial logs of runs that went wrong are kept here. */
@@ -40,7 +40,7 @@ export class Sink extends Writable {
   }
 }
 
-export interface Guest extends RunningVm {
+export interface Guest extends Omit<RunningVm, 'stdout' | 'stderr'> {
   readonly stdout: Sink;
   readonly stderr: Sink;
 }
@@ -51,7 +51,7 @@ export type GuestOptions = Omit<RunOptions & BuildOptions, 'stdin' | 'stdout' | 
 export async function startGuest(target: string, options: GuestOptions = {}): Promise<Guest> {
   const stdout = new Sink();
   const stderr = new Sink();
-  const running = await start(target, {
+  const running = await run(target, {
     timeoutSeconds: GUEST_SECONDS,
     ...options,
     stdin: Readable.from([options.input ?? '']),

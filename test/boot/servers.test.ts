@@ -37,7 +37,7 @@ describe.each(variants('/usr/bin/memcached', 'memcached'))('memcached, $how', ({
     await guest.stderr.until(/server listening/);
     const there = await host('memccapable', ['-h', '127.0.0.1', '-p', String(port)]);
     const slap = await host('memcslap', [`--servers=127.0.0.1:${port}`, '--concurrency=8', '--execute-number=500', '--test=set']);
-    guest.vm.signal('SIGINT');
+    guest.signal('SIGINT');
     const result = await guest.result;
 
     const hostPort = await freePort();
@@ -117,7 +117,7 @@ http { access_log off; server { listen 80; root /www; } }
     expect(load.code, load.stderr).toBe(0);
     expect(load.stdout).not.toMatch(/Non-2xx|Socket errors/);
     expect(Number(/(\d+) requests in/.exec(load.stdout)?.[1])).toBeGreaterThan(100);
-    guest.vm.signal('SIGTERM');
+    guest.signal('SIGTERM');
     expect((await guest.result).end).toEqual({ kind: 'exit', status: 0 });
   });
 });
