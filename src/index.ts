@@ -56,6 +56,8 @@ export interface BuildOptions extends Context {
   readonly libc?: 'ukl' | 'host';
   /** Types of a TypeScript program are checked unless this is false. */
   readonly check?: boolean;
+  /** A TypeScript program runs under a supervisor that takes new versions of it; see `dev()`. */
+  readonly dev?: boolean;
   /** "bzImage" by default. */
   readonly format?: ImageFormat;
   /** Where the image goes; `.ukl/NAME` in the project by default. */
@@ -127,6 +129,7 @@ async function buildTo(path: string, target: Target, options: BuildOptions): Pro
     getSource: (name) => getDebianSource(name, context),
     getNode: (version) => getNode(version, context),
     ...(options.check === undefined ? {} : { check: options.check }),
+    ...(options.dev === undefined ? {} : { dev: options.dev }),
     ...context,
   });
   const kernel = await getKernel(flavour, context, { tarball: options.kernelSource });

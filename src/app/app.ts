@@ -101,6 +101,8 @@ export interface AppOptions {
   readonly libc?: 'ukl' | 'host' | undefined;
   /** Whether types are checked, if the configuration is not to decide. */
   readonly check?: boolean;
+  /** A TypeScript program runs under a supervisor that takes new versions of it. */
+  readonly dev?: boolean;
   /** Makes our C library; only called if it is wanted, as the others here. */
   readonly getLibc: () => Promise<Libc>;
   /** Fetches a Debian source package. */

@@ -2,6 +2,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option, type OptionValues } from '@commander-js/extra-typings';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { dev } from '../dev.js';
 import { projectRoot } from '../lib/paths.js';
 import { buildCommand } from './build.js';
 import { ccCommand } from './cc.js';
@@ -44,6 +45,36 @@ function withGlobals<A extends unknown[], O extends OptionValues>(command: Comma
     .option('--debug', 'stack traces of errors');
 }
 
+/** Flags of commands that start a guest. */
+function withRunOptions<A extends unknown[], O extends OptionValues>(command: Command<A, O>) {
+  return withGlobals(
+    command
+      .option('-p, --publish <host:guest>', 'forward a port of this host', many)
+      .option('-e, --env <KEY=VALUE>', 'set a variable of the program', many)
+      .option('-M, --memory <size>', 'memory of the guest (256M)')
+      .option('-c, --cpus <n>', 'processors of the guest (1)', processors)
+      .option('--file <host[:guest]>', 'pack a further file or directory; programs bring their libraries', many)
+      .option('--disk <file:/path>', 'mount an ext4 image, created on first use, kept', many)
+      .option('--timeout <seconds>', 'end the guest after so long, with status 124', positive)
+      .addOption(new Option('--accel <how>', 'hardware virtualisation or emulation').choices(['auto', 'kvm', 'tcg'] as const).default('auto' as const))
+      .addOption(kernelOption())
+      .option('--ring <n>', 'run the program in ring 0 or 3', ring)
+      .option('--ring0 <path>', 'a further program of the guest that runs in ring 0', many)
+      .addOption(libcOption())
+      .option('--no-check', 'run a TypeScript program in spite of type errors')
+      .addOption(sourceOption())
+      .option('--kernel-arg <word>', "add to the kernel's command line", many)
+      .option('--icount', 'count instructions: a nanosecond of the guest is one (emulation)')
+      .option('--gdb', 'wait for gdb, which then knows the symbols of program and kernel')
+      .option('--dry-run', 'print the plan and the exact VMM command')
+      .option('-v, --verbose', "show the kernel's own log")
+      .allowExcessArguments(),
+  );
+}
+
+/** What follows the target belongs to the program; the dashes do not. */
+const own = (args: readonly string[]): readonly string[] => (args[0] === '--' ? args.slice(1) : args);
+
 /** Ends the work in hand on Ctrl-C: children die, half-made things are removed. */
 function interruptible(): Interruptible {
   const controller = new AbortController();
@@ -71,33 +102,21 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
     return work(interruptible()).then(done);
   };
 
-  withGlobals(
+  withRunOptions(
     program
       .command('run')
       .description('build what is needed, boot it, and have its exit status')
       .argument('[target]', 'a C, TypeScript or JavaScript file, an x86-64 ELF program, a project directory or an image', '.')
-      .argument('[args...]', "the program's arguments, after --")
-      .option('-p, --publish <host:guest>', 'forward a port of this host', many)
-      .option('-e, --env <KEY=VALUE>', 'set a variable of the program', many)
-      .option('-M, --memory <size>', 'memory of the guest (256M)')
-      .option('-c, --cpus <n>', 'processors of the guest (1)', processors)
-      .option('--file <host[:guest]>', 'pack a further file or directory; programs bring their libraries', many)
-      .option('--disk <file:/path>', 'mount an ext4 image, created on first use, kept', many)
-      .option('--timeout <seconds>', 'end the guest after so long, with status 124', positive)
-      .addOption(new Option('--accel <how>', 'hardware virtualisation or emulation').choices(['auto', 'kvm', 'tcg'] as const).default('auto' as const))
-      .addOption(kernelOption())
-      .option('--ring <n>', 'run the program in ring 0 or 3', ring)
-      .option('--ring0 <path>', 'a further program of the guest that runs in ring 0', many)
-      .addOption(libcOption())
-      .option('--no-check', 'run a TypeScript program in spite of type errors')
-      .addOption(sourceOption())
-      .option('--kernel-arg <word>', "add to the kernel's command line", many)
-      .option('--icount', 'count instructions: a nanosecond of the guest is one (emulation)')
-      .option('--gdb', 'wait for gdb, which then knows the symbols of program and kernel')
-      .option('--dry-run', 'print the plan and the exact VMM command')
-      .option('-v, --verbose', "show the kernel's own log")
-      .allowExcessArguments(),
-  ).action((target, args, flags) => handle(flags, (interruption) => runCommand(target, args[0] === '--' ? args.slice(1) : args, flags, interruption)));
+      .argument('[args...]', "the program's arguments, after --"),
+  ).action((target, args, flags) => handle(flags, (interruption) => runCommand(target, own(args), flags, interruption)));
+
+  withRunOptions(
+    program
+      .command('dev')
+      .description('run a TypeScript or JavaScript program, and each new version of it as it is saved')
+      .argument('[target]', 'a TypeScript or JavaScript file, or a project directory', '.')
+      .argument('[args...]', "the program's arguments, after --"),
+  ).action((target, args, flags) => handle(flags, (interruption) => runCommand(target, own(args), flags, interruption, dev)));
 
   withGlobals(
     program
@@ -122,7 +141,7 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
       .argument('[args...]', "the compiler's arguments, after --")
       .option('--print', 'only print the path of the compiler, for make CC="$(ukl cc --print)"')
       .option('--cxx', 'the C++ compiler'),
-  ).action((args, flags) => handle(flags, ({ signal }) => ccCommand(args[0] === '--' ? args.slice(1) : args, flags, signal)));
+  ).action((args, flags) => handle(flags, ({ signal }) => ccCommand(own(args), flags, signal)));
 
   withGlobals(
     program

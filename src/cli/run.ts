@@ -135,8 +135,8 @@ function collector(): { stream: Writable; text: () => string } {
   };
 }
 
-/** `ukl run`: returns the exit status of the tool. */
-export async function runCommand(target: string, args: readonly string[], flags: RunFlags, setUp: Interruptible): Promise<number> {
+/** `ukl run` and `ukl dev`: returns the exit status of the tool. */
+export async function runCommand(target: string, args: readonly string[], flags: RunFlags, setUp: Interruptible, begin: typeof run = run): Promise<number> {
   const options = toOptions(flags, args, setUp.signal);
   if (flags.dryRun) {
     const plan = await dryRun(target, options);
@@ -160,7 +160,7 @@ export async function runCommand(target: string, args: readonly string[], flags:
   const err = collector();
   // A guest that reads nothing must not keep the terminal's input from the shell.
   const stdin = process.stdin.pipe(new PassThrough());
-  const running = await run(target, {
+  const running = await begin(target, {
     ...options,
     stdin,
     stdout: flags.json ? out.stream : process.stdout,

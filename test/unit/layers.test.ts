@@ -14,7 +14,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   vmm: ['lib', 'artifacts', 'app'], // app/elf: a fault's symbol
   artifacts: [],
   index: ['lib', 'config', 'toolchain', 'app', 'image', 'vmm', 'artifacts'],
-  cli: ['lib', 'config', 'toolchain', 'app', 'image', 'vmm', 'artifacts', 'index'],
+  dev: ['lib', 'toolchain', 'app', 'artifacts', 'index'],
+  cli: ['lib', 'config', 'toolchain', 'app', 'image', 'vmm', 'artifacts', 'index', 'dev'],
 };
 
 test('folders of src import only what comes before them', async () => {

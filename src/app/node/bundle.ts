@@ -24,6 +24,8 @@ export interface Bundle {
   readonly files: readonly GuestFile[];
   /** Directories of the packages that the bundle imports and does not hold. */
   readonly outside: ReadonlyMap<string, string>;
+  /** What it was made from, on the host; not the packages. */
+  readonly inputs: readonly string[];
 }
 
 export interface BundleOptions {
@@ -161,6 +163,7 @@ export async function bundle(options: BundleOptions): Promise<Bundle> {
       mode: 0o644,
     }));
     for (const [host, guest] of assets) files.push({ guest, kind: 'file', host, mode: 0o644 });
-    return { script: outputPath(entry, root, format), files, outside };
+    const inputs = [...Object.keys(result.metafile.inputs).map((path) => resolve(root, path)), ...assets.keys()].filter((path) => !path.includes('/node_modules/'));
+    return { script: outputPath(entry, root, format), files, outside, inputs };
   }
 }

@@ -5,6 +5,7 @@ import type { App, NodeRuntime } from '../../artifacts.js';
 import { exec } from '../../lib/exec.js';
 import { UklError } from '../../lib/errors.js';
 import type { Log } from '../../lib/log.js';
+import { projectRoot } from '../../lib/paths.js';
 import { packLibraries } from '../files.js';
 import { APP, bundle } from './bundle.js';
 import { checkTypes, findUp } from './check.js';
@@ -38,6 +39,11 @@ async function installPackages(root: string, node: NodeRuntime, log: Log, signal
   );
 }
 
+/** The directory of the nearest package.json, or else the module's own. */
+export function projectOf(entry: string): string {
+  return dirname(findUp('package.json', dirname(entry)) ?? entry);
+}
+
 export interface NodeAppOptions {
   readonly name: string;
   /** The module that starts, on the host. */
@@ -45,6 +51,8 @@ export interface NodeAppOptions {
   readonly external: readonly string[];
   readonly nodeArgs: readonly string[];
   readonly check: boolean;
+  /** Under a supervisor that takes new versions of the program: `ukl dev`. */
+  readonly dev?: boolean;
   readonly node: NodeRuntime;
   /** For what is compiled on the way. */
   readonly workDir: string;
@@ -62,8 +70,7 @@ export async function makeNodeApp(options: NodeAppOptions): Promise<App> {
   const { name, node, log, signal } = options;
   const entry = resolve(options.entry);
   if (!existsSync(entry)) throw new UklError('UKL_NO_FILE', `${entry} does not exist`);
-  const manifest = findUp('package.json', dirname(entry));
-  const root = manifest === undefined ? dirname(entry) : dirname(manifest);
+  const root = projectOf(entry);
   await installPackages(root, node, log, signal);
   const typed = options.check && /\.[cm]?ts$/.test(entry);
   const [made] = await log.step(`compile ${basename(entry)}`, () =>
@@ -74,8 +81,14 @@ export async function makeNodeApp(options: NodeAppOptions): Promise<App> {
     name,
     host: node.symbols,
     guest: NODE,
-    command: [basename(NODE), '--enable-source-maps', ...options.nodeArgs, made.script],
-    files: [{ guest: NODE, kind: 'file', host: node.program, mode: 0o755 }, ...(await packLibraries(node.program)), ...made.files, ...carried],
+    command: [basename(NODE), '--enable-source-maps', ...options.nodeArgs, ...(options.dev ? ['/.ukl/dev.mts'] : []), made.script],
+    files: [
+      { guest: NODE, kind: 'file', host: node.program, mode: 0o755 },
+      ...(await packLibraries(node.program)),
+      ...made.files,
+      ...carried,
+      ...(options.dev ? ['dev.mts', 'standby.cjs'] : []).map((file) => ({ guest: `/.ukl/${file}`, kind: 'file', host: join(projectRoot, 'runtime/node', file), mode: 0o644 }) as const),
+    ],
   };
 }
 
