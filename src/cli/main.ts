@@ -9,6 +9,7 @@ import { ccCommand } from './cc.js';
 import { cleanCommand } from './clean.js';
 import { doctorCommand } from './doctor.js';
 import { EXIT } from './exit-codes.js';
+import { initCommand } from './init.js';
 import { inspectCommand } from './inspect.js';
 import { type GlobalOptions, reportError } from './output.js';
 import { type Interruptible, runCommand, SIGNALS } from './run.js';
@@ -151,6 +152,10 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
       .option('--calls', 'the system calls that its programs can make, and how')
       .option('--sections', 'the sections of its programs and of the kernel'),
   ).action((target, flags) => handle(flags, () => inspectCommand(target, flags)));
+
+  withGlobals(
+    program.command('init').description('write a TypeScript project that runs').argument('[directory]', 'where it goes', '.'),
+  ).action((directory, flags) => handle(flags, () => initCommand(directory, flags)));
 
   withGlobals(program.command('doctor').description('what this machine has and lacks, and how to mend it')).action((flags) => handle(flags, () => doctorCommand(flags)));
 

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: MIT
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { register } from 'node:module';
 import { basename, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { z } from 'zod';
 import { UklError } from '../lib/errors.js';
+import { projectRoot } from '../lib/paths.js';
 import { type ResolvedConfig, configSchema } from './schema.js';
 
 const NAMES = ['ukl.config.ts', 'ukl.config.mts', 'ukl.config.js', 'ukl.config.mjs', 'ukl.config.json'];
+
+/** A project finds `import { defineConfig } from 'ukl'` in this checkout, without installing it. */
+const resolveUkl = `export const resolve = (name, context, next) => name === 'ukl' ? { url: ${JSON.stringify(pathToFileURL(join(projectRoot, 'src/index.ts')).href)}, shortCircuit: true } : next(name, context);`;
+let registered = false;
 
 /** The configuration file of a directory, if it has one. */
 export function findConfig(directory: string): string | undefined {
@@ -42,6 +48,8 @@ export async function loadConfig(directory: string): Promise<ResolvedConfig & { 
     if (path.endsWith('.json')) {
       value = JSON.parse(await readFile(path, 'utf8'));
     } else {
+      if (!registered) register(`data:text/javascript,${encodeURIComponent(resolveUkl)}`);
+      registered = true;
       const module = (await import(pathToFileURL(path).href)) as { default?: unknown; config?: unknown };
       value = module.config ?? module.default;
     }

@@ -15,7 +15,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   artifacts: [],
   index: ['lib', 'config', 'toolchain', 'app', 'image', 'vmm', 'artifacts'],
   dev: ['lib', 'toolchain', 'app', 'artifacts', 'index'],
-  cli: ['lib', 'config', 'toolchain', 'app', 'image', 'vmm', 'artifacts', 'index', 'dev'],
+  init: ['lib'],
+  cli: ['lib', 'config', 'toolchain', 'app', 'image', 'vmm', 'artifacts', 'index', 'dev', 'init'],
 };
 
 test('folders of src import only what comes before them', async () => {
