@@ -19,6 +19,8 @@ const testPackages = [
   { package: 'redis-tools', why: 'redis-cli and redis-benchmark', file: '/usr/bin/redis-benchmark' },
   { package: 'nginx-light', why: 'a server to run', file: '/usr/sbin/nginx' },
   { package: 'wrk', why: 'load for nginx', file: '/usr/bin/wrk' },
+  { package: 'curl', why: 'load for Node.js', file: '/usr/bin/curl' },
+  { package: 'openssl', why: 'a certificate to try TLS with', file: '/usr/bin/openssl' },
   { package: 'g++', why: 'C++ programs', file: '/usr/bin/g++' },
   { package: 'gdb', why: 'debugs a ring 0 program from ring 3', file: '/usr/bin/gdb' },
   { package: 'strace', why: 'traces a ring 0 program from ring 3', file: '/usr/bin/strace' },
@@ -35,7 +37,7 @@ try {
   await getLoaders({ log });
   await getGlibc({ log });
   // Programs that the tests link from Debian's sources.
-  for (const example of ['memcached', 'redis', 'sqlite', 'postgres']) await build(join(projectRoot, 'examples', example), { log });
+  for (const example of ['memcached', 'redis', 'sqlite', 'postgres', 'typescript/better-sqlite3.ts']) await build(join(projectRoot, 'examples', example), { log });
 } catch (error) {
   const failure = asUklError(error);
   console.error(`✖ ${failure.message}\n${failure.details ?? ''}\nnext: ${failure.hint ?? ''}\nlog: ${failure.log ?? ''}`);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 import { z } from 'zod';
 
+/** Host 0 is any free port. */
 const portPattern = /^\d{1,5}:\d{1,5}(\/(tcp|udp))?$/;
 
 /** The shape of ukl.config.ts and ukl.config.json. */

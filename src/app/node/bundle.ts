@@ -74,7 +74,8 @@ function observer(options: BundleOptions, outside: Map<string, string>, entries:
         const name = path.split('/').slice(0, path.startsWith('@') ? 2 : 1).join('/');
         if (outside.has(name)) return { path, external: true };
         const found = await find(path, { kind, resolveDir, pluginData: 'seen' });
-        if (found.errors.length > 0 || found.external) return found;
+        // esbuild's own verdict is better: what is required within try may be missing.
+        if (found.errors.length > 0 || found.external) return undefined;
         const home = await packageOf(found.path, name);
         if (home === undefined || !(home.native || options.external.includes(name))) return found;
         outside.set(name, home.directory);

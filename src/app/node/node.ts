@@ -9,7 +9,7 @@ import { projectRoot } from '../../lib/paths.js';
 import { packLibraries } from '../files.js';
 import { APP, bundle } from './bundle.js';
 import { checkTypes, findUp } from './check.js';
-import { carryPackages, npmEnv, readPackage } from './packages.js';
+import { carryPackages, findDependency, npmEnv, readPackage } from './packages.js';
 
 const NODE = '/usr/bin/node';
 
@@ -29,10 +29,11 @@ export async function findEntry(directory: string): Promise<string> {
   });
 }
 
-/** Installs what package.json asks for, under the guest's Node.js, if nothing is there yet. */
+/** Installs what package.json asks for, under the guest's Node.js, if something is missing. */
 async function installPackages(root: string, node: NodeRuntime, log: Log, signal: AbortSignal | undefined): Promise<void> {
   const { dependencies = {} } = (await readPackage(root)) ?? {};
-  if (Object.keys(dependencies).length === 0 || findUp('node_modules', root) !== undefined) return;
+  const found = await Promise.all(Object.keys(dependencies).map((name) => findDependency(name, root)));
+  if (!found.includes(undefined)) return;
   const verb = existsSync(join(root, 'package-lock.json')) ? 'ci' : 'install';
   await log.step(`npm ${verb} in ${basename(root)}`, () =>
     exec('npm', [verb, '--no-audit', '--no-fund'], { cwd: root, env: npmEnv(node), signal, errorCode: 'UKL_COMPILE', hint: `cd ${root} && npm ${verb}` }),

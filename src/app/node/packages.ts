@@ -65,7 +65,7 @@ async function packageFiles(directory: string, guest: string): Promise<GuestFile
 }
 
 /** Where a package finds another one. */
-async function findDependency(name: string, from: string): Promise<string | undefined> {
+export async function findDependency(name: string, from: string): Promise<string | undefined> {
   for (const place of createRequire(join(from, 'package.json')).resolve.paths(name) ?? []) {
     const directory = join(place, name);
     if (existsSync(join(directory, 'package.json'))) return realpath(directory);
@@ -76,15 +76,17 @@ async function findDependency(name: string, from: string): Promise<string | unde
 /** The names by which addons register for one version of Node.js: NODE_MODULE() of node.h. */
 const REGISTERED_FOR = /node_register_module_v(\d+)/g;
 
-/** Whether compiled code in a package is for another version of Node.js. */
+/** Whether a package's compiled code is for another version of Node.js, or was never made. */
 async function isForeign(directory: string, modules: string): Promise<boolean> {
+  let addons = 0;
   for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile() || !entry.name.endsWith('.node')) continue;
+    addons++;
     const text = await readFile(join(entry.parentPath, entry.name), 'latin1');
     const versions = [...text.matchAll(REGISTERED_FOR)].map(([, version]) => version);
     if (versions.length > 0 && !versions.includes(modules)) return true;
   }
-  return false;
+  return addons === 0 && existsSync(join(directory, 'binding.gyp'));
 }
 
 export interface CarryOptions {
@@ -109,7 +111,7 @@ export function npmEnv(node: NodeRuntime): Record<string, string> {
 /** A native package that was compiled for another Node.js, compiled once more in a copy. */
 async function rebuilt(name: string, directory: string, options: CarryOptions): Promise<string> {
   const modules = await moduleVersion(options.node);
-  if (!(await isForeign(directory, modules))) return directory;
+  if (!(await packageOf(join(directory, 'package.json')))?.native || !(await isForeign(directory, modules))) return directory;
   const { version } = (await readPackage(directory)) ?? {};
   const home = join(options.workDir, 'addons', hashValue({ name, version, modules, directory }).slice(0, 12));
   const copy = join(home, 'node_modules', name);
