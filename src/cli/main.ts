@@ -52,10 +52,11 @@ function withRunOptions<A extends unknown[], O extends OptionValues>(command: Co
     command
       .option('-p, --publish <host:guest>', 'forward a port of this host', many)
       .option('-e, --env <KEY=VALUE>', 'set a variable of the program', many)
-      .option('-M, --memory <size>', 'memory of the guest (256M)')
+      .option('-M, --memory <size>', 'memory of the guest (256M; 512M for Node.js)')
       .option('-c, --cpus <n>', 'processors of the guest (1)', processors)
       .option('--file <host[:guest]>', 'pack a further file or directory; programs bring their libraries', many)
       .option('--disk <file:/path>', 'mount an ext4 image, created on first use, kept', many)
+      .option('--volume <directory:/path>', 'share a directory of this host with the guest', many)
       .option('--timeout <seconds>', 'end the guest after so long, with status 124', positive)
       .addOption(new Option('--accel <how>', 'hardware virtualisation or emulation').choices(['auto', 'kvm', 'tcg'] as const).default('auto' as const))
       .addOption(kernelOption())

@@ -61,7 +61,7 @@ export async function writeImage(
   const archive = `${partial}.initramfs`;
   await mkdir(dirname(partial), { recursive: true });
   try {
-    const spec = encodeSpec({ exec: program, argv: [...run.command, ...run.args], hostname: app.name.slice(0, 63), network: true, disks: run.disks.map(({ path: at }, index) => ({ serial: `ukl${index}`, path: at })), run });
+    const spec = encodeSpec({ exec: program, argv: [...run.command, ...run.args], hostname: app.name.slice(0, 63), network: true, disks: run.disks.map(({ path: at }, index) => ({ serial: `ukl${index}`, path: at })), volumes: run.volumes.map(({ path: at }, index) => ({ tag: `ukl${index}`, path: at })), run });
     const initramfs = await writeInitramfs(archive, [
       ...app.files,
       { guest: '/.ukl/init', kind: 'file', host: init, mode: 0o755 },
