@@ -16,7 +16,9 @@ import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { projectRoot } from '../../src/lib/paths.js';
-import { type Guest, type GuestOptions, host, runGuest, startGuest, ukl } from './harness.js';
+import { silentLog } from '../../src/lib/log.js';
+import { getNode } from '../../src/toolchain/node.js';
+import { freePort, type Guest, type GuestOptions, host, runGuest, Sink, startGuest, ukl } from './harness.js';
 
 const example = (name: string): string => join(projectRoot, 'examples/typescript', `${name}.ts`);
 
@@ -180,6 +182,72 @@ describe('programs', () => {
 
   test('standard input', async () => {
     expect(await output('stdin', { input: '1\n2\n39\n' })).toEqual(['42']);
+  });
+});
+
+test('examples/api passes its own tests, and its data outlive the guest', async () => {
+  const disks = [`${join(work, 'notes.img')}:/data`];
+  const { bin } = await getNode('24', { log: silentLog });
+  const suite = (guest: Guest) => host(join(bin, 'node'), ['--test', '--test-reporter=tap', join(projectRoot, 'examples/api/test/api.test.ts')], { API_URL: `http://127.0.0.1:${guest.port(8080)}` });
+  const start = async (): Promise<Guest> => {
+    const guest = await startGuest(join(projectRoot, 'examples/api/src/server.ts'), { ports: ['0:8080'], disks });
+    await guest.stdout.until(/listening/);
+    return guest;
+  };
+  const user = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ name: 'walter', password: 'correct horse' }) };
+  {
+    await using guest = await start();
+    const { stdout, code } = await suite(guest);
+    expect(code, stdout).toBe(0);
+    expect(stdout).toMatch(/^# pass 10$/m);
+    expect((await fetch(`http://127.0.0.1:${guest.port(8080)}/users`, user)).status).toBe(201);
+    // As if the power had failed.
+    guest.kill();
+    await guest.result;
+  }
+  await using guest = await start();
+  expect((await fetch(`http://127.0.0.1:${guest.port(8080)}/users`, user)).status).toBe(409);
+  expect((await fetch(`http://127.0.0.1:${guest.port(8080)}/tokens`, user)).status).toBe(201);
+});
+
+describe('ukl init and ukl dev', () => {
+  test('a new project runs, each saved version answers, and what is broken is told', async () => {
+    const project = join(work, 'project');
+    expect((await host(ukl, ['init', project])).code).toBe(0);
+    expect((await host(ukl, ['init', project], { NO_COLOR: '1' })).stderr).toMatch(/has package.json, .* already/);
+    const config = join(project, 'ukl.config.ts');
+    const port = await freePort();
+    await writeFile(config, (await readFile(config, 'utf8')).replace('8080:8080', `${port}:8080`));
+    const tool = spawn(ukl, ['dev', project], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, NO_COLOR: '1' } });
+    const out = new Sink();
+    const errors = new Sink();
+    tool.stdout.pipe(out);
+    tool.stderr.pipe(errors);
+    try {
+      await out.until(/listening on port 8080\n/);
+      const url = `http://127.0.0.1:${port}/x`;
+      expect(await (await fetch(url)).text()).toBe('Hello from /x\n');
+      const server = join(project, 'server.ts');
+      const text = await readFile(server, 'utf8');
+      await writeFile(server, text.replace('Hello', 'Hi'));
+      await out.until(/(listening[^]*){2}/);
+      expect(await (await fetch(url)).text()).toBe('Hi from /x\n');
+      await writeFile(server, text.replace('const port = Number(', 'const port: string = Number('));
+      await errors.until(/server\.ts\(3,7\): error TS2322/);
+      await out.until(/(listening[^]*){3}/);
+      await writeFile(server, `${text}}`);
+      await errors.until(/could not bundle: Unexpected "}"/);
+      expect(await (await fetch(url)).text()).toBe('Hello from /x\n');
+      await writeFile(server, 'process.exit(3);\n');
+      await errors.until(/ended with status 3; waiting for a change/);
+      await writeFile(server, text);
+      await out.until(/(listening[^]*){4}/);
+      const ended = once(tool, 'exit') as Promise<[number | null]>;
+      tool.kill('SIGTERM');
+      expect((await ended)[0]).toBe(0);
+    } finally {
+      tool.kill('SIGKILL');
+    }
   });
 });
 

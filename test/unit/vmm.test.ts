@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 import { describe, expect, test } from 'vitest';
+import { z } from 'zod';
 import { parseConfig } from '../../src/config/load.js';
+import { configSchema } from '../../src/config/schema.js';
 import { missingOptions } from '../../src/toolchain/kernel.js';
 import { hostTscKhz } from '../../src/vmm/cmdline.js';
 import { findFault, findPanic, sawOutOfMemory } from '../../src/vmm/diagnose.js';
@@ -101,4 +103,9 @@ test('options that Kconfig dropped', () => {
 test("the host's TSC", () => {
   expect(hostTscKhz('flags : fpu constant_tsc\nbogomips\t: 5200.00\n')).toBe(2_600_000);
   expect(hostTscKhz('flags : fpu\nbogomips\t: 5200.00\n')).toBeUndefined();
+});
+
+test('ukl.schema.json is what the configuration is checked with', async () => {
+  const schema = { $id: 'ukl.schema.json', title: 'ukl.config.json', ...z.toJSONSchema(configSchema, { io: 'input' }) };
+  await expect(`${JSON.stringify(schema, null, 2)}\n`).toMatchFileSnapshot('../../ukl.schema.json');
 });
