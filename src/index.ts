@@ -10,6 +10,7 @@ import { basename, join } from 'node:path';
 import { PassThrough, type Readable, type Writable } from 'node:stream';
 import type { App, Disk, Image, ImageFormat, KernelFlavour, Ring, RunDefaults, RunResult } from './artifacts.js';
 import { makeApp, resolveTarget, type Target } from './app/app.js';
+import type { UklConfig } from './config/schema.js';
 import { isImage, openImage, writeImage } from './image/image.js';
 import { encodeSpec } from './image/spec.js';
 import { UklError } from './lib/errors.js';
@@ -71,6 +72,8 @@ export interface RunOptions extends Context {
   readonly env?: Readonly<Record<string, string>>;
   /** "256M", "1G" */
   readonly memory?: string;
+  /** Do not refuse what the image's files cannot fit into. */
+  readonly anyMemory?: boolean;
   readonly cpus?: number;
   /** "8080:80"; "0:80" for any free port, which `RunningVm.port()` then tells. */
   readonly ports?: readonly string[];
@@ -145,11 +148,12 @@ async function buildTo(path: string, target: Target, options: BuildOptions): Pro
 }
 
 /**
- * Builds an image from a C file, an ELF program or a project directory.
+ * Builds an image from a file (C, TypeScript, JavaScript, an ELF program), a
+ * project directory, or a configuration as ukl.config.ts has it.
  *
  * @throws UklError; nothing half-made is left at the image's path
  */
-export async function build(targetPath: string, options: BuildOptions = {}): Promise<Image> {
+export async function build(targetPath: string | UklConfig, options: BuildOptions = {}): Promise<Image> {
   const target = await resolveTarget(targetPath);
   const out = options.out ?? join(target.directory, '.ukl', `${target.name}.image`);
   await mkdir(join(out, '..'), { recursive: true });
@@ -193,7 +197,7 @@ async function plan(image: Image, options: RunOptions): Promise<RunPlan> {
   });
   const disks = [...run.disks, ...(options.disks ?? []).map((disk) => parseDisk(disk))].map((disk, index) => ({ ...disk, serial: `ukl${index}` }));
   const volumes = [...run.volumes, ...(options.volumes ?? []).map((volume) => parseVolume(volume))].map((volume, index) => ({ ...volume, tag: `ukl${index}` }));
-  checkMemory(image, memoryMiB);
+  if (!options.anyMemory) checkMemory(image, memoryMiB);
 
   if (options.icount && options.accel === 'kvm') {
     throw new UklError('UKL_USAGE', 'instructions can only be counted in emulation', { hint: '--icount --accel tcg' });
@@ -254,8 +258,8 @@ export interface RunningVm extends AsyncDisposable {
 }
 
 /** The image of a target: the one it is, or one made for this run in `work`. */
-async function imageOf(target: string, work: string, options: BuildOptions): Promise<Image> {
-  if (await isImage(target)) return openImage(target);
+async function imageOf(target: string | UklConfig, work: string, options: BuildOptions): Promise<Image> {
+  if (typeof target === 'string' && (await isImage(target))) return openImage(target);
   return buildTo(join(work, 'image'), await resolveTarget(target), options);
 }
 
@@ -280,7 +284,7 @@ async function prepareGdb({ manifest }: Image, work: string, options: Context): 
  *
  * @throws UklError before the guest has run; afterwards `result` tells
  */
-export async function run(target: string, options: RunOptions & BuildOptions = {}): Promise<RunningVm> {
+export async function run(target: string | UklConfig, options: RunOptions & BuildOptions = {}): Promise<RunningVm> {
   const work = await mkdtemp(join(tmpdir(), 'ukl-run-'));
   const clean = (): Promise<void> => rm(work, { recursive: true, force: true });
   try {
@@ -343,7 +347,7 @@ export async function run(target: string, options: RunOptions & BuildOptions = {
 }
 
 /** What `run` would do. The program is built, nothing is started. */
-export async function dryRun(target: string, options: RunOptions & BuildOptions = {}): Promise<RunPlan> {
+export async function dryRun(target: string | UklConfig, options: RunOptions & BuildOptions = {}): Promise<RunPlan> {
   const work = await mkdtemp(join(tmpdir(), 'ukl-run-'));
   try {
     return await plan(await imageOf(target, work, options), options);

@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs';
 import { mkdir, realpath, rename, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import type { App, GuestFile, Libc, NodeRuntime } from '../artifacts.js';
-import { type ResolvedConfig, configSchema } from '../config/schema.js';
-import { findConfig, loadConfig } from '../config/load.js';
+import { type ResolvedConfig, configSchema, type UklConfig } from '../config/schema.js';
+import { findConfig, loadConfig, parseConfig } from '../config/load.js';
 import { exec } from '../lib/exec.js';
 import { UklError } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
@@ -26,7 +26,11 @@ export interface Target {
  * or a directory with a ukl.config or a package.json. Throws UKL_NO_TARGET,
  * UKL_NOT_ELF, UKL_CONFIG.
  */
-export async function resolveTarget(target: string): Promise<Target> {
+export async function resolveTarget(target: string | UklConfig): Promise<Target> {
+  if (typeof target !== 'string') {
+    const config = parseConfig(target, 'the configuration');
+    return { name: config.name ?? 'app', directory: process.cwd(), config };
+  }
   const path = resolve(target);
   const info = await stat(path).catch(() => undefined);
   if (!info) {

@@ -4,6 +4,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { dev } from '../dev.js';
 import { projectRoot } from '../lib/paths.js';
+import { SUITES } from '../bench/bench.js';
+import { type BenchFlags, benchCommand } from './bench.js';
 import { buildCommand } from './build.js';
 import { ccCommand } from './cc.js';
 import { cleanCommand } from './clean.js';
@@ -19,6 +21,12 @@ const many = (word: string, before: string[] = []): string[] => [...before, word
 function positive(text: string): number {
   const number = Number(text);
   if (!Number.isFinite(number) || number <= 0) throw new InvalidArgumentError('expected a number above 0.');
+  return number;
+}
+
+function whole(text: string): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 1) throw new InvalidArgumentError('expected 1 or more.');
   return number;
 }
 
@@ -157,6 +165,16 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
   withGlobals(
     program.command('init').description('write a TypeScript project that runs').argument('[directory]', 'where it goes', '.'),
   ).action((directory, flags) => handle(flags, () => initCommand(directory, flags)));
+
+  program
+    .command('bench')
+    .description('measure side by side: the stock kernel, ring 3 and ring 0')
+    .argument('[suites...]', `which (all): ${SUITES.map(({ name }) => name).join(', ')}`)
+    .option('--rounds <n>', 'how often each is measured', whole, 5)
+    .option('--json [file]', 'the numbers, in a file or on standard output')
+    .option('-q, --quiet', 'no progress, only results and errors')
+    .option('--debug', 'stack traces of errors')
+    .action((suites, flags) => handle({ ...flags, json: flags.json === true }, ({ signal }) => benchCommand(suites, flags as BenchFlags, signal)));
 
   withGlobals(program.command('doctor').description('what this machine has and lacks, and how to mend it')).action((flags) => handle(flags, () => doctorCommand(flags)));
 

@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 import { PassThrough, Writable } from 'node:stream';
 import pc from 'picocolors';
 import type { RunEnd, RunResult } from '../artifacts.js';
-import { type BuildOptions, dryRun, run, type RunOptions } from '../index.js';
+import { type BuildOptions, dryRun, run, type RunningVm, type RunOptions } from '../index.js';
 import { UklError } from '../lib/errors.js';
 import { formatSeconds } from '../lib/log.js';
 import { type GlobalOptions, logFor, printJson } from './output.js';
@@ -138,7 +138,7 @@ function collector(): { stream: Writable; text: () => string } {
 }
 
 /** `ukl run` and `ukl dev`: returns the exit status of the tool. */
-export async function runCommand(target: string, args: readonly string[], flags: RunFlags, setUp: Interruptible, begin: typeof run = run): Promise<number> {
+export async function runCommand(target: string, args: readonly string[], flags: RunFlags, setUp: Interruptible, begin: (target: string, options: RunOptions & BuildOptions) => Promise<RunningVm> = run): Promise<number> {
   const options = toOptions(flags, args, setUp.signal);
   if (flags.dryRun) {
     const plan = await dryRun(target, options);

@@ -16,7 +16,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   index: ['lib', 'config', 'toolchain', 'app', 'image', 'vmm', 'artifacts'],
   dev: ['lib', 'toolchain', 'app', 'artifacts', 'index'],
   init: ['lib'],
-  cli: ['lib', 'config', 'toolchain', 'app', 'image', 'vmm', 'artifacts', 'index', 'dev', 'init'],
+  bench: ['lib', 'config', 'toolchain', 'artifacts', 'index'],
+  cli: ['lib', 'config', 'toolchain', 'app', 'image', 'vmm', 'artifacts', 'index', 'dev', 'init', 'bench'],
 };
 
 test('folders of src import only what comes before them', async () => {

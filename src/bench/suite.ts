@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+import type { ImageManifest, KernelFlavour, Ring } from '../artifacts.js';
+import type { UklConfig } from '../config/schema.js';
+
+/** What is compared, in one run, on the same VMM. The first is the rival. */
+export const VARIANTS = [
+  { name: 'stock', title: 'stock kernel', kernel: 'stock', ring: 3, libc: 'host' },
+  { name: 'ring3', title: 'our kernel, ring 3', kernel: 'ukl', ring: 3, libc: 'host' },
+  { name: 'ring0', title: 'ring 0, unmodified', kernel: 'ukl', ring: 0, libc: 'host' },
+  { name: 'linked', title: 'ring 0, our C library', kernel: 'ukl', ring: 0, libc: 'ukl' },
+] as const satisfies readonly { name: string; title: string; kernel: KernelFlavour; ring: Ring; libc: 'ukl' | 'host' }[];
+
+export type Variant = (typeof VARIANTS)[number];
+export type VariantName = Variant['name'];
+
+/** Guest instructions are exact and the same on each machine; seconds are neither. */
+export type Clock = 'instructions' | 'wall';
+
+export interface Metric {
+  readonly name: string;
+  readonly title: string;
+  readonly unit: string;
+  readonly better: 'less' | 'more';
+  readonly clock: Clock;
+}
+
+/** A guest program that prints what it measured. */
+export interface Workload {
+  readonly clock: Clock;
+  readonly target: string | UklConfig;
+  readonly args?: readonly string[];
+  /** The server's path in the guest, if it is not the program that starts. */
+  readonly server?: string;
+  readonly files?: readonly string[];
+  /** Numbers by the names of metrics, from what the guest printed. */
+  readonly parse: (stdout: string) => Readonly<Record<string, number>>;
+  /** In place of a run whose output is parsed. */
+  readonly measure?: (built: { readonly image: string; readonly manifest: ImageManifest }) => Promise<Readonly<Record<string, number>>>;
+}
+
+export interface Suite {
+  readonly name: string;
+  readonly title: string;
+  /** Debian packages with the servers and their clients. */
+  readonly packages: readonly { readonly package: string; readonly why: string; readonly file: string }[];
+  readonly metrics: readonly Metric[];
+  readonly workloads: readonly Workload[];
+}
