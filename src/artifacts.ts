@@ -17,6 +17,8 @@ export interface Kernel {
   /** The same with symbols, also bootable through its PVH entry (no KASLR). */
   readonly vmlinux: string;
   readonly config: string;
+  /** What modules are built with, if it takes any: the trees of the source and of the build. */
+  readonly modules: { readonly source: string; readonly build: string } | undefined;
   readonly hashes: Readonly<Record<string, string>>;
 }
 

@@ -17,11 +17,12 @@ import { UklError } from './lib/errors.js';
 import { type Log, silentLog } from './lib/log.js';
 import { storeRoot } from './lib/paths.js';
 import { formatSize, parseSize } from './lib/size.js';
+import { getCompiler } from './toolchain/compiler.js';
 import { getDebianSource } from './toolchain/debian.js';
-import { getGlibc } from './toolchain/glibc.js';
 import { getKernel } from './toolchain/kernel.js';
 import { getNode } from './toolchain/node.js';
 import { getInit, getLoaders } from './toolchain/runtime.js';
+import { findShortcut, getShortcuts } from './toolchain/shortcuts.js';
 import { ensurePackages, requirements } from './toolchain/probes.js';
 import { type AccelChoice, chooseAccel, probeKvm } from './vmm/accel.js';
 import { kernelCmdline } from './vmm/cmdline.js';
@@ -126,13 +127,14 @@ async function buildTo(path: string, target: Target, options: BuildOptions): Pro
   const ring = options.ring ?? (flavour === 'stock' ? 3 : (target.config.ring ?? RING0));
   const wanted = target.config.buildPackages.map((name) => ({ package: name, why: `builds ${target.name}` }));
   const source = target.config.debianSource === undefined ? [] : [{ package: 'dpkg-dev', why: 'unpacks source packages', file: '/usr/bin/dpkg-source' }];
+  const shortcuts = target.config.shortcuts.map((word) => findShortcut(word, target.directory));
   await ensurePackages(log, [...requirements, ...source, ...wanted], options.signal);
   // The program first: a typing error should not cost a kernel build.
   const app = await makeApp(target, {
     outDir: join(target.directory === process.cwd() ? storeRoot() : join(target.directory, '.ukl'), 'bin'),
     extraFiles: options.files ?? [],
     libc: options.libc,
-    getLibc: () => getGlibc(context),
+    getLibc: () => getCompiler(context),
     getSource: (name) => getDebianSource(name, context),
     getNode: (version) => getNode(version, context),
     ...(options.check === undefined ? {} : { check: options.check }),
@@ -140,10 +142,14 @@ async function buildTo(path: string, target: Target, options: BuildOptions): Pro
     ...context,
   });
   const kernel = await getKernel(flavour, context, { tarball: options.kernelSource });
+  const ring0 = [...target.config.ring0, ...(options.ring0 ?? [])];
+  // In ring 3 nobody could call them: the program makes the plain calls.
+  const called = ring === RING0 || ring0.length > 0 ? shortcuts : [];
+  const modules = called.length === 0 ? [] : await getShortcuts(kernel, called, context);
   const init = await getInit(context);
   const loaders = await getLoaders(context);
   return log.step(`pack ${app.name}`, () =>
-    writeImage(path, { app, kernel, loaders, init, ring, ring0: [...target.config.ring0, ...(options.ring0 ?? [])], format: options.format ?? 'bzImage', run: runDefaults(target, app) }),
+    writeImage(path, { app, kernel, loaders, init, modules, ring, ring0, format: options.format ?? 'bzImage', run: runDefaults(target, app) }),
   );
 }
 

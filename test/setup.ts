@@ -7,7 +7,7 @@ import { asUklError } from '../src/lib/errors.js';
 import { ensurePackages, requirements } from '../src/toolchain/probes.js';
 import { build } from '../src/index.js';
 import { projectRoot } from '../src/lib/paths.js';
-import { getGlibc } from '../src/toolchain/glibc.js';
+import { getCompiler } from '../src/toolchain/compiler.js';
 import { getKernel } from '../src/toolchain/kernel.js';
 import { getInit, getLoaders } from '../src/toolchain/runtime.js';
 
@@ -35,7 +35,7 @@ try {
   await getKernel('stock', { log });
   await getInit({ log });
   await getLoaders({ log });
-  await getGlibc({ log });
+  await getCompiler({ log });
   // Programs that the tests link from Debian's sources.
   for (const example of ['memcached', 'redis', 'sqlite', 'postgres', 'typescript/better-sqlite3.ts', 'api/src/server.ts']) await build(join(projectRoot, 'examples', example), { log });
 } catch (error) {

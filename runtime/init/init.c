@@ -19,6 +19,9 @@
  * From the host, after a byte of greeting and the spec with its length: "signal
  * N" for the program, "kmsg" for the log.
  *
+ * Kernel modules in /.ukl/modules are loaded in the order of their names, 0, 1,
+ * ...: the image's shortcuts.  After that nobody can load another one.
+ *
  * The streams pass through pipes, not straight to the ports: a port opens only
  * once, and programs reopen /dev/stdout.
  */
@@ -43,6 +46,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -350,6 +354,29 @@ static void read_spec(const char **file, const char **cwd)
 	set_up_network(with_eth0);
 }
 
+/* Before anyone else runs.  The sysctl can only be set; a kernel without modules lacks it. */
+static void load_modules(void)
+{
+	char path[32];
+	int fd, i;
+
+	for (i = 0;; i++) {
+		snprintf(path, sizeof(path), "/.ukl/modules/%d", i);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			break;
+		if (syscall(SYS_finit_module, fd, "", 0))
+			fail(path);
+		close(fd);
+	}
+	fd = open("/proc/sys/kernel/modules_disabled", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return;
+	if (fd < 0 || write(fd, "1", 1) != 1)
+		fail("modules_disabled");
+	close(fd);
+}
+
 static void start_program(const char *file, const char *cwd)
 {
 	int pipes[NRELAYS][2], i;
@@ -566,6 +593,7 @@ int main(void)
 		fail("signalfd");
 
 	read_spec(&file, &cwd);
+	load_modules();
 	start_program(file, cwd);
 	status = attend(signals);
 

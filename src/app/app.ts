@@ -8,6 +8,7 @@ import { findConfig, loadConfig, parseConfig } from '../config/load.js';
 import { exec } from '../lib/exec.js';
 import { UklError } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
+import { projectRoot } from '../lib/paths.js';
 import { isElf, readElf } from './elf.js';
 import { packFile, packLibraries } from './files.js';
 import { make } from './make.js';
@@ -73,7 +74,8 @@ async function compile(target: Target, libc: Libc | undefined, outDir: string, l
   const partial = `${output}.${process.pid}`;
   await log.step(`compile ${target.name}`, async () => {
     // -pthread costs nothing in glibc 2.36 and spares a surprise.
-    await exec(libc === undefined ? 'gcc' : join(libc.bin, 'ukl-gcc'), ['-O2', '-g', '-static', '-pthread', ...cflags, '-o', partial, ...files, ...libs], {
+    const [compiler, options] = libc === undefined ? ['gcc', ['-isystem', join(projectRoot, 'include')]] : [join(libc.bin, 'ukl-gcc'), []];
+    await exec(compiler, [...options, '-O2', '-g', '-static', '-pthread', ...cflags, '-o', partial, ...files, ...libs], {
       cwd: target.directory,
       signal,
       errorCode: 'UKL_COMPILE',

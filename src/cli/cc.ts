@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { getGlibc } from '../toolchain/glibc.js';
+import { getCompiler } from '../toolchain/compiler.js';
 import { ensurePackages, requirements } from '../toolchain/probes.js';
 import { EXIT } from './exit-codes.js';
 import { type GlobalOptions, logFor, printJson } from './output.js';
@@ -16,7 +16,7 @@ export interface CcFlags extends GlobalOptions {
 export async function ccCommand(args: readonly string[], flags: CcFlags, signal: AbortSignal): Promise<number> {
   const log = logFor(flags);
   await ensurePackages(log, [...requirements, ...(flags.cxx ? [{ package: 'g++', why: 'compiles C++', file: '/usr/bin/g++' }] : [])], signal);
-  const libc = await getGlibc({ log, signal });
+  const libc = await getCompiler({ log, signal });
   const path = join(libc.bin, flags.cxx ? 'ukl-g++' : 'ukl-gcc');
   if (flags.json) {
     printJson({ ok: true, path, libc });

@@ -32,6 +32,7 @@ export const configSchema = z
     volumes: z.array(z.string().regex(/.:\//, 'directory:/path')).default([]).describe('directory:/path: a directory of the host that the guest shares'),
     ring: z.union([z.literal(0), z.literal(3)]).default(0).describe('The privilege level of the program'),
     ring0: z.array(z.string().startsWith('/')).default([]).describe('Further programs that run in ring 0 when they are exec\'ed, by their paths in the guest'),
+    shortcuts: z.array(z.string().regex(/^\w+$|\.c$/, "a C file, or the name of one that ukl has: 'tcp'")).default([]).describe('Kernel halves of shortcuts: C files, or tcp'),
     libc: z.enum(['ukl', 'host']).optional().describe('The C library: ours, whose system calls are calls in ring 0, or the host\'s. By default ours for sources and for what ukl-gcc linked'),
     timeout: z.number().positive().optional().describe('Seconds after which the guest is ended'),
   })

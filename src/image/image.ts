@@ -43,6 +43,8 @@ export async function writeImage(
     readonly kernel: Kernel;
     readonly loaders: Loaders;
     readonly init: string;
+    /** Kernel modules that init loads, in this order, before the program starts. */
+    readonly modules: readonly string[];
     /** Of the program. */
     readonly ring: Ring;
     /** Further programs for ring 0, by their paths in the guest. */
@@ -51,7 +53,7 @@ export async function writeImage(
     readonly run: RunDefaults;
   },
 ): Promise<Image> {
-  const { app, kernel, loaders, init, ring, format, run } = parts;
+  const { app, kernel, loaders, init, modules, ring, format, run } = parts;
   const program = canonicalGuestPath(app.guest);
   const ring0 = [...new Set([...(ring === 0 ? [program] : []), ...parts.ring0.map(canonicalGuestPath)])];
   if (ring0.length > 0 && kernel.flavour !== 'ukl') {
@@ -65,6 +67,7 @@ export async function writeImage(
     const initramfs = await writeInitramfs(archive, [
       ...app.files,
       { guest: '/.ukl/init', kind: 'file', host: init, mode: 0o755 },
+      ...modules.map((host, index) => ({ guest: `/.ukl/modules/${index}`, kind: 'file' as const, host, mode: 0o600 })),
       { guest: '/.ukl/spec', kind: 'data', data: spec, mode: 0o600 },
     ]);
     const missing = ring0.filter((path) => !initramfs.files.some((file) => file.path === path));

@@ -15,6 +15,8 @@ export type ErrorCode =
   /** A program that we run (make, gcc, mkfs, ...) failed. */
   | 'UKL_COMMAND'
   | 'UKL_COMPILE'
+  /** A shortcut calls what the kernel does not export to it. */
+  | 'UKL_SHORTCUT'
   /** What was handed in cannot be run. */
   | 'UKL_NO_TARGET'
   | 'UKL_NOT_ELF'

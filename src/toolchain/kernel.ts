@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { copyFile, readFile, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Kernel, KernelFlavour } from '../artifacts.js';
@@ -17,6 +17,9 @@ const FRAGMENTS: Readonly<Record<KernelFlavour, readonly string[]>> = {
 
 /** Lines and unwind tables for gdb, no types: a tenth of the full debug information. The bzImage has none. */
 const DEBUG_INFO = '-g1';
+
+/** What the build of a module needs of the kernel's (as in Debian's linux-headers), besides the source. */
+const MODULE_BUILD = ['.config', 'Module.symvers', 'include', 'arch/x86/include/generated', 'scripts', 'tools/objtool/objtool'];
 
 /** Roughly how many objects the build compiles; only for the progress shown. */
 const EXPECTED_STEPS = 1800;
@@ -36,6 +39,8 @@ export function missingOptions(fragment: string, config: string): string[] {
       return value === 'n' ? !off(name) : !have.has(line);
     });
 }
+
+const modular = (fragment: string): boolean => /^CONFIG_MODULES=y$/m.test(fragment);
 
 /**
  * A built kernel from the store. The build is out of the source tree, in a
@@ -86,6 +91,11 @@ export async function getKernel(
           if (/^ {2}(CC|AS|LD|AR)\s/.test(line)) steps++;
           progress(`${Math.min(99, Math.round((100 * steps) / EXPECTED_STEPS))} % ${line.trim().replace(/\s+/, ' ')}`);
         });
+        if (modular(fragment)) {
+          await make(['modules']);
+          await mkdir(join(output, 'build'));
+          await exec('cp', ['-r', '--parents', ...MODULE_BUILD, join(output, 'build')], { cwd: work, log });
+        }
         await copyFile(join(work, 'arch/x86/boot/bzImage'), join(output, 'bzImage'));
         await copyFile(join(work, 'vmlinux'), join(output, 'vmlinux'));
         await copyFile(join(work, '.config'), join(output, 'config'));
@@ -102,6 +112,7 @@ export async function getKernel(
     bzImage: join(path, 'bzImage'),
     vmlinux: join(path, 'vmlinux'),
     config: join(path, 'config'),
+    modules: modular(fragment) ? { source: source.path, build: join(path, 'build') } : undefined,
     hashes: JSON.parse(await readFile(join(path, 'hashes.json'), 'utf8')) as Record<string, string>,
   };
 }

@@ -14,7 +14,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { projectRoot } from '../../src/lib/paths.js';
 import { silentLog } from '../../src/lib/log.js';
-import { getGlibc } from '../../src/toolchain/glibc.js';
+import { getCompiler } from '../../src/toolchain/compiler.js';
 import { host, runGuest } from './harness.js';
 
 const sources = join(projectRoot, 'test/guest');
@@ -30,7 +30,7 @@ const builds = {
 
 beforeAll(async () => {
   bin = await mkdtemp(join(tmpdir(), 'ukl-guests-'));
-  const libc = await getGlibc({ log: silentLog });
+  const libc = await getCompiler({ log: silentLog });
   for (const [build, { compiler, options }] of Object.entries(builds)) {
     await mkdir(join(bin, build));
     for (const name of [...names, 'target']) {

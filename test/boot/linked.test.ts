@@ -11,7 +11,7 @@ import { readElf } from '../../src/app/elf.js';
 import type { Libc } from '../../src/artifacts.js';
 import { silentLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
-import { getGlibc } from '../../src/toolchain/glibc.js';
+import { getCompiler } from '../../src/toolchain/compiler.js';
 import { host, runGuest, ukl } from './harness.js';
 
 const run = promisify(execFile);
@@ -19,7 +19,7 @@ let work: string;
 let libc: Libc;
 beforeAll(async () => {
   work = await mkdtemp(join(tmpdir(), 'ukl-linked-'));
-  libc = await getGlibc({ log: silentLog });
+  libc = await getCompiler({ log: silentLog });
   await writeFile(
     join(work, 'app.cc'),
     `#include <cmath>
