@@ -89,6 +89,8 @@ export interface PortForward {
 
 /** How an image is started unless told otherwise. */
 export interface RunDefaults {
+  /** After which the guest is ended. */
+  readonly timeoutSeconds?: number;
   /** argv[0] and what always follows it. */
   readonly command: readonly string[];
   /** What other arguments may take the place of. */

@@ -112,6 +112,7 @@ function runDefaults(target: Target, app: App): RunDefaults {
     args: config.args,
     env: config.env,
     cwd: config.cwd,
+    ...(config.timeout === undefined ? {} : { timeoutSeconds: config.timeout }),
     memoryMiB: Math.ceil(parseSize(config.memory ?? defaultMemory(config)) / 1024 ** 2),
     cpus: config.cpus,
     ports: config.ports.map(parsePort),
@@ -149,7 +150,7 @@ async function buildTo(path: string, target: Target, options: BuildOptions): Pro
   const init = await getInit(context);
   const loaders = await getLoaders(context);
   return log.step(`pack ${app.name}`, () =>
-    writeImage(path, { app, kernel, loaders, init, modules, ring, ring0, format: options.format ?? 'bzImage', run: runDefaults(target, app) }),
+    writeImage(path, { app, kernel, loaders, init, modules, ring, ring0, kernelArgs: target.config.kernelArgs, format: options.format ?? 'bzImage', run: runDefaults(target, app) }),
   );
 }
 
@@ -314,7 +315,7 @@ export async function run(target: string | UklConfig, options: RunOptions & Buil
       stdout: options.stdout ?? stdout,
       stderr: errors,
       logFile,
-      timeoutSeconds: options.timeoutSeconds,
+      timeoutSeconds: options.timeoutSeconds ?? image.manifest.run.timeoutSeconds,
       programOnHost: existsSync(image.manifest.programOnHost) ? image.manifest.programOnHost : undefined,
       ...(options.verbose ? { onSerial: (chunk: Buffer) => void errors.write(chunk) } : {}),
     });

@@ -64,7 +64,7 @@ function withRunOptions<A extends unknown[], O extends OptionValues>(command: Co
       .option('-c, --cpus <n>', 'processors of the guest (1)', processors)
       .option('--file <host[:guest]>', 'pack a further file or directory; programs bring their libraries', many)
       .option('--disk <file:/path>', 'mount an ext4 image, created on first use, kept', many)
-      .option('--volume <directory:/path>', 'share a directory of this host with the guest', many)
+      .option('--volume <directory:/path>', 'share a directory of this host with the guest; also -v directory:/path', many)
       .option('--timeout <seconds>', 'end the guest after so long, with status 124', positive)
       .addOption(new Option('--accel <how>', 'hardware virtualisation or emulation').choices(['auto', 'kvm', 'tcg'] as const).default('auto' as const))
       .addOption(kernelOption())
@@ -80,6 +80,16 @@ function withRunOptions<A extends unknown[], O extends OptionValues>(command: Co
       .option('-v, --verbose', "show the kernel's own log")
       .allowExcessArguments(),
   );
+}
+
+/**
+ * `-v` shows the kernel's log, but before a word like ./data:/data it can only
+ * mean what it means in container tools: a volume. After `--`, words are the
+ * program's.
+ */
+function withVolumes(argv: readonly string[]): string[] {
+  const end = argv.includes('--') ? argv.indexOf('--') : argv.length;
+  return argv.map((word, index) => (word === '-v' && index < end && /^[^-].*:\//.test(argv[index + 1] ?? '') ? '--volume' : word));
 }
 
 /** What follows the target belongs to the program; the dashes do not. */
@@ -208,7 +218,7 @@ export async function main(argv: readonly string[]): Promise<number> {
       program.outputHelp();
       return EXIT.ok;
     }
-    await program.parseAsync([...argv], { from: 'user' });
+    await program.parseAsync(withVolumes(argv), { from: 'user' });
     return code;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;

@@ -34,6 +34,7 @@ export const configSchema = z
     ring0: z.array(z.string().startsWith('/')).default([]).describe('Further programs that run in ring 0 when they are exec\'ed, by their paths in the guest'),
     shortcuts: z.array(z.string().regex(/^\w+$|\.c$/, "a C file, or the name of one that ukl has: 'tcp'")).default([]).describe('Kernel halves of shortcuts: C files, or tcp'),
     libc: z.enum(['ukl', 'host']).optional().describe('The C library: ours, whose system calls are calls in ring 0, or the host\'s. By default ours for sources and for what ukl-gcc linked'),
+    kernelArgs: z.array(z.string()).default([]).describe('Further words of the kernel\'s command line'),
     timeout: z.number().positive().optional().describe('Seconds after which the guest is ended'),
   })
   .refine((config) => config.build === undefined || config.program !== undefined, { error: "'build' needs 'program': the file that the commands make" })

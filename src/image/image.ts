@@ -20,7 +20,7 @@ const MANIFEST_MAX = 64 * 1024 ** 2;
 const RING0_MAX = 16;
 
 /** What the image itself tells its kernel: which programs run in ring 0 is said here and nowhere else. */
-function imageCmdline(ring0: readonly string[]): string {
+function imageCmdline(ring0: readonly string[], kernelArgs: readonly string[]): string {
   const words = ['console=ttyS0', 'quiet', 'rdinit=/.ukl/init', 'reboot=t', 'panic=-1'];
   for (const program of ring0) {
     if (/[\s,"]/.test(program)) {
@@ -29,7 +29,7 @@ function imageCmdline(ring0: readonly string[]): string {
   }
   if (ring0.length > RING0_MAX) throw new UklError('UKL_USAGE', `${ring0.length} programs for ring 0; ${RING0_MAX} are possible`);
   if (ring0.length > 0) words.push(`ukl=${ring0.join(',')}`);
-  return words.join(' ');
+  return [...words, ...kernelArgs].join(' ');
 }
 
 /**
@@ -49,6 +49,8 @@ export async function writeImage(
     readonly ring: Ring;
     /** Further programs for ring 0, by their paths in the guest. */
     readonly ring0: readonly string[];
+    /** Further words for the kernel. */
+    readonly kernelArgs: readonly string[];
     readonly format: ImageFormat;
     readonly run: RunDefaults;
   },
@@ -72,7 +74,7 @@ export async function writeImage(
     ]);
     const missing = ring0.filter((path) => !initramfs.files.some((file) => file.path === path));
     if (missing.length > 0) throw new UklError('UKL_NO_FILE', `the image has no ${missing.join(', ')} to run in ring 0`, { hint: `--file HOST:${missing[0]}` });
-    const cmdline = imageCmdline(ring0);
+    const cmdline = imageCmdline(ring0, parts.kernelArgs);
     const manifest: ImageManifest = {
       format: 3,
       boot: format,

@@ -16,7 +16,8 @@ const GUEST_SECONDS = 120;
 
 export class Sink extends Writable {
   #chunks: Buffer[] = [];
-  #waiting: { pattern: RegExp; resolve: () => void }[] = [];
+  #waiting: { pattern: RegExp; resolve: () => void; reject: (error: Error) => void }[] = [];
+  #over: string | undefined;
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
     this.#chunks.push(chunk);
@@ -33,10 +34,17 @@ export class Sink extends Writable {
     return Buffer.concat(this.#chunks).toString();
   }
 
-  /** Settles as soon as the text has the pattern. */
+  /** No more will come: whoever waits is told why. */
+  over(why: string): void {
+    this.#over = why;
+    for (const { pattern, reject } of this.#waiting) reject(new Error(`${String(pattern)} never came: ${why}`));
+  }
+
+  /** Settles as soon as the text has the pattern; fails if it ends without. */
   async until(pattern: RegExp): Promise<void> {
     if (pattern.test(this.text())) return;
-    await new Promise<void>((resolve) => this.#waiting.push({ pattern, resolve }));
+    if (this.#over !== undefined) throw new Error(`${String(pattern)} never came: ${this.#over}`);
+    await new Promise<void>((resolve, reject) => this.#waiting.push({ pattern, resolve, reject }));
   }
 }
 
@@ -57,6 +65,9 @@ export async function startGuest(target: string, options: GuestOptions = {}): Pr
     stdin: Readable.from([options.input ?? '']),
     stdout,
     stderr,
+  });
+  void running.result.then(({ end, log }) => {
+    for (const sink of [stdout, stderr]) sink.over(`the guest ended with ${JSON.stringify(end)}, ${stderr.text().slice(-500)} (${log})`);
   });
   return Object.assign(running, { stdout, stderr });
 }

@@ -7,7 +7,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer as createTlsServer } from 'node:https';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -39,10 +39,7 @@ async function webSocket(): Promise<new (url: string) => Socket> {
 /** Starts a server of examples/typescript and awaits its word that it listens. */
 async function serve(name: string, options: GuestOptions = {}): Promise<Guest & { readonly url: string }> {
   const guest = await startGuest(example(name), { ports: ['0:8080'], ...options });
-  await Promise.race([
-    guest.stdout.until(/listening/),
-    guest.result.then(({ end, log }) => Promise.reject(new Error(`${name} ended: ${JSON.stringify(end)}, ${guest.stderr.text()}, ${log}`))),
-  ]);
+  await guest.stdout.until(/listening/);
   return Object.assign(guest, { url: `http://127.0.0.1:${guest.port(8080)}` });
 }
 
@@ -168,6 +165,25 @@ describe('programs', () => {
     first.kill();
     await first.result;
     expect(await output('sqlite', { disks })).toEqual(['run 2']);
+  });
+
+  test.each([
+    ['a disk', () => ({ disks: [`${join(work, 'journal.img')}:/data`] })],
+    ['a volume', async () => {
+      await mkdir(join(work, 'volume'));
+      return { volumes: [`${join(work, 'volume')}:/data`] };
+    }],
+  ] as const)('what was fsynced to %s is there after a kill in the middle', async (_title, place) => {
+    const where = await place();
+    const first = await startGuest(example('journal'), { ...where, args: ['100000'] });
+    await first.stdout.until(/^written 40$/m);
+    first.kill();
+    await first.result;
+    const written = Math.max(...[...first.stdout.text().matchAll(/^written (\d+)$/gm)].map(([, n]) => Number(n)));
+    const [found = ''] = await output('journal', { ...where, args: ['1'] });
+    const [, records, last] = /^found (\d+) records, the last says (\d+)$/.exec(found) ?? [];
+    expect(Number(records)).toBeGreaterThanOrEqual(written);
+    expect(last).toBe(records);
   });
 
   test.each([
