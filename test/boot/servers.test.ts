@@ -89,7 +89,7 @@ describe.each(variants('/usr/bin/redis-server', 'redis'))('redis, $how', ({ targ
   });
 });
 
-describe.each(variants('/usr/sbin/nginx', 'nginx').slice(0, 2))('nginx, $how', ({ target, libc }) => {
+describe.each(variants('/usr/sbin/nginx', 'nginx'))('nginx, $how', ({ target, libc }) => {
   test('serves wrk from forked workers', async () => {
     const port = await freePort();
     await mkdir(join(work, 'lib/body'), { recursive: true });
