@@ -143,7 +143,8 @@ async function buildTo(path: string, target: Target, options: BuildOptions): Pro
     ...context,
   });
   const kernel = await getKernel(flavour, context, { tarball: options.kernelSource });
-  const ring0 = [...target.config.ring0, ...(options.ring0 ?? [])];
+  // The stock kernel is for comparisons: what the configuration has in ring 0 runs in ring 3 there.
+  const ring0 = [...(flavour === 'stock' ? [] : target.config.ring0), ...(options.ring0 ?? [])];
   // In ring 3 nobody could call them: the program makes the plain calls.
   const called = ring === RING0 || ring0.length > 0 ? shortcuts : [];
   const modules = called.length === 0 ? [] : await getShortcuts(kernel, called, context);
