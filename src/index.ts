@@ -238,6 +238,8 @@ function specOf({ image, qemu, argv }: RunPlan, env: Readonly<Record<string, str
     argv,
     hostname: name.slice(0, 63),
     network: true,
+    // With counted instructions time is not the host's, and a question would not be answered after the same number of them.
+    clock: !qemu.icount,
     disks: qemu.disks.map(({ serial, path }) => ({ serial, path })),
     volumes: qemu.volumes.map(({ tag, path }) => ({ tag, path })),
     run: { env: { ...run.env, ...env }, cwd: run.cwd },

@@ -8,7 +8,7 @@
  * was started by itself: the streams are the console's.
  *
  * The spec, from the host or else from /.ukl/spec, is a sequence of NUL-terminated words, a key and its value:
- *	exec (file), arg, env, cwd, host (name), net (1), disk (serial:path),
+ *	exec (file), arg, env, cwd, host (name), net (1), clock (1), disk (serial:path),
  *	volume (tag:path)
  *
  * The control port speaks lines.  To the host:
@@ -16,6 +16,7 @@
  *	exit N | signal N	the program ended; the last word
  *	fail WHAT ERRNO		something could not be done; the last word
  *	kmsg TEXT		a record of the kernel log
+ *	clock			what time is it?  Answered by a number
  * From the host, after a byte of greeting and the spec with its length: "signal
  * N" for the program, "kmsg" for the log.
  *
@@ -48,6 +49,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAX_WORDS	4096
@@ -295,6 +297,22 @@ static long hear_spec(void)
 	return length;
 }
 
+/* The clock chip counts whole seconds: ask the host, in nanoseconds since 1970. */
+static void set_clock(void)
+{
+	struct timespec now;
+	long time = 0;
+	char digit;
+
+	tell("clock\n");
+	while (read(control, &digit, 1) == 1 && digit != '\n')
+		time = time * 10 + digit - '0';
+	now.tv_sec = time / 1000000000;
+	now.tv_nsec = time % 1000000000;
+	if (time > 0)
+		clock_settime(CLOCK_REALTIME, &now);
+}
+
 static long load_spec(void)
 {
 	int fd = open("/.ukl/spec", O_RDONLY);
@@ -335,6 +353,8 @@ static void read_spec(const char **file, const char **cwd)
 			sethostname(value, strlen(value));
 		} else if (!strcmp(key, "net")) {
 			with_eth0 = true;
+		} else if (!strcmp(key, "clock")) {
+			set_clock();
 		} else if (!strcmp(key, "disk") || !strcmp(key, "volume")) {
 			char *path = strchr(value, ':');
 

@@ -170,6 +170,7 @@ export class Vm {
     else if (word === 'exit') this.#reported ??= { kind: 'exit', status: Number(text) };
     else if (word === 'signal') this.#reported ??= { kind: 'signal', signal: Number(text) };
     else if (word === 'kmsg') this.#kernelLog.push(text);
+    else if (word === 'clock') this.#sockets.get('control')?.write(`${Date.now()}000000\n`);
     else if (word === 'fail') this.#reported = { kind: 'guest-setup', message: this.#setupFailure(rest) };
   }
 

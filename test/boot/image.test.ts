@@ -56,3 +56,11 @@ test('a damaged image is not run', async () => {
   await file.close();
   await expect(runGuest(cut)).rejects.toMatchObject({ code: 'UKL_NOT_ELF' });
 });
+
+test("the guest's clock is the host's, to the fraction of a second", async () => {
+  const before = Date.now();
+  const { stdout } = await runGuest('/bin/date', { args: ['+%s%3N'] });
+  const there = Number(stdout);
+  expect(there).toBeGreaterThanOrEqual(before);
+  expect(there).toBeLessThanOrEqual(Date.now());
+});
