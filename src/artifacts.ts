@@ -56,6 +56,13 @@ export interface Disk {
   readonly path: string;
 }
 
+/** A directory of the host, shared with the guest while it runs. */
+export interface Volume {
+  readonly directory: string;
+  /** Where the guest mounts it. */
+  readonly path: string;
+}
+
 export interface PortForward {
   readonly host: number;
   readonly guest: number;
@@ -71,6 +78,7 @@ export interface RunDefaults {
   readonly cpus: number;
   readonly ports: readonly PortForward[];
   readonly disks: readonly Disk[];
+  readonly volumes: readonly Volume[];
 }
 
 /** A compressed kernel for any boot loader, with KASLR, or an ELF with a PVH entry for microVMs. */
@@ -89,7 +97,7 @@ export interface Image {
 }
 
 export interface ImageManifest {
-  readonly format: 2;
+  readonly format: 3;
   readonly boot: ImageFormat;
   readonly name: string;
   /** Of the program. */

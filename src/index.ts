@@ -28,6 +28,7 @@ import { writeGdbScript } from './vmm/gdb.js';
 import { checkPorts, parsePort } from './vmm/ports.js';
 import { QEMU, qemuArgs, type QemuOptions, shellQuote } from './vmm/qemu.js';
 import { Vm } from './vmm/vm.js';
+import { checkVolume, parseVolume } from './vmm/volume.js';
 
 export type * from './artifacts.js';
 export { defineConfig, type UklConfig } from './config/schema.js';
@@ -71,6 +72,8 @@ export interface RunOptions extends Context {
   readonly ports?: readonly string[];
   /** "data.img:/data" */
   readonly disks?: readonly string[];
+  /** "data:/data": directories of the host that the guest shares */
+  readonly volumes?: readonly string[];
   readonly accel?: AccelChoice;
   readonly timeoutSeconds?: number;
   /** Guest time is counted instructions (emulation only). */
@@ -100,6 +103,7 @@ function runDefaults(target: Target, app: App): RunDefaults {
     cpus: config.cpus,
     ports: config.ports.map(parsePort),
     disks: config.disks.map((disk) => parseDisk(disk, target.directory)),
+    volumes: config.volumes.map((volume) => parseVolume(volume, target.directory)),
   };
 }
 
@@ -172,6 +176,7 @@ async function plan(image: Image, options: RunOptions): Promise<RunPlan> {
   const cpus = options.cpus ?? run.cpus;
   const ports: readonly PortForward[] = [...run.ports, ...(options.ports ?? []).map(parsePort)];
   const disks = [...run.disks, ...(options.disks ?? []).map((disk) => parseDisk(disk))].map((disk, index) => ({ ...disk, serial: `ukl${index}` }));
+  const volumes = [...run.volumes, ...(options.volumes ?? []).map((volume) => parseVolume(volume))].map((volume, index) => ({ ...volume, tag: `ukl${index}` }));
   checkMemory(image, memoryMiB);
 
   if (options.icount && options.accel === 'kvm') {
@@ -191,6 +196,7 @@ async function plan(image: Image, options: RunOptions): Promise<RunPlan> {
     icount: options.icount ?? false,
     ports,
     disks,
+    volumes,
   };
   const command = [QEMU, ...qemuArgs({ ...qemu, directory: '$DIR' })].map(shellQuote).join(' ');
   return { image, qemu, disks, accelWhy: why, command, argv };
@@ -205,6 +211,7 @@ function specOf({ image, qemu, argv }: RunPlan, env: Readonly<Record<string, str
     hostname: name.slice(0, 63),
     network: true,
     disks: qemu.disks.map(({ serial, path }) => ({ serial, path })),
+    volumes: qemu.volumes.map(({ tag, path }) => ({ tag, path })),
     run: { env: { ...run.env, ...env }, cwd: run.cwd },
   });
 }
@@ -249,6 +256,7 @@ export async function start(target: string, options: RunOptions & BuildOptions =
     const planned = await plan(image, options);
     await checkPorts(planned.qemu.ports);
     for (const disk of planned.disks) await ensureDisk(disk);
+    for (const volume of planned.qemu.volumes) await checkVolume(volume);
     options.signal?.throwIfAborted();
     const logFile = join(storeRoot(), 'logs', `run-${basename(image.manifest.name)}-${process.pid}-${Date.now().toString(36)}.log`);
     const gdb = options.gdb ? await prepareGdb(image, work, options) : undefined;

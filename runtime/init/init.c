@@ -8,7 +8,8 @@
  * was started by itself: the streams are the console's.
  *
  * The spec, from the host or else from /.ukl/spec, is a sequence of NUL-terminated words, a key and its value:
- *	exec (file), arg, env, cwd, host (name), net (1), disk (serial:path)
+ *	exec (file), arg, env, cwd, host (name), net (1), disk (serial:path),
+ *	volume (tag:path)
  *
  * The control port speaks lines.  To the host:
  *	start			the program is about to be exec'ed
@@ -46,6 +47,7 @@
 #include <unistd.h>
 
 #define MAX_WORDS	4096
+#define MAX_MOUNTS	32
 #define KMSG_RECORDS	60
 #define PORT_TIMEOUT_MS	10000
 
@@ -62,8 +64,8 @@ static bool with_host;
 static int control;
 static pid_t program;
 static char spec[1 << 18];
-static char *args[MAX_WORDS], *envs[MAX_WORDS], *disks[16];
-static int nargs, nenvs, ndisks;
+static char *args[MAX_WORDS], *envs[MAX_WORDS], *mounts[MAX_MOUNTS];
+static int nargs, nenvs, nmounts;
 
 static void tell(const char *format, ...)
 {
@@ -79,8 +81,8 @@ static void finish(void)
 	int i;
 
 	sync();
-	for (i = ndisks - 1; i >= 0; i--)
-		umount2(disks[i], 0);
+	for (i = nmounts - 1; i >= 0; i--)
+		umount2(mounts[i], 0);
 	reboot(RB_AUTOBOOT);
 	for (;;)
 		pause();
@@ -257,6 +259,17 @@ static void mount_disk(const char *serial, const char *path)
 	fail(path);
 }
 
+/*
+ * QEMU's 9p server.  The host may change files meanwhile: what is cached is
+ * looked at again when a file is opened, and written back when it is closed.
+ * Without a cache there would be no shared mappings.
+ */
+static void mount_volume(const char *tag, const char *path)
+{
+	mount_on("9p", tag, path,
+		 "trans=virtio,version=9p2000.L,cache=mmap,msize=512000");
+}
+
 /* "LENGTH\n" and the spec from the host; LENGTH may be 0. */
 static long hear_spec(void)
 {
@@ -318,12 +331,19 @@ static void read_spec(const char **file, const char **cwd)
 			sethostname(value, strlen(value));
 		} else if (!strcmp(key, "net")) {
 			with_eth0 = true;
-		} else if (!strcmp(key, "disk")) {
+		} else if (!strcmp(key, "disk") || !strcmp(key, "volume")) {
 			char *path = strchr(value, ':');
 
 			*path++ = 0;
-			mount_disk(value, path);
-			disks[ndisks++] = path;
+			if (nmounts == MAX_MOUNTS) {
+				errno = E2BIG;
+				fail(path);
+			}
+			if (!strcmp(key, "disk"))
+				mount_disk(value, path);
+			else
+				mount_volume(value, path);
+			mounts[nmounts++] = path;
 			value = path;
 		}
 	}

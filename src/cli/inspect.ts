@@ -111,6 +111,7 @@ export async function inspectCommand(target: string, flags: InspectFlags): Promi
     `  machine    ${manifest.run.memoryMiB} MiB, ${manifest.run.cpus} processor(s)`,
     ...manifest.run.ports.map((port) => `  port       ${port.host} -> ${port.guest}/${port.protocol}`),
     ...manifest.run.disks.map((disk) => `  disk       ${disk.file} at ${disk.path}`),
+    ...manifest.run.volumes.map((volume) => `  volume     ${volume.directory} at ${volume.path}`),
     '  largest files',
     ...largest.slice(0, SHOWN_FILES).map((file) => `    ${formatSize(file.bytes).padStart(10)}  ${file.path}  ${file.sha256.slice(0, 16)}`),
     ...(largest.length > SHOWN_FILES ? [`    ... and ${largest.length - SHOWN_FILES} more (--json lists all)`] : []),

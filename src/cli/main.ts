@@ -83,6 +83,7 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
       .option('-c, --cpus <n>', 'processors of the guest (1)', processors)
       .option('--file <host[:guest]>', 'pack a further file or directory; programs bring their libraries', many)
       .option('--disk <file:/path>', 'mount an ext4 image, created on first use, kept', many)
+      .option('--volume <directory:/path>', 'share a directory of this host with the guest', many)
       .option('--timeout <seconds>', 'end the guest after so long, with status 124', positive)
       .addOption(new Option('--accel <how>', 'hardware virtualisation or emulation').choices(['auto', 'kvm', 'tcg'] as const).default('auto' as const))
       .addOption(kernelOption())

@@ -15,6 +15,7 @@ export type RunFlags = GlobalOptions & {
   readonly cpus?: number;
   readonly file?: string[];
   readonly disk?: string[];
+  readonly volume?: string[];
   readonly timeout?: number;
   readonly accel: 'auto' | 'kvm' | 'tcg';
   readonly kernel?: 'ukl' | 'stock';
@@ -57,6 +58,7 @@ export function toOptions(flags: RunFlags, args: readonly string[], signal: Abor
     env: parseEnv(flags.env ?? []),
     ports: flags.publish ?? [],
     disks: flags.disk ?? [],
+    volumes: flags.volume ?? [],
     files: flags.file ?? [],
     ring0: flags.ring0 ?? [],
     accel: flags.accel,
@@ -139,7 +141,7 @@ export async function runCommand(target: string, args: readonly string[], flags:
   if (flags.dryRun) {
     const plan = await dryRun(target, options);
     const { argv, command, accelWhy, qemu, image } = plan;
-    if (flags.json) printJson({ ok: true, plan: { argv, command, accel: qemu.accel, accelWhy, ring: image.manifest.ring, program: image.manifest.program, kernel: image.manifest.kernel, memoryMiB: qemu.memoryMiB, cpus: qemu.cpus, ports: qemu.ports, disks: qemu.disks } });
+    if (flags.json) printJson({ ok: true, plan: { argv, command, accel: qemu.accel, accelWhy, ring: image.manifest.ring, program: image.manifest.program, kernel: image.manifest.kernel, memoryMiB: qemu.memoryMiB, cpus: qemu.cpus, ports: qemu.ports, disks: qemu.disks, volumes: qemu.volumes } });
     else {
       process.stdout.write(
         `${[

@@ -23,6 +23,7 @@ export const configSchema = z
     cpus: z.number().int().min(1).max(64).default(1).describe('Processors of the guest'),
     ports: z.array(z.string().regex(portPattern, 'host:guest, as in 8080:80 or 5353:53/udp')).default([]).describe('Ports of the host that lead to the guest'),
     disks: z.array(z.string().regex(/.:\//, 'file:/path')).default([]).describe('file:/path: an ext4 image, created on first use, kept'),
+    volumes: z.array(z.string().regex(/.:\//, 'directory:/path')).default([]).describe('directory:/path: a directory of the host that the guest shares'),
     ring: z.union([z.literal(0), z.literal(3)]).default(0).describe('The privilege level of the program'),
     ring0: z.array(z.string().startsWith('/')).default([]).describe('Further programs that run in ring 0 when they are exec\'ed, by their paths in the guest'),
     libc: z.enum(['ukl', 'host']).optional().describe('The C library: ours, whose system calls are calls in ring 0, or the host\'s. By default ours for sources and for what ukl-gcc linked'),

@@ -61,7 +61,7 @@ export async function writeImage(
   const archive = `${partial}.initramfs`;
   await mkdir(dirname(partial), { recursive: true });
   try {
-    const spec = encodeSpec({ exec: program, argv: run.args, hostname: app.name.slice(0, 63), network: true, disks: run.disks.map(({ path: at }, index) => ({ serial: `ukl${index}`, path: at })), run });
+    const spec = encodeSpec({ exec: program, argv: run.args, hostname: app.name.slice(0, 63), network: true, disks: run.disks.map(({ path: at }, index) => ({ serial: `ukl${index}`, path: at })), volumes: run.volumes.map(({ path: at }, index) => ({ tag: `ukl${index}`, path: at })), run });
     const initramfs = await writeInitramfs(archive, [
       ...app.files,
       { guest: '/.ukl/init', kind: 'file', host: init, mode: 0o755 },
@@ -71,7 +71,7 @@ export async function writeImage(
     if (missing.length > 0) throw new UklError('UKL_NO_FILE', `the image has no ${missing.join(', ')} to run in ring 0`, { hint: `--file HOST:${missing[0]}` });
     const cmdline = imageCmdline(ring0);
     const manifest: ImageManifest = {
-      format: 2,
+      format: 3,
       boot: format,
       name: app.name,
       ring,
@@ -148,8 +148,8 @@ export async function openImage(path: string): Promise<Image> {
   if (manifest === undefined) {
     throw new UklError('UKL_IMAGE', `${path} is not an image`, { hint: `ukl build TARGET -o ${basename(path)}` });
   }
-  if (manifest.format !== 2) {
-    throw new UklError('UKL_IMAGE', `${path} has format ${String(manifest.format)}, this ukl reads format 2`, { hint: 'build it again' });
+  if (manifest.format !== 3) {
+    throw new UklError('UKL_IMAGE', `${path} has format ${String(manifest.format)}, this ukl reads format 3`, { hint: 'build it again' });
   }
   return { path: resolve(path), manifest };
 }

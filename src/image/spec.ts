@@ -9,6 +9,8 @@ export interface GuestSpec {
   readonly network: boolean;
   /** virtio-blk serial numbers and where the file systems on them go. */
   readonly disks: readonly { readonly serial: string; readonly path: string }[];
+  /** 9p mount tags and where the host's directories go. */
+  readonly volumes: readonly { readonly tag: string; readonly path: string }[];
   readonly run: Pick<RunDefaults, 'env' | 'cwd'>;
 }
 
@@ -23,5 +25,6 @@ export function encodeSpec(spec: GuestSpec): Buffer {
   for (const [key, value] of Object.entries({ ...DEFAULT_ENV, ...spec.run.env })) words.push('env', `${key}=${value}`);
   if (spec.network) words.push('net', '1');
   for (const { serial, path } of spec.disks) words.push('disk', `${serial}:${path}`);
+  for (const { tag, path } of spec.volumes) words.push('volume', `${tag}:${path}`);
   return Buffer.from(words.map((word) => `${word}\0`).join(''));
 }

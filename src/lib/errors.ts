@@ -26,6 +26,7 @@ export type ErrorCode =
   | 'UKL_PORT_TAKEN'
   | 'UKL_MEMORY'
   | 'UKL_DISK'
+  | 'UKL_VOLUME'
   | 'UKL_ACCEL'
   | 'UKL_VMM'
   /** A defect of ukl itself. */

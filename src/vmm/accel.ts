@@ -55,6 +55,7 @@ export async function probeKvm(kernel: Kernel): Promise<AccelProbe> {
     cpus: 1,
     ports: [],
     disks: [],
+    volumes: [],
     spec: Buffer.alloc(0),
     stdin: undefined,
     stdout: nowhere,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import type { Disk, PortForward } from '../artifacts.js';
+import type { Disk, PortForward, Volume } from '../artifacts.js';
 
 /** The ports of the guest's virtio-serial device, in the order init opens them. */
 export const GUEST_PORTS = ['control', 'stdin', 'stdout', 'stderr'] as const;
@@ -17,6 +17,7 @@ export interface QemuOptions {
   readonly icount?: boolean;
   readonly ports: readonly PortForward[];
   readonly disks: readonly (Disk & { readonly serial: string })[];
+  readonly volumes: readonly (Volume & { readonly tag: string })[];
   /** A socket on which QEMU waits for gdb before the first instruction. */
   readonly gdb?: string | undefined;
   /** Where the sockets are that the tool listens on. */
@@ -69,6 +70,12 @@ export function qemuArgs(options: QemuOptions): string[] {
     ...options.disks.flatMap((disk, index) => [
       '-drive', `if=none,id=disk${index},format=raw,file=${value(disk.file)}`,
       '-device', `virtio-blk-device,drive=disk${index},serial=${disk.serial}`,
+    ]),
+    // What the guest writes belongs to whoever runs QEMU; owners are set if they may be (none).
+    // A volume may span several file systems of the host, with the same inode numbers (remap).
+    ...options.volumes.flatMap((volume) => [
+      '-fsdev', `local,id=${volume.tag},path=${value(volume.directory)},security_model=none,multidevs=remap`,
+      '-device', `virtio-9p-device,fsdev=${volume.tag},mount_tag=${volume.tag}`,
     ]),
   ];
 }

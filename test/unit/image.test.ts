@@ -82,8 +82,8 @@ describe('initramfs', () => {
 });
 
 test('the spec is words that end in NUL', () => {
-  const words = encodeSpec({ exec: '/app', argv: ['app', ''], hostname: 'h', network: true, disks: [{ serial: 's', path: '/d' }], run: { env: { A: 'b=c', PATH: '/p' }, cwd: '/' } })
+  const words = encodeSpec({ exec: '/app', argv: ['app', ''], hostname: 'h', network: true, disks: [{ serial: 's', path: '/d' }], volumes: [{ tag: 't', path: '/v' }], run: { env: { A: 'b=c', PATH: '/p' }, cwd: '/' } })
     .toString()
     .split('\0');
-  expect(words).toEqual(['host', 'h', 'exec', '/app', 'cwd', '/', 'arg', 'app', 'arg', '', 'env', 'PATH=/p', 'env', 'HOME=/root', 'env', 'A=b=c', 'net', '1', 'disk', 's:/d', '']);
+  expect(words).toEqual(['host', 'h', 'exec', '/app', 'cwd', '/', 'arg', 'app', 'arg', '', 'env', 'PATH=/p', 'env', 'HOME=/root', 'env', 'A=b=c', 'net', '1', 'disk', 's:/d', 'volume', 't:/v', '']);
 });

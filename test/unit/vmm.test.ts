@@ -8,6 +8,7 @@ import { parseDisk } from '../../src/vmm/disk.js';
 import { parsePort } from '../../src/vmm/ports.js';
 import { qemuArgs, shellQuote } from '../../src/vmm/qemu.js';
 import { exitCodeOf } from '../../src/vmm/vm.js';
+import { checkVolume, parseVolume } from '../../src/vmm/volume.js';
 
 describe('what the kernel says', () => {
   test('a segmentation fault', () => {
@@ -55,6 +56,13 @@ describe('words of the command line', () => {
     expect(parseDisk('a.img:/data', '/work')).toEqual({ file: '/work/a.img', path: '/data' });
     for (const bad of ['a.img', ':/x', 'a:data', 'a:/']) expect(() => parseDisk(bad)).toThrow(/expected a disk/);
   });
+  test('volumes', async () => {
+    expect(parseVolume('data:/data', '/work')).toEqual({ directory: '/work/data', path: '/data' });
+    for (const bad of ['data', ':/x', 'a:data', 'a:/']) expect(() => parseVolume(bad)).toThrow(/expected a volume/);
+    await expect(checkVolume(parseVolume('/no/such:/data'))).rejects.toMatchObject({ code: 'UKL_VOLUME', message: '/no/such does not exist' });
+    await expect(checkVolume(parseVolume('/etc/passwd:/data'))).rejects.toThrow('/etc/passwd is not a directory');
+    await checkVolume(parseVolume('/etc:/data'));
+  });
   test('quoting', () => expect(['a', 'a b', "it's", ''].map(shellQuote)).toEqual(['a', "'a b'", `'it'\\''s'`, "''"]));
 });
 
@@ -67,6 +75,7 @@ test("QEMU's command line", () => {
     cpus: 2,
     ports: [{ host: 8080, guest: 80, protocol: 'tcp' }],
     disks: [{ file: '/a,b.img', path: '/d', serial: 'ukl0' }],
+    volumes: [{ directory: '/a,b', path: '/v', tag: 'ukl0' }],
     directory: '/s',
   });
   expect(args.join('\n')).toMatchSnapshot();
