@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+/**
+ * glibc's own tests, run by its own makefiles and test wrapper, in two guests of
+ * the same VMM: our library in ring 0 of our kernel, and Debian's in ring 3 of
+ * the unpatched one. Prints what differs; docs/notes/glibc-tests.md explains it.
+ *
+ *     npx tsx test/glibc/run.ts [--again] [--jobs N] [--times N] [SUBSET | SUBSET/TEST]...
+ */
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { asUklError, UklError } from '../../src/lib/errors.js';
+import { createLog, type Log } from '../../src/lib/log.js';
+import { projectRoot } from '../../src/lib/paths.js';
+import { ensurePackages, requirements } from '../../src/toolchain/probes.js';
+import { buildTree, compileTests, type Flavour, FLAVOURS, LEFT_OUT, make, type Tree } from './build.js';
+import { startTestGuest, STATIC_MAX } from './guest.js';
+import { compareResults, countResults, formatResults, readResults, type Results } from './results.js';
+
+const SUBSETS = ['setjmp', 'signal', 'nptl', 'socket', 'time', 'misc', 'posix', 'stdio-common', 'malloc', 'string'];
+const RESULTS = join(projectRoot, '.ukl/glibc-tests');
+/** How often a test is run again, alone, if the two sides differ. */
+const TIMES = 5;
+
+const PACKAGES = [
+  { package: 'dropbear-bin', why: 'takes commands in the guest', file: '/usr/sbin/dropbear' },
+  { package: 'openssh-client', why: "glibc's test wrapper", file: '/usr/bin/ssh' },
+  { package: 'g++', why: 'some tests are C++', file: '/usr/bin/g++' },
+];
+
+interface Work {
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  readonly jobs: number;
+}
+
+function chunks<T>(items: readonly T[], size: number): T[][] {
+  const result: T[][] = [];
+  for (let at = 0; at < items.length; at += size) result.push(items.slice(at, at + size));
+  return result;
+}
+
+/** Runs one directory's tests, unless that is done. As many guests as its static tests need. */
+async function runSubset(tree: Tree, subset: string, statics: readonly string[], { log, signal, jobs }: Work): Promise<Results> {
+  if (existsSync(join(tree.build, subset, 'subdir-tests.sum'))) return readResults(tree, subset);
+  const batches = tree.flavour === 'ukl' ? chunks(statics, STATIC_MAX) : [];
+  await log.step(`run the tests of ${subset} (${tree.flavour})`, async (progress) => {
+    const last = batches.pop() ?? [];
+    const onLine = (line: string): void => {
+      const test = /evaluate-test\.sh (\S+)/.exec(line)?.[1];
+      if (test !== undefined) progress(test);
+    };
+    for (const batch of batches) {
+      await using guest = await startTestGuest(tree, batch.map((name) => `${subset}/${name}`), signal);
+      await guest.make(subset, [...LEFT_OUT, ...batch.map((name) => join(tree.build, subset, `${name}.out`))], { jobs, onLine });
+    }
+    await using guest = await startTestGuest(tree, last.map((name) => `${subset}/${name}`), signal);
+    await guest.make(subset, [...LEFT_OUT, 'tests'], { jobs, onLine });
+  });
+  return readResults(tree, subset);
+}
+
+/** Runs single tests, `times` times, one at a time; returns their results in order. */
+async function repeat(tree: Tree, tests: readonly string[], times: number, { log, signal }: Work): Promise<Map<string, string[]>> {
+  const results = new Map<string, string[]>();
+  for (const test of tests) {
+    const [subset = '', name = ''] = test.split('/');
+    const statics = await compileTests(tree, subset, log, signal);
+    await log.step(`run ${test} ${times} times (${tree.flavour})`, async (progress) => {
+      await using guest = await startTestGuest(tree, statics.includes(name) ? [test] : [], signal);
+      const seen: string[] = [];
+      for (let time = 1; time <= times; time++) {
+        for (const ending of ['out', 'test-result']) await rm(join(tree.build, subset, `${name}.${ending}`), { force: true });
+        await guest.make(subset, [...LEFT_OUT, join(tree.build, subset, `${name}.out`)], { jobs: 1 });
+        seen.push(/^[A-Z]+/.exec(await readFile(join(tree.build, subset, `${name}.test-result`), 'utf8'))?.[0] ?? '?');
+        progress(seen.join(' '));
+      }
+      results.set(test, seen);
+    });
+  }
+  return results;
+}
+
+async function repeatInBoth(trees: Readonly<Record<Flavour, Tree>>, tests: readonly string[], times: number, work: Work): Promise<void> {
+  const stock = await repeat(trees.stock, tests, times, work);
+  const ukl = await repeat(trees.ukl, tests, times, work);
+  for (const test of tests) process.stdout.write(`${test}: alone, ${times} times: stock ${stock.get(test)?.join(' ')}; ukl ${ukl.get(test)?.join(' ')}\n`);
+}
+
+async function runSubsets(trees: Readonly<Record<Flavour, Tree>>, subsets: readonly string[], again: boolean, times: number, work: Work): Promise<boolean> {
+  const all: Record<Flavour, Map<string, string>> = { stock: new Map(), ukl: new Map() };
+  for (const subset of subsets) {
+    for (const flavour of FLAVOURS) {
+      const tree = trees[flavour];
+      if (again) {
+        await make(tree, subset, ['do-tests-clean'], { signal: work.signal });
+        await rm(join(tree.build, subset, 'subdir-tests.sum'), { force: true });
+      }
+      const statics = await compileTests(tree, subset, work.log, work.signal);
+      for (const [test, result] of await runSubset(tree, subset, statics, work)) all[flavour].set(test, result);
+      const of = (flavour: Flavour): Results => new Map([...all[flavour]].filter(([test]) => test.startsWith(`${subset}/`)));
+      process.stdout.write(`${subset} (${flavour}): ${of(flavour).size} tests ${JSON.stringify(countResults(of(flavour)))}\n`);
+    }
+  }
+  await mkdir(RESULTS, { recursive: true });
+  for (const flavour of FLAVOURS) await writeFile(join(RESULTS, `${flavour}.sum`), formatResults(all[flavour]));
+  const differences = compareResults(all.stock, all.ukl);
+  for (const { test, stock, ukl } of differences) process.stdout.write(`differs: ${test}: stock ${stock}, ukl ${ukl}\n`);
+  process.stdout.write(`${all.stock.size} tests, ${differences.length} differ; lists in ${RESULTS}\n`);
+  await repeatInBoth(trees, differences.map(({ test }) => test), times, work);
+  return differences.length === 0;
+}
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({ allowPositionals: true, options: { again: { type: 'boolean', default: false }, jobs: { type: 'string', default: '2' }, times: { type: 'string', default: String(TIMES) } } });
+  const names = positionals.length > 0 ? positionals : SUBSETS;
+  const unknown = names.find((name) => !SUBSETS.includes(name.split('/')[0] ?? ''));
+  if (unknown !== undefined) throw new UklError('UKL_USAGE', `'${unknown}' is not one of ${SUBSETS.join(', ')}, nor a test of one`);
+  const controller = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => controller.abort(new UklError('UKL_COMMAND', `interrupted by ${name}; the next run goes on from here`)));
+  const work = { log: createLog(), signal: controller.signal, jobs: Number(values.jobs) };
+  await ensurePackages(work.log, [...requirements, ...PACKAGES], work.signal);
+  const trees = { stock: await buildTree('stock', work.log, work.signal), ukl: await buildTree('ukl', work.log, work.signal) };
+  const tests = names.filter((name) => name.includes('/'));
+  const subsets = names.filter((name) => !name.includes('/'));
+  if (tests.length > 0) await repeatInBoth(trees, tests, Number(values.times), work);
+  const same = subsets.length === 0 || (await runSubsets(trees, subsets, values.again, Number(values.times), work));
+  return same ? 0 : 1;
+}
+
+process.exitCode = await main().catch((error: unknown) => {
+  const { message, details, log, hint } = asUklError(error);
+  process.stderr.write(`${[message, details, log && `log: ${log}`, hint].filter((line) => line).join('\n')}\n`);
+  return 2;
+});
