@@ -8,8 +8,8 @@ import { projectRoot } from '../../src/lib/paths.js';
 import { freePort, startGuest } from '../boot/harness.js';
 import { make, type Tree, treeRoot } from './build.js';
 
-/** A guest emulates its processor, maybe on a busy host. */
-const TIMEOUT_FACTOR = 10;
+/** A guest emulates its processor, maybe on a busy host; no test is known to hang. */
+const TIMEOUT_FACTOR = 50;
 const GUEST_SECONDS = 6 * 3600;
 
 /** What tests start, and what the server's login and the script need. */
@@ -24,8 +24,8 @@ export interface TestGuest {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Keys of one run, for a server that only the loopback interface leads to. */
-async function writeKeys(work: string, port: number): Promise<string> {
+/** Writes keys of one run, for a server that only the loopback interface leads to; returns an ssh that has them. */
+async function writeSsh(work: string, port: number): Promise<string> {
   await exec('dropbearkey', ['-t', 'ed25519', '-f', join(work, 'host_key')]);
   await exec('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(work, 'key')]);
   const config = join(work, 'ssh_config');
@@ -45,7 +45,10 @@ async function writeKeys(work: string, port: number): Promise<string> {
   ControlPersist yes
 `,
   );
-  return config;
+  // The wrapper is also called by shell scripts, which would split an option off.
+  const ssh = join(work, 'ssh');
+  await writeFile(ssh, `#!/bin/sh\nexec ssh -F ${config} "$@"\n`, { mode: 0o755 });
+  return ssh;
 }
 
 /**
@@ -57,7 +60,7 @@ async function writeKeys(work: string, port: number): Promise<string> {
 export async function startTestGuest(tree: Tree, staticTests: readonly string[], signal: AbortSignal): Promise<TestGuest> {
   const work = await mkdtemp(join(tmpdir(), 'ukl-glibc-'));
   const port = await freePort();
-  const config = await writeKeys(work, port);
+  const ssh = await writeSsh(work, port);
   const ours = tree.flavour === 'ukl';
   const ring0 = ours ? ['elf/ld.so', ...staticTests] : [];
   await writeFile(join(work, 'list'), ring0.map((path, index) => `/ring0/${index} ${join(tree.build, path)}\n`).join(''));
@@ -96,7 +99,7 @@ export async function startTestGuest(tree: Tree, staticTests: readonly string[],
   );
   const whileUp = AbortSignal.any([signal, ended.signal]);
   const dispose = async (): Promise<void> => {
-    await exec('ssh', ['-F', config, '-O', 'exit', 'guest']).catch(() => {});
+    await exec(ssh, ['-O', 'exit', 'guest']).catch(() => {});
     await guest[Symbol.asyncDispose]();
     await rm(work, { recursive: true, force: true });
   };
@@ -105,12 +108,12 @@ export async function startTestGuest(tree: Tree, staticTests: readonly string[],
       guest.stderr.until(/Not backgrounding/),
       new Promise((_resolve, reject) => whileUp.addEventListener('abort', () => reject(whileUp.reason as Error), { once: true })),
     ]);
-    await checkRing(tree, config, whileUp);
+    await checkRing(tree, ssh, whileUp);
   } catch (error) {
     await dispose();
     throw error;
   }
-  const wrapper = `${tree.source}/scripts/cross-test-ssh.sh --timeoutfactor ${TIMEOUT_FACTOR} --ssh "ssh -F ${config}" guest`;
+  const wrapper = `${tree.source}/scripts/cross-test-ssh.sh --timeoutfactor ${TIMEOUT_FACTOR} --ssh ${ssh} guest`;
   return {
     async make(subset, args, options) {
       await make(tree, subset, ['-k', `test-wrapper=${wrapper}`, ...args], { ...options, signal: whileUp });
@@ -120,8 +123,8 @@ export async function startTestGuest(tree: Tree, staticTests: readonly string[],
 }
 
 /** A test of the tests: what ld.so starts must be where we think it is. */
-async function checkRing(tree: Tree, config: string, signal: AbortSignal): Promise<void> {
-  const ring = (await exec('ssh', ['-F', config, 'guest', `${tree.build}/elf/ld.so --library-path ${tree.build} ${treeRoot}/bin/ring`], { signal })).trim();
+async function checkRing(tree: Tree, ssh: string, signal: AbortSignal): Promise<void> {
+  const ring = (await exec(ssh, ['guest', `${tree.build}/elf/ld-linux-x86-64.so.2 --library-path ${tree.build} ${treeRoot}/bin/ring`], { signal })).trim();
   const expected = tree.flavour === 'ukl' ? '0' : '3';
   if (ring !== expected) throw new UklError('UKL_BUG', `tests of flavour ${tree.flavour} run in ring ${ring}, expected ${expected}`);
 }
