@@ -111,8 +111,11 @@ async function runInBoth(trees: Readonly<Record<Flavour, Tree>>, subset: string,
     }
     statics[flavour] = await compileTests(trees[flavour], subset, work.log, work.signal);
   }
-  const [ukl, stock] = await Promise.all([runSubset(trees.ukl, subset, statics.ukl, work), runSubset(trees.stock, subset, statics.stock, work)]);
-  return { ukl, stock };
+  const ukl = runSubset(trees.ukl, subset, statics.ukl, work);
+  const stock = runSubset(trees.stock, subset, statics.stock, work);
+  // If one fails, the other is still brought to its end, and is done for the next run.
+  await Promise.allSettled([ukl, stock]);
+  return { ukl: await ukl, stock: await stock };
 }
 
 async function runSubsets(trees: Readonly<Record<Flavour, Tree>>, subsets: readonly string[], again: boolean, times: number, work: Work): Promise<boolean> {
