@@ -4,22 +4,20 @@ import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, join, relative } from 'node:path';
 import type { Libc } from '../artifacts.js';
-import { exec } from '../lib/exec.js';
+import { exec, type ExecOptions } from '../lib/exec.js';
 import { hashFile } from '../lib/hash.js';
 import { projectRoot } from '../lib/paths.js';
 import { hashDebianTarball } from './debian.js';
 import { fromStore, type StoreContext } from './store.js';
 
-const VERSION = '2.36';
+export const VERSION = '2.36';
 const TARBALL = `/usr/src/glibc/glibc-${VERSION}.tar.xz`;
 /** Copied over the tree; configure finds the directories by the name of the host. */
 const SUBTREE = join(projectRoot, 'glibc');
 const HOST = 'x86_64-ukl-linux-gnu';
 
 /** As Debian configures it (debian/rules.d), but for what a guest has no use for. */
-const CONFIGURE = [
-  `--host=${HOST}`,
-  `--build=${HOST}`,
+const CONFIGURE: readonly string[] = [
   '--prefix=/usr',
   '--enable-stack-protector=strong',
   '--enable-kernel=3.2.0',
@@ -28,6 +26,12 @@ const CONFIGURE = [
   '--disable-nscd',
   '--disable-build-nscd',
 ];
+export const CONFIGURE_VARIABLES: readonly string[] = ['CFLAGS=-O2 -g0', 'MAKEINFO=:'];
+
+/** configure's arguments; `host` decides whether it finds the subtree. */
+export function configureArgs(host: string): string[] {
+  return [`--host=${host}`, `--build=${host}`, ...CONFIGURE];
+}
 
 /** Where Debian has libraries, gconv modules and locales: a guest's are Debian's. */
 const CONFIGPARMS = `slibdir = /lib/x86_64-linux-gnu
@@ -108,11 +112,17 @@ async function listFiles(directory: string): Promise<string[]> {
   return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)).sort();
 }
 
-/** The files of the subtree with their hashes. */
-async function hashSubtree(): Promise<Record<string, string>> {
-  const hashes: Record<string, string> = {};
-  for (const file of await listFiles(SUBTREE)) hashes[relative(SUBTREE, file)] = await hashFile(file);
-  return hashes;
+/** Hashes of Debian's tarball and of the subtree's files. Throws UKL_SOURCE. */
+export async function hashSource(): Promise<{ readonly tarball: string; readonly subtree: Readonly<Record<string, string>> }> {
+  const subtree: Record<string, string> = {};
+  for (const file of await listFiles(SUBTREE)) subtree[relative(SUBTREE, file)] = await hashFile(file);
+  return { tarball: await hashDebianTarball('glibc-source', TARBALL), subtree };
+}
+
+/** Unpacks Debian's source into `directory`, as `glibc-VERSION`, and adds the subtree. */
+export async function unpackSource(directory: string, options: ExecOptions): Promise<void> {
+  await exec('tar', ['-x', '-f', TARBALL, '-C', directory], { ...options, errorCode: 'UKL_SOURCE' });
+  await exec('cp', ['-r', `${SUBTREE}/.`, join(directory, `glibc-${VERSION}`)], options);
 }
 
 async function install(build: string, output: string): Promise<void> {
@@ -138,25 +148,23 @@ async function install(build: string, output: string): Promise<void> {
  * @throws UKL_SOURCE, UKL_COMMAND if configure or make fails
  */
 export async function getGlibc(context: StoreContext): Promise<Libc> {
-  const tarball = await hashDebianTarball('glibc-source', TARBALL);
   const compiler = (await exec('gcc', ['-dumpfullversion'])).trim();
   const path = await fromStore(
     {
       kind: 'glibc',
       title: `build glibc ${VERSION}`,
-      key: { tarball, subtree: await hashSubtree(), configure: CONFIGURE, configparms: CONFIGPARMS, specs: SPECS, mark: MARK, wrapper: wrapper('gcc'), scripts: SCRIPTS, compiler },
+      key: { ...(await hashSource()), configure: configureArgs(HOST), configparms: CONFIGPARMS, specs: SPECS, mark: MARK, wrapper: wrapper('gcc'), scripts: SCRIPTS, compiler },
       make: async ({ output, work, progress, log }) => {
         const source = join(work, `glibc-${VERSION}`);
         const build = join(work, 'build');
         const shell = { log, signal: context.signal };
         if (!existsSync(join(build, 'config.make'))) {
           progress(basename(TARBALL));
-          await exec('tar', ['-x', '-f', TARBALL, '-C', work], { ...shell, errorCode: 'UKL_SOURCE' });
-          await exec('cp', ['-r', `${SUBTREE}/.`, source], shell);
+          await unpackSource(work, shell);
           await mkdir(build, { recursive: true });
           await writeFile(join(build, 'configparms'), CONFIGPARMS);
           progress('configure');
-          await exec(join(source, 'configure'), [...CONFIGURE, 'CFLAGS=-O2 -g0', 'MAKEINFO=:'], { ...shell, cwd: build });
+          await exec(join(source, 'configure'), [...configureArgs(HOST), ...CONFIGURE_VARIABLES], { ...shell, cwd: build });
         }
         let steps = 0;
         // As for the kernel: an interrupted build's compilers hold the lock as long as one of them lives.
