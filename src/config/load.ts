@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { register } from 'node:module';
-import { basename, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { build, type Plugin } from 'esbuild';
 import { z } from 'zod';
 import { UklError } from '../lib/errors.js';
 import { projectRoot } from '../lib/paths.js';
@@ -11,9 +11,38 @@ import { type ResolvedConfig, configSchema } from './schema.js';
 
 const NAMES = ['ukl.config.ts', 'ukl.config.mts', 'ukl.config.js', 'ukl.config.mjs', 'ukl.config.json'];
 
-/** A project finds `import { defineConfig } from 'ukl'` in this checkout, without installing it. */
-const resolveUkl = `export const resolve = (name, context, next) => name === 'ukl' ? { url: ${JSON.stringify(pathToFileURL(join(projectRoot, 'src/index.ts')).href)}, shortCircuit: true } : next(name, context);`;
-let registered = false;
+/** What a configuration imports from 'ukl', or from this checkout: its types, and the function that gives them. */
+const sdk = join(projectRoot, 'src/index');
+const configOnly: Plugin = {
+  name: 'ukl',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^ukl$|\/index(\.[jt]s)?$/ }, ({ path, resolveDir }) =>
+      path === 'ukl' || resolve(resolveDir, path).replace(/\.[jt]s$/, '') === sdk ? { path: 'ukl', namespace: 'ukl' } : undefined,
+    );
+    onLoad({ filter: /.*/, namespace: 'ukl' }, () => ({ contents: 'export const defineConfig = (config) => config;' }));
+  },
+};
+
+/**
+ * Runs a configuration as an ES module, whatever package.json says of its
+ * directory, wherever this checkout is, and without a file of its own.
+ */
+async function evaluate(path: string): Promise<unknown> {
+  const { outputFiles } = await build({
+    entryPoints: [path],
+    bundle: true,
+    write: false,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    define: { 'import.meta.url': JSON.stringify(pathToFileURL(path).href), 'import.meta.dirname': JSON.stringify(dirname(path)) },
+    logLevel: 'silent',
+    plugins: [configOnly],
+  });
+  const code = Buffer.from(outputFiles[0]?.contents ?? []).toString('base64');
+  const module = (await import(`data:text/javascript;base64,${code}`)) as { default?: unknown; config?: unknown };
+  return module.config ?? module.default;
+}
 
 /** The configuration file of a directory, if it has one. */
 export function findConfig(directory: string): string | undefined {
@@ -31,8 +60,7 @@ export function parseConfig(value: unknown, where: string): ResolvedConfig {
 }
 
 /**
- * Loads a project's configuration. A .ts file is run as a module (the tool
- * itself runs under tsx, which compiles it).
+ * Loads a project's configuration. A .ts file is compiled and run.
  *
  * @throws UKL_CONFIG
  */
@@ -48,10 +76,7 @@ export async function loadConfig(directory: string): Promise<ResolvedConfig & { 
     if (path.endsWith('.json')) {
       value = JSON.parse(await readFile(path, 'utf8'));
     } else {
-      if (!registered) register(`data:text/javascript,${encodeURIComponent(resolveUkl)}`);
-      registered = true;
-      const module = (await import(pathToFileURL(path).href)) as { default?: unknown; config?: unknown };
-      value = module.config ?? module.default;
+      value = await evaluate(path);
     }
   } catch (error) {
     throw new UklError('UKL_CONFIG', `could not load ${path}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { parseConfig } from '../../src/config/load.js';
+import { loadConfig, parseConfig } from '../../src/config/load.js';
 import { configSchema } from '../../src/config/schema.js';
 import { missingOptions } from '../../src/toolchain/kernel.js';
 import { hostTscKhz } from '../../src/vmm/cmdline.js';
@@ -108,4 +111,21 @@ test("the host's TSC", () => {
 test('ukl.schema.json is what the configuration is checked with', async () => {
   const schema = { $id: 'ukl.schema.json', title: 'ukl.config.json', ...z.toJSONSchema(configSchema, { io: 'input' }) };
   await expect(`${JSON.stringify(schema, null, 2)}\n`).toMatchFileSnapshot('../../ukl.schema.json');
+});
+
+describe('ukl.config.ts', () => {
+  test("is loaded from any directory, with 'ukl' and with files of its own", async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'ukl-config-'));
+    try {
+      await writeFile(join(directory, 'name.ts'), "export const name: string = 'from-a-file';\n");
+      // No package.json: Node.js would take it for CommonJS.
+      await writeFile(join(directory, 'ukl.config.ts'), "import { defineConfig } from 'ukl';\nimport { name } from './name.ts';\nexport default defineConfig({ name, sources: [`${import.meta.dirname}/a.c`] });\n");
+      expect(await loadConfig(directory)).toMatchObject({ name: 'from-a-file', sources: [join(directory, 'a.c')], cpus: 1 });
+      expect((await readdir(directory)).sort()).toEqual(['name.ts', 'ukl.config.ts']);
+      await writeFile(join(directory, 'ukl.config.ts'), 'export default {');
+      await expect(loadConfig(directory)).rejects.toMatchObject({ code: 'UKL_CONFIG', message: expect.stringMatching(/could not load .*end of file/s) as string });
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
 });
