@@ -2,7 +2,6 @@
 import { readdirSync } from 'node:fs';
 import { defineConfig } from '../../src/index.js';
 
-const TREE = '.ukl/build/memcached-suite-ukl';
 const version = readdirSync('/usr/share/perl').find((name) => /^\d+\.\d+$/.test(name)) ?? '';
 
 /**
@@ -21,7 +20,7 @@ export default defineConfig({
   ring0: ['/t/memcached', '/t/memcached-debug'],
   libc: 'ukl',
   files: [
-    `${TREE}:/t`,
+    '$BUILD:/t',
     '/usr/bin/prove',
     `/usr/share/perl/${version}`,
     `/usr/lib/x86_64-linux-gnu/perl/${version}`,

@@ -12,5 +12,5 @@ export default defineConfig({
   ],
   program: 'objs/nginx',
   args: ['-c', '/etc/nginx.conf'],
-  files: ['nginx.conf:/etc/nginx.conf', 'html:/srv/nginx/html', '.ukl/build/nginx-ukl/conf/mime.types:/etc/mime.types'],
+  files: ['nginx.conf:/etc/nginx.conf', 'html:/srv/nginx/html', '$BUILD/conf/mime.types:/etc/mime.types'],
 });

@@ -2,8 +2,6 @@
 import { defineConfig } from '../../src/index.js';
 
 const PREFIX = '/usr/local/pgsql';
-const TREE = '.ukl/build/postgres-ukl';
-
 /**
  * PostgreSQL from Debian's source, unmodified: initdb, a server with its many
  * processes, all forked in ring 0, and pgbench in ring 3 beside it.
@@ -21,7 +19,7 @@ export default defineConfig({
   ring: 3,
   ring0: [`${PREFIX}/bin/postgres`],
   files: [
-    `${TREE}/root${PREFIX}:${PREFIX}`,
+    `$BUILD/root${PREFIX}:${PREFIX}`,
     'bench.sh:/bench.sh',
     ...['sh', 'setpriv', 'mkdir', 'chown', 'cat', 'grep', 'tail', 'tr'].map((name) => `/usr/bin/${name}`),
   ],

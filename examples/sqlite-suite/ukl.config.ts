@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { defineConfig } from '../../src/index.js';
 
-const TREE = '.ukl/build/sqlite-suite-ukl';
-
 /** SQLite's own tests: its testfixture, a Tcl shell with the library, runs them in ring 0. */
 export default defineConfig({
   name: 'sqlite-suite',
@@ -12,7 +10,7 @@ export default defineConfig({
   program: 'testfixture',
   args: ['/t/test/select1.test'],
   cwd: '/tmp',
-  files: [`${TREE}/test:/t/test`, `${TREE}/ext/fts5/test:/t/ext/fts5/test`, '/usr/share/tcltk/tcl8.6'],
+  files: ['$BUILD/test:/t/test', '$BUILD/ext/fts5/test:/t/ext/fts5/test', '/usr/share/tcltk/tcl8.6'],
   memory: '1G',
   cpus: 2,
 });

@@ -120,7 +120,7 @@ export interface AppOptions {
 }
 
 /** An ELF program, compiled if need be, with its libraries. */
-async function makeElfApp(target: Target, options: AppOptions, libcOf: (byDefault: boolean) => Promise<Libc | undefined>): Promise<App & { readonly marked: boolean }> {
+async function makeElfApp(target: Target, options: AppOptions, libcOf: (byDefault: boolean) => Promise<Libc | undefined>): Promise<App & { readonly marked: boolean; readonly tree: string }> {
   const { config } = target;
   const made = config.build !== undefined || config.program === undefined;
   const tree = config.build === undefined
@@ -150,6 +150,7 @@ async function makeElfApp(target: Target, options: AppOptions, libcOf: (byDefaul
       ...(calledAs === guest ? [] : [{ guest: calledAs, kind: 'symlink', target: guest } as const]),
     ],
     marked: elf.dynamic && (made || elf.marked),
+    tree,
   };
 }
 
@@ -162,7 +163,7 @@ export async function makeApp(target: Target, options: AppOptions): Promise<App>
   const choice = options.libc ?? config.libc;
   const libcOf = async (byDefault: boolean): Promise<Libc | undefined> =>
     (choice === undefined ? byDefault : choice === 'ukl') ? options.getLibc() : undefined;
-  const { marked, ...app } = config.entry === undefined
+  const { marked, tree, ...app } = config.entry === undefined
     ? await makeElfApp(target, options, libcOf)
     : {
         ...(await makeNodeApp({
@@ -175,9 +176,10 @@ export async function makeApp(target: Target, options: AppOptions): Promise<App>
           workDir: options.outDir,
         })),
         marked: true,
+        tree: target.directory,
       };
   const files = [...app.files];
-  for (const spec of config.files) files.push(...(await packFile(spec, target.directory)));
+  for (const spec of config.files) files.push(...(await packFile(spec.replace(/^\$BUILD(?=\/|:)/, tree), target.directory)));
   for (const spec of options.extraFiles) files.push(...(await packFile(spec, process.cwd())));
   // A static program has its own; `--libc ukl` on one that is not marked is honoured if it is dynamic.
   const libc = marked || choice === 'ukl' ? await libcOf(marked) : undefined;

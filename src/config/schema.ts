@@ -24,7 +24,7 @@ export const configSchema = z
     args: z.array(z.string()).default([]).describe('Arguments of the program'),
     env: z.record(z.string(), z.string()).default({}).describe('Its environment'),
     cwd: z.string().startsWith('/').default('/').describe('Its working directory in the guest'),
-    files: z.array(z.string()).default([]).describe('host[:guest]: further files and directories; an ELF brings its libraries along'),
+    files: z.array(z.string()).default([]).describe('host[:guest]: further files and directories; an ELF brings its libraries along; $BUILD at the beginning is where build ran'),
     memory: z.string().optional().describe('Memory of the guest: 256M, 1G'),
     cpus: z.number().int().min(1).max(64).default(1).describe('Processors of the guest'),
     ports: z.array(z.string().regex(portPattern, 'host:guest, as in 8080:80 or 5353:53/udp')).default([]).describe('Ports of the host that lead to the guest'),
