@@ -21,7 +21,7 @@ import { getCompiler } from './toolchain/compiler.js';
 import { getDebianSource } from './toolchain/debian.js';
 import { getKernel } from './toolchain/kernel.js';
 import { getNode } from './toolchain/node.js';
-import { getInit, getLoaders } from './toolchain/runtime.js';
+import { getBacklog, getInit, getLoaders } from './toolchain/runtime.js';
 import { findShortcut, getShortcuts } from './toolchain/shortcuts.js';
 import { ensurePackages, requirements } from './toolchain/probes.js';
 import { type AccelChoice, chooseAccel, probeKvm } from './vmm/accel.js';
@@ -172,6 +172,8 @@ export async function build(targetPath: string | UklConfig, options: BuildOption
 export interface RunPlan {
   readonly image: Image;
   readonly qemu: Omit<QemuOptions, 'directory'>;
+  /** The library that QEMU is started with, if it listens on a port. */
+  readonly preload: string | undefined;
   readonly disks: readonly Disk[];
   readonly accelWhy: string;
   /** The VMM's command line, to copy; sockets are in `$DIR`. */
@@ -226,8 +228,10 @@ async function plan(image: Image, options: RunOptions): Promise<RunPlan> {
     disks,
     volumes,
   };
-  const command = [QEMU, ...qemuArgs({ ...qemu, directory: '$DIR' })].map(shellQuote).join(' ');
-  return { image, qemu, disks, accelWhy: why, command, argv };
+  const preload = ports.length === 0 ? undefined : await getBacklog({ log, signal: options.signal });
+  const variables = preload === undefined ? [] : [`LD_PRELOAD=${preload}`];
+  const command = [...variables, QEMU, ...qemuArgs({ ...qemu, directory: '$DIR' })].map(shellQuote).join(' ');
+  return { image, qemu, preload, disks, accelWhy: why, command, argv };
 }
 
 /** What the guest's init is told for this run. */
@@ -312,6 +316,7 @@ export async function run(target: string | UklConfig, options: RunOptions & Buil
     const errors = options.stderr ?? stderr;
     const vm = Vm.start({
       ...planned.qemu,
+      preload: planned.preload,
       gdb,
       spec: specOf(planned, options.env ?? {}),
       stdin: options.stdin ?? stdin,

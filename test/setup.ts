@@ -9,7 +9,7 @@ import { build } from '../src/index.js';
 import { projectRoot } from '../src/lib/paths.js';
 import { getCompiler } from '../src/toolchain/compiler.js';
 import { getKernel } from '../src/toolchain/kernel.js';
-import { getInit, getLoaders } from '../src/toolchain/runtime.js';
+import { getBacklog, getInit, getLoaders } from '../src/toolchain/runtime.js';
 
 /** Programs that nobody here wrote, and the clients that try them. */
 const testPackages = [
@@ -35,6 +35,7 @@ try {
   await getKernel('stock', { log });
   await getInit({ log });
   await getLoaders({ log });
+  await getBacklog({ log });
   await getCompiler({ log });
   // Programs that the tests link from Debian's sources.
   for (const example of ['memcached', 'redis', 'nginx', 'sqlite', 'postgres', 'typescript/better-sqlite3.ts', 'api/src/server.ts']) await build(join(projectRoot, 'examples', example), { log });

@@ -48,3 +48,22 @@ export async function getLoaders(context: StoreContext): Promise<Loaders> {
   );
   return { bzImage: join(path, 'bzImage'), pvh: join(path, 'pvh') };
 }
+
+const BACKLOG_FLAGS = ['-O2', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC', '-s'];
+
+/** The library that QEMU is started with, so that many clients can connect at once; compiled from runtime/vmm. */
+export async function getBacklog(context: StoreContext): Promise<string> {
+  const source = join(projectRoot, 'runtime/vmm/backlog.c');
+  const path = await fromStore(
+    {
+      kind: 'backlog',
+      title: "build the VMM's listen()",
+      key: { source: await hashFile(source), flags: BACKLOG_FLAGS, compiler: await compilerVersion() },
+      make: async ({ output, log }) => {
+        await exec('gcc', [...BACKLOG_FLAGS, '-o', join(output, 'backlog.so'), source], { log });
+      },
+    },
+    context,
+  );
+  return join(path, 'backlog.so');
+}

@@ -27,6 +27,8 @@ export interface VmOptions extends Omit<QemuOptions, 'directory'> {
   /** The serial console is also kept in this file. */
   readonly logFile: string;
   readonly timeoutSeconds?: number | undefined;
+  /** A library that QEMU is started with (LD_PRELOAD). */
+  readonly preload?: string | undefined;
   /** The program's ELF on the host, for the symbol of a fault. */
   readonly programOnHost?: string | undefined;
 }
@@ -185,7 +187,12 @@ export class Vm {
     const args = qemuArgs({ ...this.#options, directory });
     // If the tool is killed, however hard, the kernel ends QEMU (PR_SET_PDEATHSIG).
     // A process group of its own keeps the terminal's Ctrl-C from it: that is ours.
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', QEMU, ...args], { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
+    const { preload } = this.#options;
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', QEMU, ...args], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      detached: true,
+      ...(preload === undefined ? {} : { env: { ...process.env, LD_PRELOAD: preload } }),
+    });
     this.#child = child;
     if (this.#forced) child.kill('SIGKILL');
     let stderr = '';

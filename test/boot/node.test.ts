@@ -63,6 +63,12 @@ describe('servers', () => {
     expect(guest.stdout.text()).toBe('listening\nclosed\n');
   });
 
+  test('hundreds of clients at once are all answered', async () => {
+    await using guest = await serve('http');
+    const answers = await Promise.all(Array.from({ length: 300 }, async (_, n) => (await fetch(`${guest.url}/${n}`)).text()));
+    expect(answers).toEqual(Array.from({ length: 300 }, (_, n) => `Hello from /${n}\n`));
+  });
+
   test('Express', async () => {
     await using guest = await serve('express');
     expect(await (await fetch(guest.url)).text()).toBe('Hello from Express');
