@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+// SPDX-License-Identifier: GPL-2.0
 /*
  * Loaded into QEMU before its libraries (LD_PRELOAD). QEMU's user network listens with a backlog
  * of one connection (libslirp, tcpx_listen()): a third client that comes before the first two were
