@@ -94,6 +94,8 @@ export interface RunOptions extends Context {
   readonly stdin?: Readable;
   readonly stdout?: Writable;
   readonly stderr?: Writable;
+  /** A plugin of QEMU's, and its arguments (emulation only). */
+  readonly plugin?: QemuOptions['plugin'];
   /** Further words for the kernel's command line. */
   readonly kernelArgs?: readonly string[];
 }
@@ -227,6 +229,7 @@ async function plan(image: Image, options: RunOptions): Promise<RunPlan> {
     ports,
     disks,
     volumes,
+    plugin: options.plugin,
   };
   const preload = ports.length === 0 ? undefined : await getBacklog({ log, signal: options.signal });
   const variables = preload === undefined ? [] : [`LD_PRELOAD=${preload}`];
@@ -261,10 +264,17 @@ export interface RunningVm extends AsyncDisposable {
   readonly stdin: Writable;
   readonly stdout: Readable;
   readonly stderr: Readable;
+  /** Settles when the program starts, or when it never will. */
+  readonly started: Promise<void>;
   /** How the run ended; settles when the VMM is gone. */
   readonly result: Promise<RunResult>;
   /** The port of this host, on 127.0.0.1, that leads to a port of the guest. Throws UKL_USAGE if none does. */
   port(guest: number): number;
+  /** The lines of the program's file of that name in the guest's /proc ("maps", "net/tcp"); none before it runs and after. */
+  look(name: string): Promise<readonly string[]>;
+  /** Stops the machine, with its clock, until `resume()`. */
+  pause(): Promise<void>;
+  resume(): Promise<void>;
   /** Sends the program a signal; before it has started, ends the guest. */
   signal(name: NodeJS.Signals): void;
   /** Ends the guest at once, as a power failure would; `signal` is the reason that the result gives. */
@@ -342,12 +352,16 @@ export async function run(target: string | UklConfig, options: RunOptions & Buil
       stdin,
       stdout,
       stderr,
+      started: vm.started,
       result,
       port(guest) {
         const port = planned.qemu.ports.find((candidate) => candidate.guest === guest);
         if (port === undefined) throw new UklError('UKL_USAGE', `no port of this host leads to port ${guest} of the guest`, { hint: `ports: ['0:${guest}']` });
         return port.host;
       },
+      look: (name) => vm.look(name),
+      pause: () => vm.pause(),
+      resume: () => vm.resume(),
       signal: (name) => vm.signal(name),
       kill: (signal = 'SIGKILL') => kill(signal),
       async [Symbol.asyncDispose]() {

@@ -17,8 +17,10 @@
  *	fail WHAT ERRNO		something could not be done; the last word
  *	kmsg TEXT		a record of the kernel log
  *	clock			what time is it?  Answered by a number
+ *	saw TEXT		a line of what was asked for; the last one is empty
  * From the host, after a byte of greeting and the spec with its length: "signal
- * N" for the program, "kmsg" for the log.
+ * N" for the program, "kmsg" for the log, "look NAME" for the program's file of
+ * that name in /proc.
  *
  * Kernel modules in /.ukl/modules are loaded in the order of their names, 0, 1,
  * ...: the image's shortcuts.  After that nobody can load another one.
@@ -500,6 +502,24 @@ static void tell_kernel_log(void)
 	}
 }
 
+/* A file of /proc/PID; what ends the answer is not in any of them. */
+static void tell_about_program(const char *name)
+{
+	char path[96], line[4096];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", program, name);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file)) {
+		line[strcspn(line, "\n")] = 0;
+		if (*line)
+			tell("saw %s\n", line);
+	}
+	if (file)
+		fclose(file);
+	tell("saw\n");
+}
+
 static void hear(void)
 {
 	static char line[64];
@@ -522,6 +542,8 @@ static void hear(void)
 			kill(number == SIGINT ? -program : program, number);
 		} else if (!strcmp(line, "kmsg")) {
 			tell_kernel_log();
+		} else if (!strncmp(line, "look ", 5)) {
+			tell_about_program(line + 5);
 		}
 	}
 }

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * Loaded into QEMU before its libraries (LD_PRELOAD). QEMU's user network listens with a backlog
  * of one connection (libslirp, tcpx_listen()): a third client that comes before the first two were
@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+__attribute__((visibility("default")))
 int listen(int fd, int backlog)
 {
 	(void)backlog;

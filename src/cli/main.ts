@@ -14,6 +14,7 @@ import { EXIT } from './exit-codes.js';
 import { initCommand } from './init.js';
 import { inspectCommand } from './inspect.js';
 import { type GlobalOptions, reportError } from './output.js';
+import { type ProfileFlags, profileCommand } from './profile.js';
 import { type Interruptible, runCommand, SIGNALS } from './run.js';
 
 const many = (word: string, before: string[] = []): string[] => [...before, word];
@@ -186,6 +187,18 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
     .option('-q, --quiet', 'no progress, only results and errors')
     .option('--debug', 'stack traces of errors')
     .action((suites, flags) => handle({ ...flags, json: flags.json === true }, ({ signal }) => benchCommand(suites, flags as BenchFlags, signal)));
+
+  withRunOptions(
+    program
+      .command('profile')
+      .description("where the guest's instructions go, in the program and in the kernel, as a flame graph")
+      .argument('[target]', 'as for run', '.')
+      .argument('[args...]', "the program's arguments, after --")
+      .option('--load <command>', 'a command of this host that gives a server work; $PORT leads to the guest. Without it, the whole run is measured')
+      .option('--count <n>', 'how many requests the load makes: the table is then per request', whole)
+      .option('--seconds <n>', 'measure for so long at most', positive)
+      .option('--report <file>', 'where the flame graph goes (profile.html)'),
+  ).action((target, args, flags) => handle(flags, ({ signal }) => profileCommand(target, own(args), flags as ProfileFlags, signal)));
 
   withGlobals(program.command('doctor').description('what this machine has and lacks, and how to mend it')).action((flags) => handle(flags, () => doctorCommand(flags)));
 

@@ -49,21 +49,26 @@ export async function getLoaders(context: StoreContext): Promise<Loaders> {
   return { bzImage: join(path, 'bzImage'), pvh: join(path, 'pvh') };
 }
 
-const BACKLOG_FLAGS = ['-O2', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC', '-s'];
+const LIBRARY_FLAGS = ['-O2', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC', '-fvisibility=hidden', '-s'];
 
-/** The library that QEMU is started with, so that many clients can connect at once; compiled from runtime/vmm. */
-export async function getBacklog(context: StoreContext): Promise<string> {
-  const source = join(projectRoot, 'runtime/vmm/backlog.c');
+async function getLibrary(name: string, title: string, context: StoreContext): Promise<string> {
+  const source = join(projectRoot, 'runtime/vmm', `${name}.c`);
   const path = await fromStore(
     {
-      kind: 'backlog',
-      title: "build the VMM's listen()",
-      key: { source: await hashFile(source), flags: BACKLOG_FLAGS, compiler: await compilerVersion() },
+      kind: name,
+      title,
+      key: { source: await hashFile(source), flags: LIBRARY_FLAGS, compiler: await compilerVersion() },
       make: async ({ output, log }) => {
-        await exec('gcc', [...BACKLOG_FLAGS, '-o', join(output, 'backlog.so'), source], { log });
+        await exec('gcc', [...LIBRARY_FLAGS, '-o', join(output, `${name}.so`), source], { log });
       },
     },
     context,
   );
-  return join(path, 'backlog.so');
+  return join(path, `${name}.so`);
 }
+
+/** The library that QEMU is started with (LD_PRELOAD), so that many clients can connect at once. */
+export const getBacklog = (context: StoreContext): Promise<string> => getLibrary('backlog', "build the VMM's listen()", context);
+
+/** The plugin of QEMU's that counts instructions by call path. */
+export const getProfiler = (context: StoreContext): Promise<string> => getLibrary('profile', "build the VMM's profiler", context);

@@ -18,6 +18,8 @@ export interface QemuOptions {
   readonly ports: readonly PortForward[];
   readonly disks: readonly (Disk & { readonly serial: string })[];
   readonly volumes: readonly (Volume & { readonly tag: string })[];
+  /** A plugin of QEMU's, and its arguments; one thread then emulates all processors. */
+  readonly plugin?: { readonly file: string; readonly args: Readonly<Record<string, string>> } | undefined;
   /** A socket on which QEMU waits for gdb before the first instruction. */
   readonly gdb?: string | undefined;
   /** Where the sockets are that the tool listens on. */
@@ -43,7 +45,8 @@ export function qemuArgs(options: QemuOptions): string[] {
   return [
     // Without the clock chip, wall-clock time would start in 1970.
     '-M', 'microvm,rtc=on',
-    '-accel', options.accel,
+    '-accel', options.plugin === undefined ? options.accel : `${options.accel},thread=single`,
+    ...(options.plugin === undefined ? [] : ['-plugin', [`file=${value(options.plugin.file)}`, ...Object.entries(options.plugin.args).map(([name, text]) => `${name}=${value(text)}`)].join(',')]),
     ...(options.icount ? ['-icount', 'shift=0,sleep=off'] : []),
     '-cpu', options.accel === 'kvm' ? 'host' : 'max',
     '-m', `${options.memoryMiB}M`,

@@ -50,6 +50,15 @@ export class Qmp {
     return this.#send(command, args);
   }
 
+  /** Stops all virtual CPUs between two instructions; the machine's clock stops with them. */
+  async pause(): Promise<void> {
+    await this.execute('stop');
+  }
+
+  async resume(): Promise<void> {
+    await this.execute('cont');
+  }
+
   /** RIP of each virtual CPU, in hex, as `info registers` prints it. */
   async instructionPointers(): Promise<string[]> {
     const text = await this.execute('human-monitor-command', { 'command-line': 'info registers -a' });

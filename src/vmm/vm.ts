@@ -46,7 +46,11 @@ export class Vm {
   /** Settles once the VMM is gone and everything it said was passed on. */
   readonly result: Promise<RunResult>;
 
+  /** Settles when the program starts, or when it never will. */
+  readonly started: Promise<void>;
+
   readonly #options: VmOptions;
+  #settleStarted: () => void = () => {};
   readonly #sockets = new Map<Channel, Socket>();
   readonly #kernelLog: string[] = [];
   readonly #started = performance.now();
@@ -56,10 +60,15 @@ export class Vm {
   #startMs: number | undefined;
   #reported: RunEnd | undefined;
   #forced: RunEnd | undefined;
+  /** Who asked to look at something, in order, and what came so far. */
+  readonly #looking: { readonly lines: string[]; readonly settle: (lines: string[]) => void }[] = [];
 
   private constructor(options: VmOptions) {
     this.#options = options;
-    this.result = this.#run();
+    this.started = new Promise((resolve) => {
+      this.#settleStarted = resolve;
+    });
+    this.result = this.#run().finally(() => this.#settleStarted());
     this.result.catch(() => {}); // whoever awaits it is told
   }
 
@@ -73,6 +82,25 @@ export class Vm {
     const control = this.#sockets.get('control');
     if (this.#startMs === undefined || !control?.writable) this.kill({ kind: 'interrupted', signal: name });
     else control.write(`signal ${signalNumber(name)}\n`);
+  }
+
+  /** The lines of the program's file of that name in the guest's /proc; none if it has ended. */
+  look(name: string): Promise<readonly string[]> {
+    const control = this.#sockets.get('control');
+    if (this.#startMs === undefined || !control?.writable) return Promise.resolve([]);
+    return new Promise((settle) => {
+      this.#looking.push({ lines: [], settle });
+      control.write(`look ${name}\n`);
+    });
+  }
+
+  /** Stops the machine where it is, until `resume()`. */
+  async pause(): Promise<void> {
+    await this.#qmp?.pause();
+  }
+
+  async resume(): Promise<void> {
+    await this.#qmp?.resume();
   }
 
   /** Ends the VMM at once. */
@@ -108,6 +136,7 @@ export class Vm {
         );
       }
       const vmm = await this.#runVmm(directory, servers, streams);
+      for (const { lines, settle } of this.#looking.splice(0)) settle(lines);
       await new Promise<void>((resolve) => logStream.end(resolve));
       return await this.#conclude(vmm);
     } finally {
@@ -168,12 +197,21 @@ export class Vm {
   #hear(line: string): void {
     const [word, ...rest] = line.split(' ');
     const text = rest.join(' ');
-    if (word === 'start') this.#startMs = performance.now() - this.#started;
-    else if (word === 'exit') this.#reported ??= { kind: 'exit', status: Number(text) };
+    if (word === 'start') {
+      this.#startMs = performance.now() - this.#started;
+      this.#settleStarted();
+    } else if (word === 'exit') this.#reported ??= { kind: 'exit', status: Number(text) };
     else if (word === 'signal') this.#reported ??= { kind: 'signal', signal: Number(text) };
     else if (word === 'kmsg') this.#kernelLog.push(text);
+    else if (word === 'saw') this.#see(text);
     else if (word === 'clock') this.#sockets.get('control')?.write(`${Date.now()}000000\n`);
     else if (word === 'fail') this.#reported = { kind: 'guest-setup', message: this.#setupFailure(rest) };
+  }
+
+  #see(line: string): void {
+    const [first] = this.#looking;
+    if (line !== '') first?.lines.push(line);
+    else this.#looking.shift()?.settle(first?.lines ?? []);
   }
 
   #setupFailure(words: readonly string[]): string {

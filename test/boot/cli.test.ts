@@ -4,7 +4,7 @@ import { cp, stat, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { projectRoot } from '../../src/lib/paths.js';
+import { projectRoot, storeRoot } from '../../src/lib/paths.js';
 import { type CommandResult, host, ukl } from './harness.js';
 
 const golden = (name: string): string => join(projectRoot, 'test/golden', `${name}.txt`);
@@ -47,6 +47,7 @@ describe('a project', () => {
     text
       .replaceAll(/\/tmp\/ukl-run-\w+/g, '$RUN')
       .replaceAll(work, '$WORK')
+      .replaceAll(storeRoot(), '$STORE')
       .replaceAll(/[\d.]+ (KiB|MiB)/g, 'N $1')
       .replaceAll(/\b[0-9a-f]{16}\b/g, 'HASH')
       .replaceAll(/Linux 6\.12\.\d+/g, 'Linux 6.12.N')

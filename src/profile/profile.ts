@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+/** Where the guest's instructions go while it runs, or while it serves. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { build, type BuildOptions, run, type RunningVm, type RunOptions } from '../index.js';
+import type { KernelFlavour, Ring } from '../artifacts.js';
+import { isImage, openImage } from '../image/image.js';
+import { UklError } from '../lib/errors.js';
+import { silentLog } from '../lib/log.js';
+import { getKernel } from '../toolchain/kernel.js';
+import { getProfiler } from '../toolchain/runtime.js';
+import { fold, type Folded } from './fold.js';
+import { type Dump, Profiler } from './profiler.js';
+import { kernelLandmarks, type Mapping, parseMaps, Symbols } from './symbols.js';
+
+export interface ProfileOptions extends RunOptions, BuildOptions {
+  /**
+   * A command of this host that gives a server work. It is run twice, once the
+   * program listens: to warm up, and to be measured. PORT is the port of this
+   * host that leads to the guest's first one. Without it, all of the program's
+   * run is measured.
+   */
+  readonly load?: string;
+  /** Ends the measurement after so long. */
+  readonly seconds?: number;
+}
+
+export interface Profile extends Folded {
+  readonly format: 1;
+  readonly made: string;
+  readonly target: string;
+  readonly kernel: { readonly flavour: KernelFlavour; readonly version: string };
+  readonly ring: Ring;
+  readonly load: string | undefined;
+  /** Instructions of all processors. */
+  readonly total: number;
+}
+
+/** How often it is looked whether a program listens, and what it has mapped. */
+const LOOK_MS = 100;
+
+/** Local port and state (0A: it listens) in a line of /proc/net/tcp. */
+const LISTENING = /^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A /;
+
+async function listens(vm: RunningVm, port: number): Promise<boolean> {
+  const lines = [...(await vm.look('net/tcp')), ...(await vm.look('net/tcp6'))];
+  return lines.some((line) => Number.parseInt(LISTENING.exec(line)?.[1] ?? '', 16) === port);
+}
+
+async function runLoad(command: string, port: number, signal: AbortSignal): Promise<void> {
+  const child = spawn('sh', ['-c', command], { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, PORT: String(port) }, signal });
+  let said = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    said += chunk.toString();
+  });
+  const [code] = (await once(child, 'close').catch((error: unknown) => {
+    throw signal.aborted ? signal.reason : error;
+  })) as [number | null];
+  if (code !== 0) throw new UklError('UKL_COMMAND', `the load ended with status ${code}: ${command}`, { details: said.trim().split('\n').slice(-5).join('\n') });
+}
+
+/** Collects what the program has mapped, for as long as it runs. */
+class Maps {
+  readonly #seen = new Map<string, Mapping>();
+
+  async look(vm: RunningVm): Promise<void> {
+    for (const mapping of parseMaps(await vm.look('maps'))) this.#seen.set(`${mapping.start} ${mapping.path}`, mapping);
+  }
+
+  has(path: string): boolean {
+    return this.list().some((mapping) => mapping.path === path);
+  }
+
+  /** The newest first: memory that was mapped anew is what it is now. */
+  list(): Mapping[] {
+    return [...this.#seen.values()].reverse();
+  }
+}
+
+/**
+ * Runs a program in emulation and counts every instruction by its path of
+ * calls, in the kernel and in the program.
+ *
+ * @throws UklError: as `run`; UKL_VMM if the guest ended before it listened
+ */
+export async function profile(target: string, options: ProfileOptions): Promise<Profile> {
+  const log = options.log ?? silentLog;
+  const work = await mkdtemp(join(tmpdir(), 'ukl-profile-'));
+  const ended = new AbortController();
+  const signal = options.signal === undefined ? ended.signal : AbortSignal.any([options.signal, ended.signal]);
+  try {
+    const socket = join(work, 'socket');
+    using profiler = await Profiler.listen(socket);
+    // Kept until its symbols are read, which is after the run.
+    const image = (await isImage(target)) ? await openImage(target) : await build(target, { ...options, out: join(work, 'image') });
+    const { manifest } = image;
+    const kernel = await getKernel(manifest.kernel.flavour, { log, signal: options.signal });
+    await using vm = await run(image.path, {
+      ...options,
+      accel: 'tcg',
+      plugin: {
+        file: await getProfiler({ log, signal: options.signal }),
+        args: { socket, ...(await kernelLandmarks(kernel.vmlinux)) },
+      },
+      // Else addresses would not be those of the files.
+      kernelArgs: [...(options.kernelArgs ?? []), 'nokaslr', 'norandmaps'],
+    });
+    const maps = new Maps();
+    const over = (): void => ended.abort(new UklError('UKL_VMM', 'the program ended before the load did'));
+    vm.result.then(over, over);
+    const dump = await (options.load === undefined ? wholeRun(vm, profiler, maps, manifest.program, options) : underLoad(vm, profiler, maps, options.load, options, signal));
+    const symbols = await log.step('read symbols', () => Symbols.read(image, kernel.vmlinux, maps.list()));
+    const folded = fold(dump, (address) => symbols.place(address));
+    return {
+      format: 1,
+      made: new Date().toISOString(),
+      target,
+      kernel: { flavour: manifest.kernel.flavour, version: manifest.kernel.version },
+      ring: manifest.ring,
+      load: options.load,
+      total: folded.tree.value,
+      ...folded,
+    };
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+async function wholeRun(vm: RunningVm, profiler: Profiler, maps: Maps, program: string, { seconds, log = silentLog }: ProfileOptions): Promise<Dump> {
+  return log.step('count', async () => {
+    const end = performance.now() + (seconds ?? Infinity) * 1000;
+    let running = true;
+    const result = vm.result.finally(() => {
+      running = false;
+    });
+    await vm.started;
+    while (running && performance.now() < end) {
+      await maps.look(vm);
+      // A program may be over before it is looked at twice: at first there is no rest.
+      if (maps.has(program)) await Promise.race([result, setTimeout(LOOK_MS)]);
+    }
+    if (running) await vm.pause();
+    return profiler.dump();
+  });
+}
+
+async function underLoad(vm: RunningVm, profiler: Profiler, maps: Maps, load: string, options: ProfileOptions, signal: AbortSignal): Promise<Dump> {
+  const { seconds, log = silentLog } = options;
+  const [port] = vm.plan.qemu.ports.filter(({ protocol }) => protocol === 'tcp');
+  if (port === undefined) throw new UklError('UKL_USAGE', 'a load needs a port of this host that leads to the guest', { hint: '-p 0:8080, with the port that the program listens on' });
+  await log.step(`wait for port ${port.guest}`, async () => {
+    while (!(await listens(vm, port.guest))) {
+      await setTimeout(LOOK_MS, undefined, { signal }).catch(() => {
+        throw options.signal?.aborted ? options.signal.reason : new UklError('UKL_VMM', `the guest ended before anybody listened on port ${port.guest}`, { hint: 'ukl run, to see why; --load is for servers' });
+      });
+    }
+  });
+  await log.step('warm up', () => runLoad(load, port.host, signal));
+  await vm.pause();
+  await profiler.reset();
+  await vm.resume();
+  await log.step('count', () => {
+    const limited = seconds === undefined ? signal : AbortSignal.any([signal, AbortSignal.timeout(seconds * 1000)]);
+    return runLoad(load, port.host, limited).catch((error: unknown) => {
+      if (signal.aborted || !limited.aborted) throw error;
+    });
+  });
+  await maps.look(vm);
+  await vm.pause();
+  return profiler.dump();
+}
