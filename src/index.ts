@@ -48,6 +48,7 @@ export interface Context {
 export interface BuildOptions extends Context {
   /** The kernel: ours, or the unpatched one (ring 3 only). */
   readonly kernel?: KernelFlavour;
+  /** 3 is for all programs, those that the configuration has in ring 0 as well. */
   readonly ring?: Ring;
   /** Further programs for ring 0, by their paths in the guest. */
   readonly ring0?: readonly string[];
@@ -145,8 +146,8 @@ async function buildTo(path: string, target: Target, options: BuildOptions): Pro
     ...context,
   });
   const kernel = await getKernel(flavour, context, { tarball: options.kernelSource });
-  // The stock kernel is for comparisons: what the configuration has in ring 0 runs in ring 3 there.
-  const ring0 = [...(flavour === 'stock' ? [] : target.config.ring0), ...(options.ring0 ?? [])];
+  // For comparisons: what the configuration has in ring 0 runs in ring 3 on the stock kernel, and where that is asked for.
+  const ring0 = [...(flavour === 'stock' || options.ring === 3 ? [] : target.config.ring0), ...(options.ring0 ?? [])];
   // In ring 3 nobody could call them: the program makes the plain calls.
   const called = ring === RING0 || ring0.length > 0 ? shortcuts : [];
   const modules = called.length === 0 ? [] : await getShortcuts(kernel, called, context);

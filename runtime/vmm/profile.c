@@ -73,9 +73,13 @@ __attribute__((visibility("default"))) int qemu_plugin_version = 1;
 #define MAX_CPUS	64
 #define MAX_INTERRUPTS	64
 
-/* A function that was called from SITE on the path that PARENT is. */
+/*
+ * A function that was called from SITE on the path that PARENT is.  If the path
+ * has that call already, it goes on from there (same): recursion would have no
+ * end of paths.
+ */
 struct node {
-	struct node *next, *parent;
+	struct node *next, *parent, *same;
 	uint64_t site, callee, calls;
 	uint32_t id;
 };
@@ -122,7 +126,7 @@ struct cpu {
 	uint64_t address;
 };
 
-#define BUCKETS	(1 << 20)
+#define BUCKETS	(1 << 24)	/* untouched, they take no memory */
 static struct node *nodes[BUCKETS], nobody;
 static struct counter *counters[BUCKETS];
 static struct task *tasks;
@@ -138,19 +142,23 @@ static uint32_t bucket(uint64_t a, uint64_t b, uint64_t c)
 {
 	uint64_t h = (a * 0x9e3779b97f4a7c15 ^ b) * 0xbf58476d1ce4e5b9 ^ c;
 
-	return (h * 0x94d049bb133111eb) >> 44;
+	return (h * 0x94d049bb133111eb) >> 40;
 }
 
 static struct node *find_node(struct node *parent, uint64_t site, uint64_t callee)
 {
-	struct node **at = &nodes[bucket((uintptr_t)parent, site, callee)], *node;
+	struct node **at = &nodes[bucket((uintptr_t)parent, site, callee)], *node, *same;
 
 	for (node = *at; node; node = node->next)
 		if (node->parent == parent && node->site == site && node->callee == callee)
-			return node;
+			return node->same;
+	for (same = parent; same; same = same->parent)
+		if (same->site == site && same->callee == callee)
+			break;
 	node = calloc(1, sizeof(*node));
-	*node = (struct node) { *at, parent, site, callee, 0, ++last_id };
-	return *at = node;
+	*node = (struct node) { *at, parent, same ? same : node, site, callee, 0, ++last_id };
+	*at = node;
+	return node->same;
 }
 
 static struct counter *find_counter(struct node *node, uint64_t pc)
@@ -335,7 +343,8 @@ static void dump(FILE *out)
 
 	for (i = 0; i < BUCKETS; i++) {
 		for (struct node *node = nodes[i]; node; node = node->next)
-			fprintf(out, "node %u %u %lx %lx %lu\n", node->id, node->parent->id, node->site, node->callee, node->calls);
+			if (node->same == node)
+				fprintf(out, "node %u %u %lx %lx %lu\n", node->id, node->parent->id, node->site, node->callee, node->calls);
 		for (struct counter *counter = counters[i]; counter; counter = counter->next)
 			if (counter->instructions)
 				fprintf(out, "count %u %lx %lu\n", counter->node->id, counter->pc, counter->instructions);

@@ -12,26 +12,29 @@ import { exec } from '../lib/exec.js';
 import { type Log, silentLog } from '../lib/log.js';
 import { projectRoot } from '../lib/paths.js';
 import { ensurePackages } from '../toolchain/probes.js';
-import type { Metric, Suite, Variant, VariantName, Workload } from './suite.js';
-import { VARIANTS } from './suite.js';
-import { size } from './suites/size.js';
-import { memcached, nginx, redis } from './suites/servers.js';
+import { type Metric, type Suite, USUAL, type Variant, type VariantName, VARIANTS, type Workload } from './suite.js';
+import { boot } from './suites/boot.js';
+import { echo } from './suites/echo.js';
 import { node } from './suites/node.js';
+import { memcached, nginx, postgres, redis } from './suites/servers.js';
+import { size } from './suites/size.js';
 import { syscalls } from './suites/syscalls.js';
 
-export const SUITES: readonly Suite[] = [syscalls, redis, memcached, nginx, node, size];
+export const SUITES: readonly Suite[] = [syscalls, boot, echo, redis, memcached, nginx, postgres, node, size];
 
 /** A guest that hangs is a result as well. */
 const GUEST_SECONDS = 600;
 
 export interface Measured extends Metric {
   /** One number a round, or none where it could not be measured. */
-  readonly values: Readonly<Record<VariantName, readonly number[]>>;
+  readonly values: Readonly<Partial<Record<VariantName, readonly number[]>>>;
 }
 
 export interface SuiteResult {
   readonly name: string;
   readonly title: string;
+  /** What was compared; the first is the rival. */
+  readonly variants: readonly VariantName[];
   readonly metrics: readonly Measured[];
   /** What went wrong, in the words of the tool. */
   readonly failures: readonly { readonly variant: VariantName; readonly message: string }[];
@@ -79,8 +82,8 @@ async function prepare(workload: Workload, variant: Variant, path: string, optio
   return { workload, variant, image: path, manifest };
 }
 
-async function measure({ workload, image, manifest }: Prepared, signal: AbortSignal | undefined): Promise<Readonly<Record<string, number>>> {
-  if (workload.measure !== undefined) return workload.measure({ image, manifest });
+async function measure({ workload, variant, image, manifest }: Prepared, signal: AbortSignal | undefined): Promise<Readonly<Record<string, number>>> {
+  if (workload.measure !== undefined) return workload.measure({ image, manifest, variant });
   const errors = new PassThrough();
   const said = text(errors);
   const vm = await run(image, {
@@ -123,14 +126,17 @@ class Collector {
     }
   }
 
-  result(variants: readonly Variant[]): SuiteResult {
+  result(all: readonly Variant[]): SuiteResult {
+    const { name: suite, title, workloads } = this.suite;
+    const variants = all.filter(({ name }) => workloads.some((workload) => (workload.variants ?? USUAL).includes(name)));
     return {
-      name: this.suite.name,
-      title: this.suite.title,
+      name: suite,
+      title,
+      variants: variants.map(({ name }) => name),
       failures: this.failures,
       metrics: this.suite.metrics.map((metric) => ({
         ...metric,
-        values: Object.fromEntries(variants.map(({ name }) => [name, this.#values.get(`${metric.name} ${name}`) ?? []])) as Record<VariantName, number[]>,
+        values: Object.fromEntries(variants.map(({ name }) => [name, this.#values.get(`${metric.name} ${name}`) ?? []])),
       })),
     };
   }
@@ -162,7 +168,7 @@ export async function bench(options: BenchOptions): Promise<BenchResult> {
       };
       const prepared: Prepared[] = [];
       for (const [index, workload] of suite.workloads.entries()) {
-        for (const variant of variants) {
+        for (const variant of variants.filter(({ name }) => (workload.variants ?? USUAL).includes(name))) {
           await prepare(workload, variant, join(work, `${suite.name}-${index}-${variant.name}`), options).then(
             (one) => prepared.push(one),
             (error: unknown) => failed(variant.name, error),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** A result as one HTML page that needs nothing else: charts, tables, and the numbers themselves. */
 import type { BenchResult, Measured, SuiteResult } from './bench.js';
+import type { VariantName } from './suite.js';
 import { median, ratioOf, spread } from './stats.js';
 
 const ESCAPES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
@@ -33,17 +34,30 @@ export function compare(values: readonly number[], rival: readonly number[], bet
   return { standing: (better === 'more') === ratio > 1 ? 'better' : 'worse', ratio, low, high };
 }
 
+interface Titled {
+  readonly name: VariantName;
+  readonly title: string;
+}
+
+/** What a suite compared: the rival, and the others. */
+export function variantsOf(suite: SuiteResult, result: BenchResult): readonly [Titled | undefined, ...Titled[]] {
+  const [base, ...others] = suite.variants.flatMap((name) => result.variants.find((variant) => variant.name === name) ?? []);
+  return [base, ...others];
+}
+
+export const valuesOf = (metric: Measured, variant: Titled | undefined): readonly number[] => (variant === undefined ? [] : (metric.values[variant.name] ?? []));
+
 const WORDS: Readonly<Record<Standing, string>> = { better: 'better', worse: 'worse', noise: 'within the noise', unknown: 'too few rounds to tell' };
 
 /** Of the chart, in its own units. */
-const CHART = { width: 640, label: 250, row: 22, top: 24 } as const;
+const CHART = { width: 640, label: 250, row: 24, top: 24 } as const;
 
 /** Each metric a row, each variant a mark at its ratio to the rival, a line for the interval. */
 function chart(suite: SuiteResult, result: BenchResult): string {
-  const [base, ...others] = result.variants;
+  const [base, ...others] = variantsOf(suite, result);
   if (base === undefined) return '';
   const rows = suite.metrics.flatMap((metric) => {
-    const marks = others.map(({ name }) => compare(metric.values[name], metric.values[base.name], metric.better));
+    const marks = others.map((variant) => compare(valuesOf(metric, variant), valuesOf(metric, base), metric.better));
     return marks.some(({ ratio }) => Number.isFinite(ratio)) ? [{ metric, marks }] : [];
   });
   if (rows.length === 0) return '';
@@ -56,7 +70,7 @@ function chart(suite: SuiteResult, result: BenchResult): string {
     const y = CHART.top + index * CHART.row + CHART.row / 2;
     const shapes = marks.map(({ ratio, low, high }, which) => {
       if (!Number.isFinite(ratio)) return '';
-      const at = y + (which - 1) * 5;
+      const at = y + (which - (others.length - 1) / 2) * 4;
       const title = `${escape(others[which]?.title ?? '')}: ${ratio.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`;
       return `<g class="v${which}"><title>${title}</title><line x1="${x(low).toFixed(1)}" x2="${x(high).toFixed(1)}" y1="${at}" y2="${at}"/><circle cx="${x(ratio).toFixed(1)}" cy="${at}" r="3"/></g>`;
     });
@@ -71,15 +85,16 @@ ${lines.join('\n')}
 }
 
 function table(suite: SuiteResult, result: BenchResult): string {
-  const [base, ...others] = result.variants;
-  const head = result.variants.map(({ title }) => `<th>${escape(title)}</th>`).join('');
+  const [base, ...others] = variantsOf(suite, result);
+  const head = [base, ...others].map((variant) => `<th>${escape(variant?.title ?? '')}</th>`).join('');
   const rows = suite.metrics.map((metric) => {
-    const rival = base === undefined ? [] : metric.values[base.name];
+    const rival = valuesOf(metric, base);
     const cell = (values: readonly number[]): string => `${formatFigure(median(values))}${values.length > 1 ? ` <small>±${(100 * spread(values)).toFixed(1)} %</small>` : ''}`;
-    const compared = others.map(({ name }) => {
-      const { standing, ratio } = compare(metric.values[name], rival, metric.better);
+    const compared = others.map((variant) => {
+      const values = valuesOf(metric, variant);
+      const { standing, ratio } = compare(values, rival, metric.better);
       const beside = Number.isFinite(ratio) ? `<br><small class="${standing}">× ${ratio.toFixed(3)}, ${WORDS[standing]}</small>` : '';
-      return `<td>${cell(metric.values[name])}${beside}</td>`;
+      return `<td>${cell(values)}${beside}</td>`;
     });
     return `<tr><th scope="row">${escape(metric.title)}<br><small>${escape(metric.unit)}</small></th><td>${cell(rival)}</td>${compared.join('')}</tr>`;
   });
@@ -87,15 +102,15 @@ function table(suite: SuiteResult, result: BenchResult): string {
 }
 
 const STYLE = `
-:root { color-scheme: light dark; --text: #1b1f24; --paper: #fff; --faint: #667; --line: #d8dce2; --v0: #8a8f98; --v1: #b7791f; --v2: #1f6feb; --good: #1a7f37; --bad: #cf222e; }
-@media (prefers-color-scheme: dark) { :root { --text: #e6e9ee; --paper: #14171c; --faint: #99a; --line: #333a44; --v0: #8a8f98; --v1: #e0a84b; --v2: #6cb0ff; --good: #56d364; --bad: #ff7b72; } }
+:root { color-scheme: light dark; --text: #1b1f24; --paper: #fff; --faint: #667; --line: #d8dce2; --v0: #8a8f98; --v1: #b7791f; --v2: #1f6feb; --v3: #8250df; --good: #1a7f37; --bad: #cf222e; }
+@media (prefers-color-scheme: dark) { :root { --text: #e6e9ee; --paper: #14171c; --faint: #99a; --line: #333a44; --v0: #8a8f98; --v1: #e0a84b; --v2: #6cb0ff; --v3: #c297ff; --good: #56d364; --bad: #ff7b72; } }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var(--paper); max-width: 60rem; margin: 0 auto; padding: 1rem; }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
 small, .legend, .key { color: var(--faint); } .legend { font-size: .85rem; } .key { margin-right: 1em; }
 .scroll { overflow-x: auto; } svg { min-width: 36rem; width: 100%; height: auto; font: 11px system-ui, sans-serif; fill: var(--text); }
 svg line { stroke-width: 2; } svg .one { stroke: var(--line); stroke-width: 1; } text.one { stroke: none; fill: var(--faint); }
-.v0 { stroke: var(--v0); fill: var(--v0); } .v1 { stroke: var(--v1); fill: var(--v1); } .v2 { stroke: var(--v2); fill: var(--v2); }
-span.v0 { color: var(--v0); } span.v1 { color: var(--v1); } span.v2 { color: var(--v2); }
+.v0 { stroke: var(--v0); fill: var(--v0); } .v1 { stroke: var(--v1); fill: var(--v1); } .v2 { stroke: var(--v2); fill: var(--v2); } .v3 { stroke: var(--v3); fill: var(--v3); }
+span.v0 { color: var(--v0); } span.v1 { color: var(--v1); } span.v2 { color: var(--v2); } span.v3 { color: var(--v3); }
 table { border-collapse: collapse; font-size: .9rem; width: 100%; } th, td { text-align: right; padding: .35rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 tbody th { text-align: left; font-weight: normal; } td { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .better { color: var(--good); } .worse, .failure { color: var(--bad); }

@@ -2,16 +2,27 @@
 import type { ImageManifest, KernelFlavour, Ring } from '../artifacts.js';
 import type { UklConfig } from '../config/schema.js';
 
-/** What is compared, in one run, on the same VMM. The first is the rival. */
+/** What is compared, in one run, on the same VMM. Of a suite's, the first is the rival. */
 export const VARIANTS = [
+  { name: 'pid1', title: 'stock kernel, the program as PID 1', kernel: 'stock', ring: 3, libc: 'host' },
   { name: 'stock', title: 'stock kernel', kernel: 'stock', ring: 3, libc: 'host' },
   { name: 'ring3', title: 'our kernel, ring 3', kernel: 'ukl', ring: 3, libc: 'host' },
   { name: 'ring0', title: 'ring 0, unmodified', kernel: 'ukl', ring: 0, libc: 'host' },
   { name: 'linked', title: 'ring 0, our C library', kernel: 'ukl', ring: 0, libc: 'ukl' },
+  { name: 'shortcuts', title: 'ring 0, our C library, shortcuts', kernel: 'ukl', ring: 0, libc: 'ukl' },
 ] as const satisfies readonly { name: string; title: string; kernel: KernelFlavour; ring: Ring; libc: 'ukl' | 'host' }[];
 
 export type Variant = (typeof VARIANTS)[number];
 export type VariantName = Variant['name'];
+
+/** Those that every workload has: PID 1 in place of our init, and shortcuts, take a program that is made for it. */
+export const USUAL: readonly VariantName[] = ['stock', 'ring3', 'ring0', 'linked'];
+
+export interface Built {
+  readonly image: string;
+  readonly manifest: ImageManifest;
+  readonly variant: Variant;
+}
 
 /** Guest instructions are exact and the same on each machine; seconds are neither. */
 export type Clock = 'instructions' | 'wall';
@@ -28,6 +39,8 @@ export interface Metric {
 export interface Workload {
   readonly clock: Clock;
   readonly target: string | UklConfig;
+  /** `USUAL` by default. */
+  readonly variants?: readonly VariantName[];
   readonly args?: readonly string[];
   /** The server's path in the guest, if it is not the program that starts. */
   readonly server?: string;
@@ -35,7 +48,7 @@ export interface Workload {
   /** Numbers by the names of metrics, from what the guest printed. */
   readonly parse: (stdout: string) => Readonly<Record<string, number>>;
   /** In place of a run whose output is parsed. */
-  readonly measure?: (built: { readonly image: string; readonly manifest: ImageManifest }) => Promise<Readonly<Record<string, number>>>;
+  readonly measure?: (built: Built) => Promise<Readonly<Record<string, number>>>;
 }
 
 export interface Suite {

@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import pc from 'picocolors';
 import { bench, type BenchResult } from '../bench/bench.js';
-import { type Comparison, compare, formatFigure, renderReport } from '../bench/report.js';
+import { type Comparison, compare, formatFigure, renderReport, valuesOf, variantsOf } from '../bench/report.js';
 import { median } from '../bench/stats.js';
 import { EXIT } from './exit-codes.js';
 import { type GlobalOptions, logFor, printJson } from './output.js';
@@ -28,16 +28,16 @@ function verdict({ standing, ratio, low, high }: Comparison): string {
 
 function table(result: BenchResult): string {
   const lines: string[] = [];
-  const [base, ...others] = result.variants;
   for (const suite of result.suites) {
+    const [base, ...others] = variantsOf(suite, result);
     lines.push(pc.bold(suite.title));
     for (const metric of suite.metrics) {
-      const rival = base === undefined ? [] : metric.values[base.name];
+      const rival = valuesOf(metric, base);
       lines.push(`  ${metric.title} (${metric.unit}, ${metric.better} is better)`);
-      if (base !== undefined) lines.push(`    ${base.title.padEnd(24)} ${formatFigure(median(rival))}`);
-      for (const { name, title } of others) {
-        const values = metric.values[name];
-        lines.push(`    ${title.padEnd(24)} ${formatFigure(median(values)).padEnd(12)} ${verdict(compare(values, rival, metric.better))}`);
+      if (base !== undefined) lines.push(`    ${base.title.padEnd(34)} ${formatFigure(median(rival))}`);
+      for (const variant of others) {
+        const values = valuesOf(metric, variant);
+        lines.push(`    ${variant.title.padEnd(34)} ${formatFigure(median(values)).padEnd(12)} ${verdict(compare(values, rival, metric.better))}`);
       }
     }
     for (const { variant, message } of suite.failures) lines.push(pc.red(`  ${variant}: ${message}`));

@@ -182,7 +182,7 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
     .description('measure side by side: the stock kernel, ring 3 and ring 0')
     .argument('[suites...]', `which (all): ${SUITES.map(({ name }) => name).join(', ')}`)
     .option('--rounds <n>', 'how often each is measured', whole, 5)
-    .option('--report <file>', 'one HTML page with charts, tables and the numbers')
+    .option('--report <file>', 'one HTML page with charts, tables and the numbers', 'bench.html')
     .option('--json [file]', 'the numbers, in a file or on standard output')
     .option('-q, --quiet', 'no progress, only results and errors')
     .option('--debug', 'stack traces of errors')

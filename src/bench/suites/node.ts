@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 import { join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
-import { run } from '../../index.js';
 import { projectRoot } from '../../lib/paths.js';
+import { firstAnswer } from './boot.js';
 import type { Clock, Metric, Suite, Workload } from '../suite.js';
 
 const SERVERS = { http: 'node:http, hello', fastify: 'Fastify, JSON' } as const;
@@ -37,29 +36,11 @@ const workloads = (clock: Clock): Workload[] =>
     parse: (stdout) => parseWrk(stdout, `${what}-${clock}`),
   }));
 
-/** How often a server that may not be up yet is asked. */
-const RETRY_MS = 10;
-const MOST_MS = 60_000;
-
-/** Milliseconds from the VMM's start to the first answer that the host gets. */
-async function firstAnswer(image: string): Promise<number> {
-  await using vm = await run(image, { accel: 'tcg', ports: ['0:8080'] });
-  vm.stdout.resume();
-  vm.stderr.resume();
-  const start = performance.now();
-  while (performance.now() - start < MOST_MS) {
-    const answer = await fetch(`http://127.0.0.1:${vm.port(8080)}/`).catch(() => undefined);
-    if (answer?.ok) return performance.now() - start;
-    await setTimeout(RETRY_MS);
-  }
-  return NaN;
-}
-
 const first: Workload = {
   clock: 'wall',
   target: join(projectRoot, 'examples/typescript/http.ts'),
   parse: () => ({}),
-  measure: async ({ image }) => ({ 'first-answer': await firstAnswer(image) }),
+  measure: async (built) => ({ 'first-answer': await firstAnswer(built, 8080) }),
 };
 
 /** The official Node.js under wrk, which runs in ring 3 of the same guest. */

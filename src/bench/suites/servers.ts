@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** Servers of Debian's packages with their own clients, in one guest. */
+import { join } from 'node:path';
+import { projectRoot } from '../../lib/paths.js';
 import type { Metric, Suite } from '../suite.js';
 
 /** Starts a server, awaits its port and runs a client; bash and the client stay in ring 3. */
@@ -77,6 +79,22 @@ export const nginx: Suite = {
       },
       server: '/usr/sbin/nginx',
       parse: (stdout) => ({ requests: number(stdout, /^Requests\/sec: +([\d.]+)/m) }),
+    },
+  ],
+};
+
+/** From Debian's source with either C library, as the example has it; the client of the same build stays in ring 3. */
+export const postgres: Suite = {
+  name: 'postgres',
+  title: 'PostgreSQL',
+  packages: [],
+  metrics: [perBillion('transactions', 'pgbench, 4 clients', 'transactions')],
+  workloads: [
+    {
+      clock: 'instructions',
+      target: join(projectRoot, 'examples/postgres'),
+      server: '/usr/local/pgsql/bin/postgres',
+      parse: (stdout) => ({ transactions: number(stdout, /^tps = ([\d.]+) /m) }),
     },
   ],
 };

@@ -2,9 +2,9 @@
 /** Images, and the least memory that a program runs in, found by halving. */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { run } from '../../index.js';
+import { runs } from '../pid1.js';
 import { projectRoot } from '../../lib/paths.js';
-import type { Metric, Suite, Workload } from '../suite.js';
+import { type Built, type Metric, type Suite, USUAL, type Workload } from '../suite.js';
 
 const MIB = 2 ** 20;
 /** Of the search, in MiB. */
@@ -16,27 +16,17 @@ const GUEST_SECONDS = 60;
 const PROGRAMS: Readonly<Record<string, { readonly title: string; readonly target: Workload['target'] }>> = {
   hello: { title: 'hello', target: join(projectRoot, 'examples/hello') },
   redis: { title: 'redis-server', target: { name: 'redis', program: '/usr/bin/redis-server', args: ['--version'] } },
+  memcached: { title: 'memcached', target: { name: 'memcached', program: '/usr/bin/memcached', args: ['--version'] } },
+  nginx: { title: 'nginx', target: { name: 'nginx', program: '/usr/sbin/nginx', args: ['-v'] } },
   node: { title: 'Node.js, hello', target: { name: 'node', entry: join(projectRoot, 'runtime/bench/hello.ts'), check: false } },
 };
 
-async function runsIn(image: string, memoryMiB: number): Promise<boolean> {
-  try {
-    const vm = await run(image, { accel: 'tcg', memory: `${memoryMiB}M`, anyMemory: true, timeoutSeconds: GUEST_SECONDS });
-    vm.stdout.resume();
-    vm.stderr.resume();
-    const { end } = await vm.result;
-    return end.kind === 'exit' && end.status === 0;
-  } catch {
-    return false;
-  }
-}
-
-async function leastMemory(image: string): Promise<number> {
+async function leastMemory(built: Built): Promise<number> {
   let low = 0;
   let high = MOST;
   while (high - low > STEP) {
     const middle = Math.round((low + high) / 2 / STEP) * STEP;
-    if (await runsIn(image, middle)) high = middle;
+    if (await runs(built, { memory: `${middle}M`, anyMemory: true, timeoutSeconds: GUEST_SECONDS })) high = middle;
     else low = middle;
   }
   return high;
@@ -45,7 +35,11 @@ async function leastMemory(image: string): Promise<number> {
 export const size: Suite = {
   name: 'size',
   title: 'Size',
-  packages: [{ package: 'redis-server', why: 'a server to measure', file: '/usr/bin/redis-server' }],
+  packages: [
+    { package: 'redis-server', why: 'a server to measure', file: '/usr/bin/redis-server' },
+    { package: 'memcached', why: 'a server to measure', file: '/usr/bin/memcached' },
+    { package: 'nginx-light', why: 'a server to measure', file: '/usr/sbin/nginx' },
+  ],
   metrics: Object.entries(PROGRAMS).flatMap(([name, { title }]): Metric[] => [
     { name: `${name}-image`, title: `${title}, image`, unit: 'MiB', better: 'less', clock: 'instructions' },
     { name: `${name}-memory`, title: `${title}, least memory`, unit: 'MiB', better: 'less', clock: 'instructions' },
@@ -54,6 +48,7 @@ export const size: Suite = {
     clock: 'instructions',
     target,
     parse: () => ({}),
-    measure: async ({ image }) => ({ [`${name}-image`]: (await stat(image)).size / MIB, [`${name}-memory`]: await leastMemory(image) }),
+    variants: ['pid1', ...USUAL],
+    measure: async (built) => ({ [`${name}-image`]: (await stat(built.image)).size / MIB, [`${name}-memory`]: await leastMemory(built) }),
   })),
 };

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+/** From nothing to the program. */
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { projectRoot } from '../../lib/paths.js';
+import { outputOf, printed, start } from '../pid1.js';
+import { type Built, type Suite, USUAL } from '../suite.js';
+
+const GUEST_SECONDS = 60;
+
+/** Milliseconds from the VMM's start to the program's first word on this host. */
+async function firstOutput(built: Built): Promise<number> {
+  await using vm = await start(built, { timeoutSeconds: GUEST_SECONDS });
+  const began = performance.now();
+  const output = outputOf(built, vm);
+  if (output !== vm.stderr) vm.stderr.resume();
+  await Promise.race([once(output, 'data'), vm.result]);
+  return performance.now() - began;
+}
+
+/** How often a server that may not be up yet is asked. */
+const RETRY_MS = 5;
+
+/** Milliseconds from the VMM's start to the first answer that the host gets. */
+export async function firstAnswer(built: Built, port: number): Promise<number> {
+  await using vm = await start(built, { ports: [`0:${port}`], timeoutSeconds: GUEST_SECONDS });
+  const began = performance.now();
+  vm.stdout.resume();
+  vm.stderr.resume();
+  let running = true;
+  void vm.result.finally(() => {
+    running = false;
+  });
+  while (running) {
+    const answer = await fetch(`http://127.0.0.1:${vm.port(port)}/`).catch(() => undefined);
+    if (answer?.ok) return performance.now() - began;
+    await setTimeout(RETRY_MS);
+  }
+  return NaN;
+}
+
+export const boot: Suite = {
+  name: 'boot',
+  title: 'Start',
+  packages: [],
+  metrics: [
+    { name: 'main', title: 'start of the machine to main()', unit: '10⁶ instructions', better: 'less', clock: 'instructions' },
+    { name: 'output', title: "the VMM's start to the first line of hello", unit: 'ms', better: 'less', clock: 'wall' },
+    { name: 'answer', title: "the VMM's start to the first answer of nginx", unit: 'ms', better: 'less', clock: 'wall' },
+  ],
+  workloads: [
+    {
+      clock: 'instructions',
+      target: join(projectRoot, 'examples/count'),
+      variants: ['pid1', ...USUAL],
+      parse: () => ({}),
+      measure: async (built) => ({ main: Number(/to main\(\): ([\d.]+) million/.exec(await printed(built, { icount: true, timeoutSeconds: GUEST_SECONDS }))?.[1] ?? NaN) }),
+    },
+    {
+      clock: 'wall',
+      target: join(projectRoot, 'examples/hello'),
+      variants: ['pid1', ...USUAL],
+      parse: () => ({}),
+      measure: async (built) => ({ output: await firstOutput(built) }),
+    },
+    {
+      clock: 'wall',
+      target: join(projectRoot, 'examples/nginx'),
+      parse: () => ({}),
+      measure: async (built) => ({ answer: await firstAnswer(built, 80) }),
+    },
+  ],
+};
