@@ -160,19 +160,21 @@ static int find_port(int number, char *path, size_t size)
 /* The driver learns of the ports from the host, maybe after we have started. */
 static int open_port(int number)
 {
-	struct pollfd watch = { .events = POLLIN };
+	/* Never closed: that would wait for grace periods of SRCU, ticks of 4 ms each. */
+	static struct pollfd watch = { .fd = -1, .events = POLLIN };
 	char path[64] = "/dev/vport", events[4096];
 	int fd;
 
 	if (!with_host)
 		return open_console();
-	watch.fd = inotify_init1(IN_CLOEXEC);
-	inotify_add_watch(watch.fd, "/dev", IN_CREATE);
+	if (watch.fd < 0) {
+		watch.fd = inotify_init1(IN_CLOEXEC);
+		inotify_add_watch(watch.fd, "/dev", IN_CREATE);
+	}
 	while (!find_port(number, path, sizeof(path)) &&
 	       poll(&watch, 1, PORT_TIMEOUT_MS) > 0)
 		if (read(watch.fd, events, sizeof(events)) < 0)
 			break;
-	close(watch.fd);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		fail(path);
