@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import pc from 'picocolors';
 import { bench, type BenchResult } from '../bench/bench.js';
 import { type Comparison, compare, formatFigure, renderReport, valuesOf, variantsOf } from '../bench/report.js';
+import { changes, readResult, regressions } from '../bench/compare.js';
 import { median } from '../bench/stats.js';
 import { EXIT } from './exit-codes.js';
 import { type GlobalOptions, logFor, printJson } from './output.js';
@@ -56,4 +57,20 @@ export async function benchCommand(suites: readonly string[], flags: BenchFlags,
   }
   if (!result.complete) return 130; // as whoever is ended by SIGINT
   return result.suites.some(({ failures }) => failures.length > 0) ? EXIT.failed : EXIT.ok;
+}
+
+/** `ukl bench compare`: the exit status says whether something became worse. */
+export async function compareCommand(before: string, after: string, flags: GlobalOptions): Promise<number> {
+  const all = changes(await readResult(before), await readResult(after));
+  const worse = regressions(all);
+  if (flags.json) printJson({ ok: worse.length === 0, changes: all, regressions: worse });
+  else {
+    for (const change of all) {
+      if (flags.quiet && !worse.includes(change)) continue;
+      const figures = `${formatFigure(change.before)} → ${formatFigure(change.after)} ${change.unit}`;
+      process.stdout.write(`${change.suite}: ${change.metric}, ${change.variant}: ${figures}, ${verdict(change)}\n`);
+    }
+    process.stdout.write(`${all.length} compared, ${worse.length} worse\n`);
+  }
+  return worse.length > 0 ? EXIT.failed : EXIT.ok;
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { dev } from '../dev.js';
 import { projectRoot } from '../lib/paths.js';
 import { SUITES } from '../bench/bench.js';
-import { type BenchFlags, benchCommand } from './bench.js';
+import { type BenchFlags, benchCommand, compareCommand } from './bench.js';
 import { buildCommand } from './build.js';
 import { ccCommand } from './cc.js';
 import { cleanCommand } from './clean.js';
@@ -115,6 +115,7 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
     .description('A unikernel that is Linux: runs any x86-64 Linux program in ring 0, as one bootable image.')
     .version(version)
     .showSuggestionAfterError()
+    .enablePositionalOptions()
     .exitOverride()
     .addHelpText('after', '\nExamples:\n  ukl run examples/hello\n  ukl run /usr/bin/memcached -p 11211:11211 -- -u root\n  ukl build examples/hello && ukl inspect examples/hello\n');
 
@@ -177,7 +178,7 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
     program.command('init').description('write a TypeScript project that runs').argument('[directory]', 'where it goes', '.'),
   ).action((directory, flags) => handle(flags, () => initCommand(directory, flags)));
 
-  program
+  const benchVerb = program
     .command('bench')
     .description('measure side by side: the stock kernel, ring 3 and ring 0')
     .argument('[suites...]', `which (all): ${SUITES.map(({ name }) => name).join(', ')}`)
@@ -187,6 +188,15 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
     .option('-q, --quiet', 'no progress, only results and errors')
     .option('--debug', 'stack traces of errors')
     .action((suites, flags) => handle({ ...flags, json: flags.json === true }, ({ signal }) => benchCommand(suites, flags as BenchFlags, signal)));
+
+  benchVerb.enablePositionalOptions(); // what follows "compare" is its own
+  withGlobals(
+    benchVerb
+      .command('compare')
+      .description('two results: what became better, what worse')
+      .argument('<before>', 'a file of ukl bench --json')
+      .argument('<after>', 'a newer one'),
+  ).action((before, after, flags) => handle(flags, () => compareCommand(before, after, flags)));
 
   withRunOptions(
     program

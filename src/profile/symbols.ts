@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** From addresses in the guest to names. */
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -144,7 +145,9 @@ export class Symbols {
         await writeFile(copy, data);
         const elf = await readElf(copy).catch(() => undefined);
         if (!elf) continue;
-        files.set(path, { symbols: await symbolsOf(copy), segments: elf.segments });
+        // What was stripped for the image may have its symbols here still, at the same addresses.
+        const onHost = path === program && existsSync(image.manifest.programOnHost);
+        files.set(path, { symbols: await symbolsOf(onHost ? image.manifest.programOnHost : copy), segments: elf.segments });
         if (path === program) mappings.push(...elf.segments.map((segment) => asLoaded(path, elf.type, segment)));
       }
     } finally {

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+/** Two results of the same suites, an older and a newer one: what became better, what worse. */
+import { readFile } from 'node:fs/promises';
+import { UklError } from '../lib/errors.js';
+import type { BenchResult } from './bench.js';
+import { compare, type Comparison } from './report.js';
+import { median } from './stats.js';
+
+/** Below this, in parts, nobody would call it a regression, however sure it is. */
+const WORTH_TELLING = 0.005;
+
+export interface Change extends Comparison {
+  readonly suite: string;
+  readonly metric: string;
+  readonly unit: string;
+  readonly variant: string;
+  readonly before: number;
+  readonly after: number;
+}
+
+/** A result that `ukl bench --json` wrote. Throws UKL_USAGE. */
+export async function readResult(path: string): Promise<BenchResult> {
+  const hint = `ukl bench --json ${path}`;
+  const text = await readFile(path, 'utf8').catch(() => {
+    throw new UklError('UKL_USAGE', `could not read ${path}`, { hint });
+  });
+  try {
+    const result = JSON.parse(text) as BenchResult;
+    if (result.format === 1 && Array.isArray(result.suites)) return result;
+  } catch {
+    // not JSON
+  }
+  throw new UklError('UKL_USAGE', `${path} is not a result of ukl bench`, { hint });
+}
+
+/** What both have, number by number. */
+export function changes(before: BenchResult, after: BenchResult): Change[] {
+  return after.suites.flatMap((suite) =>
+    suite.metrics.flatMap((metric) => {
+      const old = before.suites.find(({ name }) => name === suite.name)?.metrics.find(({ name }) => name === metric.name);
+      return suite.variants.flatMap((variant): Change[] => {
+        const was = old?.values[variant] ?? [];
+        const is = metric.values[variant] ?? [];
+        if (was.length === 0 || is.length === 0) return [];
+        return [{ suite: suite.name, metric: metric.title, unit: metric.unit, variant, before: median(was), after: median(is), ...compare(is, was, metric.better) }];
+      });
+    }),
+  );
+}
+
+/** Those that are told, and worse: more than the noise, and enough to matter. */
+export const regressions = (all: readonly Change[]): Change[] => all.filter(({ standing, ratio }) => standing === 'worse' && Math.abs(ratio - 1) > WORTH_TELLING);
