@@ -25,6 +25,7 @@ const testPackages = [
   { package: 'gdb', why: 'debugs a ring 0 program from ring 3', file: '/usr/bin/gdb' },
   { package: 'strace', why: 'traces a ring 0 program from ring 3', file: '/usr/bin/strace' },
   { package: 'cpio', why: 'checks the initramfs', file: '/usr/bin/cpio' },
+  { package: 'chromium', why: 'looks at the reports', file: '/usr/bin/chromium' },
   { package: 'procps', why: 'looks for processes left behind', file: '/usr/bin/ps' },
 ];
 

@@ -50,9 +50,9 @@ export const valuesOf = (metric: Measured, variant: Titled | undefined): readonl
 const WORDS: Readonly<Record<Standing, string>> = { better: 'better', worse: 'worse', noise: 'within the noise', unknown: 'too few rounds to tell' };
 
 /** Of the chart, in its own units. */
-const CHART = { width: 640, label: 250, row: 24, top: 24 } as const;
+const CHART = { width: 400, edge: 8, label: 14, row: 36, top: 20 } as const;
 
-/** Each metric a row, each variant a mark at its ratio to the rival, a line for the interval. */
+/** Narrow, so that it can be read on a phone: names above the marks. Each metric a row, each variant a mark at its ratio to the rival, a line for the interval. */
 function chart(suite: SuiteResult, result: BenchResult): string {
   const [base, ...others] = variantsOf(suite, result);
   if (base === undefined) return '';
@@ -64,21 +64,22 @@ function chart(suite: SuiteResult, result: BenchResult): string {
   const all = rows.flatMap(({ marks }) => marks.flatMap(({ low, high }) => [low, high])).filter(Number.isFinite);
   const least = Math.min(0.95, ...all) - 0.02;
   const most = Math.max(1.05, ...all) + 0.02;
-  const x = (ratio: number): number => CHART.label + ((ratio - least) / (most - least)) * (CHART.width - CHART.label - 12);
+  const x = (ratio: number): number => CHART.edge + ((ratio - least) / (most - least)) * (CHART.width - 2 * CHART.edge);
   const height = CHART.top + rows.length * CHART.row + 8;
   const lines = rows.map(({ metric, marks }, index) => {
-    const y = CHART.top + index * CHART.row + CHART.row / 2;
+    const y = CHART.top + index * CHART.row + CHART.label;
+    const middle = y + (CHART.row - CHART.label) / 2;
     const shapes = marks.map(({ ratio, low, high }, which) => {
       if (!Number.isFinite(ratio)) return '';
-      const at = y + (which - (others.length - 1) / 2) * 4;
+      const at = middle + (which - (others.length - 1) / 2) * 4;
       const title = `${escape(others[which]?.title ?? '')}: ${ratio.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`;
       return `<g class="v${which}"><title>${title}</title><line x1="${x(low).toFixed(1)}" x2="${x(high).toFixed(1)}" y1="${at}" y2="${at}"/><circle cx="${x(ratio).toFixed(1)}" cy="${at}" r="3"/></g>`;
     });
-    return `<text x="${CHART.label - 8}" y="${y + 4}" text-anchor="end">${escape(metric.title)}${metric.better === 'more' ? ' ↑' : ' ↓'}</text>${shapes.join('')}`;
+    return `<text x="0" y="${y - 1}">${escape(metric.title)}${metric.better === 'more' ? ' ↑' : ' ↓'}</text>${shapes.join('')}`;
   });
   const legend = others.map(({ title }, which) => `<span class="key v${which}">● ${escape(title)}</span>`).join(' ');
   return `<p class="legend">${legend} <span class="key">relative to: ${escape(base.title)} (1). ↓ less is better, ↑ more is better.</span></p>
-<div class="scroll"><svg viewBox="0 0 ${CHART.width} ${height}" role="img" aria-label="${escape(suite.title)}: ratios to ${escape(base.title)}">
+<div><svg viewBox="0 0 ${CHART.width} ${height}" role="img" aria-label="${escape(suite.title)}: ratios to ${escape(base.title)}">
 <line class="one" x1="${x(1).toFixed(1)}" x2="${x(1).toFixed(1)}" y1="${CHART.top - 6}" y2="${height}"/><text class="one" x="${x(1).toFixed(1)}" y="${CHART.top - 10}" text-anchor="middle">1</text>
 ${lines.join('\n')}
 </svg></div>`;
@@ -107,15 +108,15 @@ const STYLE = `
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var(--paper); max-width: 60rem; margin: 0 auto; padding: 1rem; }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
 small, .legend, .key { color: var(--faint); } .legend { font-size: .85rem; } .key { margin-right: 1em; }
-.scroll { overflow-x: auto; } svg { min-width: 36rem; width: 100%; height: auto; font: 11px system-ui, sans-serif; fill: var(--text); }
+.scroll { overflow-x: auto; } svg { width: 100%; max-width: 40rem; height: auto; font: 11px system-ui, sans-serif; fill: var(--text); }
 svg line { stroke-width: 2; } svg .one { stroke: var(--line); stroke-width: 1; } text.one { stroke: none; fill: var(--faint); }
 .v0 { stroke: var(--v0); fill: var(--v0); } .v1 { stroke: var(--v1); fill: var(--v1); } .v2 { stroke: var(--v2); fill: var(--v2); } .v3 { stroke: var(--v3); fill: var(--v3); }
 span.v0 { color: var(--v0); } span.v1 { color: var(--v1); } span.v2 { color: var(--v2); } span.v3 { color: var(--v3); }
 table { border-collapse: collapse; font-size: .9rem; width: 100%; } th, td { text-align: right; padding: .35rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
-tbody th { text-align: left; font-weight: normal; } td { font-variant-numeric: tabular-nums; white-space: nowrap; }
+tbody th { text-align: left; font-weight: normal; min-width: 8rem; } td { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .better { color: var(--good); } .worse, .failure { color: var(--bad); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; } dt { color: var(--faint); } dd { margin: 0; overflow-wrap: anywhere; }
-@media print { body { max-width: none; } h2 { break-after: avoid; } .scroll { overflow: visible; } svg { min-width: 0; } }
+@media print { body { max-width: none; } h2 { break-after: avoid; } .scroll { overflow: visible; } }
 `;
 
 /** One page; opens without a network, and carries the numbers that it shows. */

@@ -25,7 +25,8 @@ import { select } from 'd3-selection';
 const { tree, total } = JSON.parse(document.getElementById('data').textContent);
 const place = document.getElementById('graph');
 const hues = { kernel: 212, guest: 0, init: 0, unknown: 0 };
-const colour = ({ data: { name, object } }) => {
+const colour = ({ highlight, data: { name, object } }, found) => {
+  if (highlight) return found;
   let hash = 0;
   for (const letter of name) hash = (hash * 31 + letter.charCodeAt(0)) % 997;
   const library = /\\.so(\\.|$)|^\\[/.test(object);
