@@ -47,6 +47,9 @@ export function variantsOf(suite: SuiteResult, result: BenchResult): readonly [T
 
 export const valuesOf = (metric: Measured, variant: Titled | undefined): readonly number[] => (variant === undefined ? [] : (metric.values[variant.name] ?? []));
 
+/** What a metric is compared with: the first that has a number. */
+export const rivalOf = (metric: Measured, variants: readonly (Titled | undefined)[]): readonly number[] => variants.map((variant) => valuesOf(metric, variant)).find(({ length }) => length > 0) ?? [];
+
 const WORDS: Readonly<Record<Standing, string>> = { better: 'better', worse: 'worse', noise: 'within the noise', unknown: 'too few rounds to tell' };
 
 /** Of the chart, in its own units. */
@@ -57,7 +60,7 @@ function chart(suite: SuiteResult, result: BenchResult): string {
   const [base, ...others] = variantsOf(suite, result);
   if (base === undefined) return '';
   const rows = suite.metrics.flatMap((metric) => {
-    const marks = others.map((variant) => compare(valuesOf(metric, variant), valuesOf(metric, base), metric.better));
+    const marks = others.map((variant) => compare(valuesOf(metric, variant), rivalOf(metric, [base, ...others]), metric.better));
     return marks.some(({ ratio }) => Number.isFinite(ratio)) ? [{ metric, marks }] : [];
   });
   if (rows.length === 0) return '';
@@ -89,15 +92,15 @@ function table(suite: SuiteResult, result: BenchResult): string {
   const [base, ...others] = variantsOf(suite, result);
   const head = [base, ...others].map((variant) => `<th>${escape(variant?.title ?? '')}</th>`).join('');
   const rows = suite.metrics.map((metric) => {
-    const rival = valuesOf(metric, base);
+    const rival = rivalOf(metric, [base, ...others]);
     const cell = (values: readonly number[]): string => `${formatFigure(median(values))}${values.length > 1 ? ` <small>±${(100 * spread(values)).toFixed(1)} %</small>` : ''}`;
     const compared = others.map((variant) => {
       const values = valuesOf(metric, variant);
       const { standing, ratio } = compare(values, rival, metric.better);
-      const beside = Number.isFinite(ratio) ? `<br><small class="${standing}">× ${ratio.toFixed(3)}, ${WORDS[standing]}</small>` : '';
+      const beside = Number.isFinite(ratio) && values !== rival ? `<br><small class="${standing}">× ${ratio.toFixed(3)}, ${WORDS[standing]}</small>` : '';
       return `<td>${cell(values)}${beside}</td>`;
     });
-    return `<tr><th scope="row">${escape(metric.title)}<br><small>${escape(metric.unit)}</small></th><td>${cell(rival)}</td>${compared.join('')}</tr>`;
+    return `<tr><th scope="row">${escape(metric.title)}<br><small>${escape(metric.unit)}</small></th><td>${cell(valuesOf(metric, base))}</td>${compared.join('')}</tr>`;
   });
   return `<div class="scroll"><table><thead><tr><th></th>${head}</tr></thead><tbody>\n${rows.join('\n')}\n</tbody></table></div>`;
 }

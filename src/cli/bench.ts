@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import pc from 'picocolors';
 import { bench, type BenchResult } from '../bench/bench.js';
-import { type Comparison, compare, formatFigure, renderReport, valuesOf, variantsOf } from '../bench/report.js';
+import { type Comparison, compare, formatFigure, renderReport, rivalOf, valuesOf, variantsOf } from '../bench/report.js';
 import { changes, readResult, regressions } from '../bench/compare.js';
 import { median } from '../bench/stats.js';
 import { EXIT } from './exit-codes.js';
@@ -33,12 +33,12 @@ function table(result: BenchResult): string {
     const [base, ...others] = variantsOf(suite, result);
     lines.push(pc.bold(suite.title));
     for (const metric of suite.metrics) {
-      const rival = valuesOf(metric, base);
+      const rival = rivalOf(metric, [base, ...others]);
       lines.push(`  ${metric.title} (${metric.unit}, ${metric.better} is better)`);
-      if (base !== undefined) lines.push(`    ${base.title.padEnd(34)} ${formatFigure(median(rival))}`);
+      if (base !== undefined) lines.push(`    ${base.title.padEnd(34)} ${formatFigure(median(valuesOf(metric, base)))}`);
       for (const variant of others) {
         const values = valuesOf(metric, variant);
-        lines.push(`    ${variant.title.padEnd(34)} ${formatFigure(median(values)).padEnd(12)} ${verdict(compare(values, rival, metric.better))}`);
+        lines.push(`    ${variant.title.padEnd(34)} ${formatFigure(median(values)).padEnd(12)} ${values === rival ? '' : verdict(compare(values, rival, metric.better))}`);
       }
     }
     for (const { variant, message } of suite.failures) lines.push(pc.red(`  ${variant}: ${message}`));
