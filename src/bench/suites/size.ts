@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
 /** Images, and the least memory that a program runs in, found by halving. */
+import { setMaxListeners } from 'node:events';
 import { stat } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
-import { runs } from '../pid1.js';
+import { setTimeout } from 'node:timers/promises';
+import type { RunOptions } from '../../index.js';
+import { runs, start } from '../pid1.js';
 import { projectRoot } from '../../lib/paths.js';
 import { type Built, type Metric, type Suite, USUAL, type Workload } from '../suite.js';
 
@@ -11,22 +15,84 @@ const MIB = 2 ** 20;
 const STEP = 2;
 const MOST = 1024;
 /** A guest that swaps its own pages to and fro is not running. */
-const GUEST_SECONDS = 60;
+const GUEST_SECONDS = 30;
+/** How often a server that may not be up yet is asked anew. */
+const RETRY_MS = 50;
 
-const PROGRAMS: Readonly<Record<string, { readonly title: string; readonly target: Workload['target'] }>> = {
+interface Program {
+  readonly title: string;
+  readonly target: Workload['target'];
+  /** A server is asked something, and must answer; any other program must end well. */
+  readonly server?: { readonly port: number; readonly question: string; readonly answer: string };
+}
+
+const HTTP = { question: 'GET / HTTP/1.0\r\n\r\n', answer: ' 200 OK' } as const;
+
+const PROGRAMS: Readonly<Record<string, Program>> = {
   hello: { title: 'hello', target: join(projectRoot, 'examples/hello') },
-  redis: { title: 'redis-server', target: { name: 'redis', program: '/usr/bin/redis-server', args: ['--version'] } },
-  memcached: { title: 'memcached', target: { name: 'memcached', program: '/usr/bin/memcached', args: ['--version'] } },
-  nginx: { title: 'nginx', target: { name: 'nginx', program: '/usr/sbin/nginx', args: ['-v'] } },
-  node: { title: 'Node.js, hello', target: { name: 'node', entry: join(projectRoot, 'runtime/bench/hello.ts'), check: false } },
+  redis: {
+    title: 'redis-server',
+    target: { name: 'redis', program: '/usr/bin/redis-server', args: ['--protected-mode', 'no'] },
+    server: { port: 6379, question: 'PING\r\n', answer: '+PONG' },
+  },
+  memcached: {
+    title: 'memcached',
+    target: { name: 'memcached', program: '/usr/bin/memcached', args: ['-u', 'root'] },
+    server: { port: 11211, question: 'version\r\n', answer: 'VERSION' },
+  },
+  nginx: { title: 'nginx', target: join(projectRoot, 'examples/nginx'), server: { port: 80, ...HTTP } },
+  node: { title: 'Node.js, hello over HTTP', target: join(projectRoot, 'examples/typescript/http.ts'), server: { port: 8080, ...HTTP } },
 };
 
-async function leastMemory(built: Built): Promise<number> {
+/** One connection, one question. */
+async function answers(port: number, { question, answer }: NonNullable<Program['server']>, signal: AbortSignal): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1');
+  const close = (): void => void socket.destroy();
+  signal.addEventListener('abort', close, { once: true });
+  socket.write(question);
+  let heard = '';
+  try {
+    for await (const chunk of socket) {
+      heard += String(chunk);
+      if (heard.includes(answer)) return true;
+    }
+  } catch {
+    // too early, or never
+  } finally {
+    signal.removeEventListener('abort', close);
+    socket.destroy();
+  }
+  return false;
+}
+
+/** Whether a server in so little memory answers before it dies or the time is over. */
+async function serves(built: Built, server: NonNullable<Program['server']>, options: RunOptions): Promise<boolean> {
+  await using vm = await start(built, { ...options, ports: [`0:${server.port}`] });
+  vm.stdout.resume();
+  vm.stderr.resume();
+  const over = new AbortController();
+  setMaxListeners(0, over.signal);
+  void vm.result.finally(() => over.abort());
+  let answered = false;
+  const ask = async (): Promise<void> => {
+    if (!(await answers(vm.port(server.port), server, over.signal))) return;
+    answered = true;
+    over.abort();
+  };
+  while (!over.signal.aborted) {
+    void ask();
+    await setTimeout(RETRY_MS, undefined, { signal: over.signal }).catch(() => {});
+  }
+  return answered;
+}
+
+async function leastMemory(built: Built, server: Program['server']): Promise<number> {
   let low = 0;
   let high = MOST;
   while (high - low > STEP) {
     const middle = Math.round((low + high) / 2 / STEP) * STEP;
-    if (await runs(built, { memory: `${middle}M`, anyMemory: true, timeoutSeconds: GUEST_SECONDS })) high = middle;
+    const options = { memory: `${middle}M`, anyMemory: true, timeoutSeconds: GUEST_SECONDS };
+    if (server === undefined ? await runs(built, options) : await serves(built, server, options).catch(() => false)) high = middle;
     else low = middle;
   }
   return high;
@@ -38,17 +104,17 @@ export const size: Suite = {
   packages: [
     { package: 'redis-server', why: 'a server to measure', file: '/usr/bin/redis-server' },
     { package: 'memcached', why: 'a server to measure', file: '/usr/bin/memcached' },
-    { package: 'nginx-light', why: 'a server to measure', file: '/usr/sbin/nginx' },
   ],
   metrics: Object.entries(PROGRAMS).flatMap(([name, { title }]): Metric[] => [
     { name: `${name}-image`, title: `${title}, image`, unit: 'MiB', better: 'less', clock: 'instructions' },
     { name: `${name}-memory`, title: `${title}, least memory`, unit: 'MiB', better: 'less', clock: 'instructions' },
   ]),
-  workloads: Object.entries(PROGRAMS).map(([name, { target }]) => ({
+  workloads: Object.entries(PROGRAMS).map(([name, { target, server }]) => ({
     clock: 'instructions',
     target,
     parse: () => ({}),
-    variants: ['pid1', ...USUAL],
-    measure: async (built) => ({ [`${name}-image`]: (await stat(built.image)).size / MIB, [`${name}-memory`]: await leastMemory(built) }),
+    // Under PID 1 nobody would bring the network up.
+    variants: server === undefined ? ['pid1', ...USUAL] : USUAL,
+    measure: async (built) => ({ [`${name}-image`]: (await stat(built.image)).size / MIB, [`${name}-memory`]: await leastMemory(built, server) }),
   })),
 };
