@@ -22,7 +22,7 @@ export interface ProfileOptions extends RunOptions, BuildOptions {
    * A command of this host that gives a server work. It is run twice, once the
    * program listens: to warm up, and to be measured. PORT is the port of this
    * host that leads to the guest's first one. Without it, all of the program's
-   * run is measured.
+   * run is measured; `signal` then ends it, and not without a result.
    */
   readonly load?: string;
   /** Ends the measurement after so long. */
@@ -52,15 +52,24 @@ async function listens(vm: RunningVm, port: number): Promise<boolean> {
 }
 
 async function runLoad(command: string, port: number, signal: AbortSignal): Promise<void> {
-  const child = spawn('sh', ['-c', command], { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, PORT: String(port) }, signal });
+  signal.throwIfAborted();
+  // A group of its own, so that all that the command started can be ended.
+  const child = spawn('sh', ['-c', command], { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, PORT: String(port) }, detached: true });
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => {
     said += chunk.toString();
   });
-  const [code] = (await once(child, 'close').catch((error: unknown) => {
-    throw signal.aborted ? signal.reason : error;
-  })) as [number | null];
-  if (code !== 0) throw new UklError('UKL_COMMAND', `the load ended with status ${code}: ${command}`, { details: said.trim().split('\n').slice(-5).join('\n') });
+  const end = (): void => {
+    if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGTERM');
+  };
+  signal.addEventListener('abort', end, { once: true });
+  try {
+    const [code] = (await once(child, 'close')) as [number | null];
+    signal.throwIfAborted();
+    if (code !== 0) throw new UklError('UKL_COMMAND', `the load ended with status ${code}: ${command}`, { details: said.trim().split('\n').slice(-5).join('\n') });
+  } finally {
+    signal.removeEventListener('abort', end);
+  }
 }
 
 /** Collects what the program has mapped, for as long as it runs. */
@@ -99,8 +108,11 @@ export async function profile(target: string, options: ProfileOptions): Promise<
     const image = (await isImage(target)) ? await openImage(target) : await build(target, { ...options, out: join(work, 'image') });
     const { manifest } = image;
     const kernel = await getKernel(manifest.kernel.flavour, { log, signal: options.signal });
+    // A run without a load is over when the user says so, and then has a profile.
+    const { signal: stop, ...others } = options;
     await using vm = await run(image.path, {
-      ...options,
+      ...others,
+      ...(options.load === undefined || stop === undefined ? {} : { signal: stop }),
       accel: 'tcg',
       plugin: {
         file: await getProfiler({ log, signal: options.signal }),
@@ -130,7 +142,7 @@ export async function profile(target: string, options: ProfileOptions): Promise<
   }
 }
 
-async function wholeRun(vm: RunningVm, profiler: Profiler, maps: Maps, program: string, { seconds, log = silentLog }: ProfileOptions): Promise<Dump> {
+async function wholeRun(vm: RunningVm, profiler: Profiler, maps: Maps, program: string, { seconds, signal, log = silentLog }: ProfileOptions): Promise<Dump> {
   return log.step('count', async () => {
     const end = performance.now() + (seconds ?? Infinity) * 1000;
     let running = true;
@@ -138,7 +150,7 @@ async function wholeRun(vm: RunningVm, profiler: Profiler, maps: Maps, program: 
       running = false;
     });
     await vm.started;
-    while (running && performance.now() < end) {
+    while (running && signal?.aborted !== true && performance.now() < end) {
       await maps.look(vm);
       // A program may be over before it is looked at twice: at first there is no rest.
       if (maps.has(program)) await Promise.race([result, setTimeout(LOOK_MS)]);

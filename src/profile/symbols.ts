@@ -148,7 +148,7 @@ export class Symbols {
         // What was stripped for the image may have its symbols here still, at the same addresses.
         const onHost = path === program && existsSync(image.manifest.programOnHost);
         files.set(path, { symbols: await symbolsOf(onHost ? image.manifest.programOnHost : copy), segments: elf.segments });
-        if (path === program) mappings.push(...elf.segments.map((segment) => asLoaded(path, elf.type, segment)));
+        if (path === program && !maps.some((mapping) => mapping.path === program)) mappings.push(...elf.segments.map((segment) => asLoaded(path, elf.type, segment)));
       }
     } finally {
       await rm(work, { recursive: true, force: true });
