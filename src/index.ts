@@ -13,7 +13,7 @@ import { makeApp, resolveTarget, type Target } from './app/app.js';
 import type { UklConfig } from './config/schema.js';
 import { isImage, openImage, writeImage } from './image/image.js';
 import { encodeSpec } from './image/spec.js';
-import { UklError } from './lib/errors.js';
+import { asUklError, UklError } from './lib/errors.js';
 import { type Log, silentLog } from './lib/log.js';
 import { storeRoot } from './lib/paths.js';
 import { formatSize, parseSize } from './lib/size.js';
@@ -197,6 +197,19 @@ function checkMemory(image: Image, memoryMiB: number): void {
   }
 }
 
+/** Without a compiler, or below a path that LD_PRELOAD cannot have, a few clients at a time are all that can connect. */
+async function preloadable(context: Required<Pick<Context, 'log'>> & { readonly signal: AbortSignal | undefined }): Promise<string | undefined> {
+  try {
+    const library = await getBacklog(context);
+    if (!/[\s:]/.test(library)) return library;
+    context.log.warn(`${library} has blanks or colons: many clients at once will be refused`);
+  } catch (error) {
+    context.signal?.throwIfAborted();
+    context.log.warn(`many clients at once will be refused: ${asUklError(error).message}`);
+  }
+  return undefined;
+}
+
 async function plan(image: Image, options: RunOptions): Promise<RunPlan> {
   const log = options.log ?? silentLog;
   const { manifest } = image;
@@ -232,7 +245,7 @@ async function plan(image: Image, options: RunOptions): Promise<RunPlan> {
     volumes,
     plugin: options.plugin,
   };
-  const preload = ports.length === 0 ? undefined : await getBacklog({ log, signal: options.signal });
+  const preload = ports.length === 0 ? undefined : await preloadable({ log, signal: options.signal });
   const variables = preload === undefined ? [] : [`LD_PRELOAD=${preload}`];
   const command = [...variables, QEMU, ...qemuArgs({ ...qemu, directory: '$DIR' })].map(shellQuote).join(' ');
   return { image, qemu, preload, disks, accelWhy: why, command, argv };

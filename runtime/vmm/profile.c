@@ -17,6 +17,9 @@
  * The argument "switch" is the address of __switch_to(), which is jumped to on the
  * stack of the next task.
  *
+ * Stacks are used again: at the addresses in "forget", where a task's life begins
+ * and where its program is replaced, what its user stack had is gone.
+ *
  * What an interrupt does is nobody's call: its frames begin a path of their own.
  * Under every function that happened to be interrupted there would be the whole
  * network otherwise.  The argument "interrupts" has the entries' addresses and
@@ -72,6 +75,7 @@ __attribute__((visibility("default"))) int qemu_plugin_version = 1;
 #define MAX_FRAMES	4096
 #define MAX_CPUS	64
 #define MAX_INTERRUPTS	64
+#define MAX_FORGETS	2
 
 /*
  * A function that was called from SITE on the path that PARENT is.  If the path
@@ -112,7 +116,7 @@ struct site {
 /* A translated block, and where it was counted last. */
 struct block {
 	uint64_t pc, n;
-	bool interrupt;
+	bool interrupt, forget;
 	struct node *node;
 	struct counter *counter;
 };
@@ -135,7 +139,7 @@ static uint32_t last_id;
 static struct {
 	uint64_t start, size;
 } interrupts[MAX_INTERRUPTS];
-static uint64_t switch_to;
+static uint64_t switch_to, forgets[MAX_FORGETS];
 static int ninterrupts, control;
 
 static uint32_t bucket(uint64_t a, uint64_t b, uint64_t c)
@@ -268,6 +272,8 @@ static void executed(unsigned int index, void *data)
 		cpu->node = &nobody;
 	if (block->pc == switch_to)
 		cpu->switching = true;
+	if (block->forget && cpu->task)
+		cpu->task->user.n = 0;
 	if (block->node != cpu->node) {
 		block->node = cpu->node;
 		block->counter = find_counter(block->node, block->pc);
@@ -316,10 +322,13 @@ static void watch(struct qemu_plugin_insn *insn)
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
 	struct block *block = calloc(1, sizeof(*block));
+	int i;
 
 	(void)id;
 	block->pc = qemu_plugin_tb_vaddr(tb);
 	block->interrupt = in_interrupt(block->pc);
+	for (i = 0; i < MAX_FORGETS; i++)
+		block->forget |= block->pc == forgets[i];
 	block->n = qemu_plugin_tb_n_insns(tb);
 	qemu_plugin_register_vcpu_tb_exec_cb(tb, executed, QEMU_PLUGIN_CB_NO_REGS, block);
 	watch(qemu_plugin_tb_get_insn(tb, block->n - 1));
@@ -387,10 +396,11 @@ int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	pthread_t thread;
 	char *at;
+	int i = 0;
 
 	(void)info;
-	if (argc != 3 || strncmp(argv[0], "socket=", 7) || strncmp(argv[1], "switch=", 7) ||
-	    strncmp(argv[2], "interrupts=", 11))
+	if (argc != 4 || strncmp(argv[0], "socket=", 7) || strncmp(argv[1], "switch=", 7) ||
+	    strncmp(argv[2], "interrupts=", 11) || strncmp(argv[3], "forget=", 7))
 		return -1;
 	switch_to = strtoul(argv[1] + 7, NULL, 16);
 	for (at = argv[2] + 11; *at && ninterrupts < MAX_INTERRUPTS; at += *at == ':') {
@@ -398,6 +408,8 @@ int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **
 		at += *at == '+';
 		interrupts[ninterrupts++].size = strtoul(at, &at, 16);
 	}
+	for (at = argv[3] + 7; *at && i < MAX_FORGETS; at += *at == ':')
+		forgets[i++] = strtoul(at, &at, 16);
 	strncpy(address.sun_path, argv[0] + 7, sizeof(address.sun_path) - 1);
 	control = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (connect(control, (struct sockaddr *)&address, sizeof(address)))

@@ -41,7 +41,7 @@ export interface SuiteResult {
 }
 
 export interface BenchResult {
-  readonly format: 1;
+  readonly format: 2;
   readonly made: string;
   readonly rounds: number;
   readonly complete: boolean;
@@ -83,7 +83,7 @@ async function prepare(workload: Workload, variant: Variant, path: string, optio
 }
 
 async function measure({ workload, variant, image, manifest }: Prepared, signal: AbortSignal | undefined): Promise<Readonly<Record<string, number>>> {
-  if (workload.measure !== undefined) return workload.measure({ image, manifest, variant });
+  if (workload.measure !== undefined) return workload.measure({ image, manifest, variant, signal });
   const errors = new PassThrough();
   const said = text(errors);
   const vm = await run(image, {
@@ -195,7 +195,7 @@ export async function bench(options: BenchOptions): Promise<BenchResult> {
     await rm(work, { recursive: true, force: true });
   }
   return {
-    format: 1,
+    format: 2,
     made: new Date().toISOString(),
     rounds: options.rounds,
     complete: !aborted(),

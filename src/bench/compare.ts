@@ -26,7 +26,7 @@ export async function readResult(path: string): Promise<BenchResult> {
   });
   try {
     const result = JSON.parse(text) as BenchResult;
-    if (result.format === 1 && Array.isArray(result.suites)) return result;
+    if (result.format === 2 && Array.isArray(result.suites)) return result;
   } catch {
     // not JSON
   }
@@ -46,6 +46,19 @@ export function changes(before: BenchResult, after: BenchResult): Change[] {
       });
     }),
   );
+}
+
+/** Numbers that the older result has and the newer one lost: a suite that failed is no progress. */
+export function lost(before: BenchResult, after: BenchResult): string[] {
+  return before.suites.flatMap((suite) => {
+    const now = after.suites.find(({ name }) => name === suite.name);
+    // A suite that was not asked for is not lost.
+    if (now === undefined) return [];
+    return suite.metrics.flatMap((metric) => {
+      const is = now.metrics.find(({ name }) => name === metric.name);
+      return suite.variants.filter((variant) => (metric.values[variant] ?? []).length > 0 && (is?.values[variant] ?? []).length === 0).map((variant) => `${suite.name}: ${metric.title}, ${variant}`);
+    });
+  });
 }
 
 /** Those that are told, and worse: more than the noise, and enough to matter. */

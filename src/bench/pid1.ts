@@ -15,8 +15,10 @@ function asPid1({ manifest }: Built): string[] {
 
 /** Starts a guest; under PID 1 the console is `stdout`. */
 export async function start(built: Built, options: RunOptions): Promise<RunningVm> {
-  if (built.variant.name !== 'pid1') return run(built.image, { ...options, accel: 'tcg' });
-  return run(built.image, { ...options, accel: 'tcg', verbose: true, stdout: new PassThrough().resume(), kernelArgs: [...(options.kernelArgs ?? []), ...asPid1(built)] });
+  const { signal } = built;
+  const common = { ...options, accel: 'tcg', ...(signal === undefined ? {} : { signal }) } as const;
+  if (built.variant.name !== 'pid1') return run(built.image, common);
+  return run(built.image, { ...common, verbose: true, stdout: new PassThrough().resume(), kernelArgs: [...(options.kernelArgs ?? []), ...asPid1(built)] });
 }
 
 /** The stream on which a program's first words come. */
@@ -39,7 +41,7 @@ async function toTheEnd(built: Built, options: RunOptions): Promise<Ended> {
 
 /** Whether the program ends well. */
 export async function runs(built: Built, options: RunOptions): Promise<boolean> {
-  return toTheEnd(built, options).then(({ ok }) => ok, () => false);
+  return (await toTheEnd(built, options)).ok;
 }
 
 /** What the program prints. Throws UKL_VMM if it does not end well. */

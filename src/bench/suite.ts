@@ -22,6 +22,8 @@ export interface Built {
   readonly image: string;
   readonly manifest: ImageManifest;
   readonly variant: Variant;
+  /** Ends its guests. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Guest instructions are exact and the same on each machine; seconds are neither. */

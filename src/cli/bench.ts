@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import pc from 'picocolors';
 import { bench, type BenchResult } from '../bench/bench.js';
 import { type Comparison, compare, formatFigure, renderReport, rivalOf, valuesOf, variantsOf } from '../bench/report.js';
-import { changes, readResult, regressions } from '../bench/compare.js';
+import { changes, lost, readResult, regressions } from '../bench/compare.js';
 import { median } from '../bench/stats.js';
 import { EXIT } from './exit-codes.js';
 import { type GlobalOptions, logFor, printJson } from './output.js';
@@ -61,16 +61,21 @@ export async function benchCommand(suites: readonly string[], flags: BenchFlags,
 
 /** `ukl bench compare`: the exit status says whether something became worse. */
 export async function compareCommand(before: string, after: string, flags: GlobalOptions): Promise<number> {
-  const all = changes(await readResult(before), await readResult(after));
+  const [old, current] = [await readResult(before), await readResult(after)];
+  const all = changes(old, current);
   const worse = regressions(all);
-  if (flags.json) printJson({ ok: worse.length === 0, changes: all, regressions: worse });
+  const gone = lost(old, current);
+  const ok = worse.length === 0 && gone.length === 0;
+  const unknown = all.filter(({ standing }) => standing === 'unknown').length;
+  if (flags.json) printJson({ ok, changes: all, regressions: worse, lost: gone });
   else {
     for (const change of all) {
       if (flags.quiet && !worse.includes(change)) continue;
       const figures = `${formatFigure(change.before)} → ${formatFigure(change.after)} ${change.unit}`;
       process.stdout.write(`${change.suite}: ${change.metric}, ${change.variant}: ${figures}, ${verdict(change)}\n`);
     }
-    process.stdout.write(`${all.length} compared, ${worse.length} worse\n`);
+    for (const what of gone) process.stdout.write(`${what}: not measured any more\n`);
+    process.stdout.write(`${all.length} compared, ${worse.length} worse, ${gone.length} lost${unknown > 0 ? `, ${unknown} with too few rounds to tell` : ''}\n`);
   }
-  return worse.length > 0 ? EXIT.failed : EXIT.ok;
+  return ok ? EXIT.ok : EXIT.failed;
 }

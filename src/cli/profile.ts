@@ -7,7 +7,10 @@ import { profile, type Profile } from '../profile/profile.js';
 import { isKernel } from '../profile/symbols.js';
 import { EXIT } from './exit-codes.js';
 import { printJson } from './output.js';
-import { type RunFlags, toOptions } from './run.js';
+import { describeEnd, type RunFlags, toOptions } from './run.js';
+import { exitCodeOf } from '../vmm/vm.js';
+import { UklError } from '../lib/errors.js';
+import { Readable } from 'node:stream';
 
 export type ProfileFlags = RunFlags & {
   readonly load?: string;
@@ -43,10 +46,14 @@ function describe({ total, functions }: Profile, count: number | undefined): str
 
 /** `ukl profile`: prints the costliest functions and writes the flame graph. */
 export async function profileCommand(target: string, args: readonly string[], flags: ProfileFlags, signal: AbortSignal): Promise<number> {
+  for (const [given, flag] of [[flags.dryRun, '--dry-run'], [flags.gdb, '--gdb'], [flags.accel === 'kvm', '--accel kvm'], [flags.seconds !== undefined && flags.count !== undefined, '--seconds with --count']] as const) {
+    if (given) throw new UklError('UKL_USAGE', `ukl profile cannot be had with ${flag}`);
+  }
   const measured = await profile(target, {
     ...toOptions(flags, args, signal),
     ...(flags.load === undefined ? {} : { load: flags.load }),
     ...(flags.seconds === undefined ? {} : { seconds: flags.seconds }),
+    stdin: Readable.from([]),
     stdout: flags.json ? process.stderr : process.stdout,
     stderr: process.stderr,
   });
@@ -54,5 +61,8 @@ export async function profileCommand(target: string, args: readonly string[], fl
   await writeFile(report, await flamegraph(measured));
   if (flags.json) printJson({ ok: true, report, ...measured });
   else process.stdout.write(`${describe(measured, flags.count)}\nflame graph: ${report}\n`);
-  return EXIT.ok;
+  if (measured.end === undefined) return EXIT.ok;
+  const end = describeEnd(measured.end);
+  if (end !== undefined && !flags.json) process.stderr.write(`${pc.red('✖')} ${end}\n`);
+  return exitCodeOf(measured.end);
 }

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { build, type BuildOptions, run, type RunningVm, type RunOptions } from '../index.js';
-import type { KernelFlavour, Ring } from '../artifacts.js';
+import type { KernelFlavour, Ring, RunEnd, RunResult } from '../artifacts.js';
 import { isImage, openImage } from '../image/image.js';
 import { UklError } from '../lib/errors.js';
 import { silentLog } from '../lib/log.js';
@@ -38,10 +38,14 @@ export interface Profile extends Folded {
   readonly load: string | undefined;
   /** Instructions of all processors. */
   readonly total: number;
+  /** How the program ended, if it did before the measurement was over. */
+  readonly end: RunEnd | undefined;
 }
 
 /** How often it is looked whether a program listens, and what it has mapped. */
 const LOOK_MS = 100;
+/** Until it is seen for the first time. */
+const FIRST_LOOK_MS = 2;
 
 /** Local port and state (0A: it listens) in a line of /proc/net/tcp. */
 const LISTENING = /^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A /;
@@ -54,17 +58,24 @@ async function listens(vm: RunningVm, port: number): Promise<boolean> {
 async function runLoad(command: string, port: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   // A group of its own, so that all that the command started can be ended.
-  const child = spawn('sh', ['-c', command], { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, PORT: String(port) }, detached: true });
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'sh', '-c', command], { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, PORT: String(port) }, detached: true });
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => {
     said += chunk.toString();
   });
   const end = (): void => {
-    if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGTERM');
+    try {
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+    } catch {
+      // nobody is left
+    }
   };
   signal.addEventListener('abort', end, { once: true });
   try {
-    const [code] = (await once(child, 'close')) as [number | null];
+    const closed = once(child, 'close');
+    const [code] = (await once(child, 'exit')) as [number | null];
+    end(); // what it left in the background
+    await closed;
     signal.throwIfAborted();
     if (code !== 0) throw new UklError('UKL_COMMAND', `the load ended with status ${code}: ${command}`, { details: said.trim().split('\n').slice(-5).join('\n') });
   } finally {
@@ -107,7 +118,10 @@ export async function profile(target: string, options: ProfileOptions): Promise<
     // Kept until its symbols are read, which is after the run.
     const image = (await isImage(target)) ? await openImage(target) : await build(target, { ...options, out: join(work, 'image') });
     const { manifest } = image;
-    const kernel = await getKernel(manifest.kernel.flavour, { log, signal: options.signal });
+    const kernel = await getKernel(manifest.kernel.flavour, { log, signal: options.signal }, { tarball: options.kernelSource });
+    if (!Object.values(kernel.hashes).includes(manifest.kernel.sha256)) {
+      throw new UklError('UKL_IMAGE', 'the image was built with another kernel: its symbols are not here', { hint: 'ukl profile TARGET, with the program rather than the image' });
+    }
     // A run without a load is over when the user says so, and then has a profile.
     const { signal: stop, ...others } = options;
     await using vm = await run(image.path, {
@@ -122,8 +136,16 @@ export async function profile(target: string, options: ProfileOptions): Promise<
       kernelArgs: [...(options.kernelArgs ?? []), 'nokaslr', 'norandmaps'],
     });
     const maps = new Maps();
-    const over = (): void => ended.abort(new UklError('UKL_VMM', 'the program ended before the load did'));
-    vm.result.then(over, over);
+    // A guest that is paused at the end has none: how it goes is our doing.
+    let result: RunResult | undefined;
+    const over = (): void => {
+      ended.abort(new UklError('UKL_VMM', 'the program ended before the load did'));
+      profiler.giveUp();
+    };
+    vm.result.then((its) => {
+      result = its;
+      over();
+    }, over);
     const dump = await (options.load === undefined ? wholeRun(vm, profiler, maps, manifest.program, options) : underLoad(vm, profiler, maps, options.load, options, signal));
     const symbols = await log.step('read symbols', () => Symbols.read(image, kernel.vmlinux, maps.list()));
     const folded = fold(dump, (address) => symbols.place(address));
@@ -135,6 +157,7 @@ export async function profile(target: string, options: ProfileOptions): Promise<
       ring: manifest.ring,
       load: options.load,
       total: folded.tree.value,
+      end: result?.end,
       ...folded,
     };
   } finally {
@@ -146,14 +169,14 @@ async function wholeRun(vm: RunningVm, profiler: Profiler, maps: Maps, program: 
   return log.step('count', async () => {
     const end = performance.now() + (seconds ?? Infinity) * 1000;
     let running = true;
-    const result = vm.result.finally(() => {
+    const over = (): void => {
       running = false;
-    });
-    await vm.started;
+    };
+    const result = vm.result.then(over, over);
     while (running && signal?.aborted !== true && performance.now() < end) {
       await maps.look(vm);
-      // A program may be over before it is looked at twice: at first there is no rest.
-      if (maps.has(program)) await Promise.race([result, setTimeout(LOOK_MS)]);
+      // A program may be over before it is looked at twice: at first there is little rest.
+      await Promise.race([result, setTimeout(maps.has(program) ? LOOK_MS : FIRST_LOOK_MS)]);
     }
     if (running) await vm.pause();
     return profiler.dump();
@@ -181,7 +204,10 @@ async function underLoad(vm: RunningVm, profiler: Profiler, maps: Maps, load: st
       if (signal.aborted || !limited.aborted) throw error;
     });
   });
-  await maps.look(vm);
   await vm.pause();
-  return profiler.dump();
+  const dump = await profiler.dump();
+  // To look at what is mapped is work for the guest as well: afterwards.
+  await vm.resume();
+  await maps.look(vm);
+  return dump;
 }

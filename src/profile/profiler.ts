@@ -50,6 +50,8 @@ export class DumpReader {
 export class Profiler implements Disposable {
   readonly #server: Server;
   readonly #connected: Promise<Socket>;
+  readonly #gone: Promise<never>;
+  #giveUp: (error: Error) => void = () => {};
   #socket: Socket | undefined;
   #reader = new DumpReader();
   #waiting: { readonly ok: () => void; readonly dumped: (dump: Dump) => void; readonly failed: (error: Error) => void } | undefined;
@@ -68,6 +70,10 @@ export class Profiler implements Disposable {
       return socket;
     });
     this.#connected.catch(() => {});
+    this.#gone = new Promise((_, reject) => {
+      this.#giveUp = reject;
+    });
+    this.#gone.catch(() => {});
   }
 
   static async listen(path: string): Promise<Profiler> {
@@ -87,7 +93,7 @@ export class Profiler implements Disposable {
   }
 
   async #ask(word: string): Promise<Dump | undefined> {
-    const socket = await this.#connected;
+    const socket = await Promise.race([this.#connected, this.#gone]);
     if (this.#last !== undefined) return this.#last;
     try {
       return await new Promise((resolve, reject) => {
@@ -110,6 +116,11 @@ export class Profiler implements Disposable {
     const dump = await this.#ask('dump');
     if (dump === undefined) throw new UklError('UKL_VMM', 'the profiler did not answer');
     return dump;
+  }
+
+  /** The VMM is gone: who has not connected will not any more. */
+  giveUp(): void {
+    this.#giveUp(new UklError('UKL_VMM', 'the VMM ended before the profiler had begun', { hint: 'ukl run, to see why' }));
   }
 
   [Symbol.dispose](): void {

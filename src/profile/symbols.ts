@@ -54,15 +54,17 @@ async function nm(path: string, ...options: string[]): Promise<Symbol[]> {
 }
 
 /**
- * What the plugin must know of a kernel: where the next task begins, and where
- * interrupts enter (arch/x86/include/asm/idtentry.h names them so).
+ * What the plugin must know of a kernel: where tasks are switched, begin and get
+ * another program, and where interrupts enter (arch/x86/include/asm/idtentry.h names them so).
  */
-export async function kernelLandmarks(vmlinux: string): Promise<{ readonly switch: string; readonly interrupts: string }> {
+export async function kernelLandmarks(vmlinux: string): Promise<{ readonly switch: string; readonly interrupts: string; readonly forget: string }> {
   const symbols = await exec('nm', ['-S', vmlinux]);
   const entries = [...symbols.matchAll(/^([0-9a-f]{16}) ([0-9a-f]{16}) [tT] asm_(?:sysvec_|common_interrupt|spurious_interrupt)/gm)];
+  const address = (name: string): string => new RegExp(`^([0-9a-f]{16}) (?:[0-9a-f]{16} )?[tT] ${name}$`, 'm').exec(symbols)?.[1] ?? '0';
   return {
-    switch: /^([0-9a-f]{16}) [0-9a-f]{16} [tT] __switch_to$/m.exec(symbols)?.[1] ?? '0',
+    switch: address('__switch_to'),
     interrupts: entries.map(([, start, size]) => `${start}+${size}`).join(':'),
+    forget: ['ret_from_fork_asm', 'begin_new_exec'].map(address).join(':'),
   };
 }
 

@@ -229,7 +229,7 @@ export class Vm {
     const child = spawn('setpriv', ['--pdeathsig', 'KILL', QEMU, ...args], {
       stdio: ['ignore', 'ignore', 'pipe'],
       detached: true,
-      ...(preload === undefined ? {} : { env: { ...process.env, LD_PRELOAD: preload } }),
+      ...(preload === undefined ? {} : { env: { ...process.env, LD_PRELOAD: [preload, process.env.LD_PRELOAD].filter(Boolean).join(':') } }),
     });
     this.#child = child;
     if (this.#forced) child.kill('SIGKILL');

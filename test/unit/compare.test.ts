@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { BenchResult } from '../../src/bench/bench.js';
-import { changes, readResult, regressions } from '../../src/bench/compare.js';
+import { changes, lost, readResult, regressions } from '../../src/bench/compare.js';
 
 function result(linked: readonly number[], requests: readonly number[]): BenchResult {
   return {
-    format: 1,
+    format: 2,
     made: '2026-01-02T03:04:05.000Z',
     rounds: 3,
     complete: true,
@@ -41,8 +41,12 @@ test('what became better, what is within the noise and what is next to nothing a
   expect(regressions(changes(result([10000, 10000, 10000], []), result([10001, 10001, 10001], [])))).toEqual([]);
 });
 
-test('what only one of them has is left out', () => {
-  expect(changes(before, result([97, 97, 97], [])).map(({ metric }) => metric)).toEqual(['getppid()']);
+test('what only one of them has is not compared, and is told if it is lost', () => {
+  const after = result([97, 97, 97], []);
+  expect(changes(before, after).map(({ metric }) => metric)).toEqual(['getppid()']);
+  expect(lost(before, after)).toEqual(['syscalls: requests, linked']);
+  expect(lost(after, before)).toEqual([]);
+  expect(lost(before, { ...after, suites: [] })).toEqual([]);
 });
 
 test('a file that is no result is told', async () => {
@@ -50,7 +54,7 @@ test('a file that is no result is told', async () => {
   try {
     const file = join(work, 'x.json');
     await expect(readResult(file)).rejects.toMatchObject({ code: 'UKL_USAGE', message: `could not read ${file}` });
-    await writeFile(file, '{"format": 2}');
+    await writeFile(file, '{"format": 1}');
     await expect(readResult(file)).rejects.toMatchObject({ message: `${file} is not a result of ukl bench` });
     await writeFile(file, JSON.stringify(before));
     expect(await readResult(file)).toEqual(before);

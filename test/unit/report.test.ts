@@ -4,7 +4,7 @@ import type { BenchResult } from '../../src/bench/bench.js';
 import { compare, renderReport } from '../../src/bench/report.js';
 
 const result: BenchResult = {
-  format: 1,
+  format: 2,
   made: '2026-01-02T03:04:05.000Z',
   rounds: 3,
   complete: true,

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import type { RunOptions } from '../../index.js';
 import { runs, start } from '../pid1.js';
+import { UklError } from '../../lib/errors.js';
 import { projectRoot } from '../../lib/paths.js';
 import { type Built, type Metric, type Suite, USUAL, type Workload } from '../suite.js';
 
@@ -72,7 +73,8 @@ async function serves(built: Built, server: NonNullable<Program['server']>, opti
   vm.stderr.resume();
   const over = new AbortController();
   setMaxListeners(0, over.signal);
-  void vm.result.finally(() => over.abort());
+  const stop = (): void => over.abort();
+  vm.result.then(stop, stop);
   let answered = false;
   const ask = async (): Promise<void> => {
     if (!(await answers(vm.port(server.port), server, over.signal))) return;
@@ -87,12 +89,17 @@ async function serves(built: Built, server: NonNullable<Program['server']>, opti
 }
 
 async function leastMemory(built: Built, server: Program['server']): Promise<number> {
+  const enough = (memoryMiB: number): Promise<boolean> => {
+    built.signal?.throwIfAborted();
+    const options = { memory: `${memoryMiB}M`, anyMemory: true, timeoutSeconds: GUEST_SECONDS };
+    return server === undefined ? runs(built, options) : serves(built, server, options);
+  };
+  if (!(await enough(MOST))) throw new UklError('UKL_VMM', `it does not run in ${MOST} MiB`);
   let low = 0;
   let high = MOST;
   while (high - low > STEP) {
     const middle = Math.round((low + high) / 2 / STEP) * STEP;
-    const options = { memory: `${middle}M`, anyMemory: true, timeoutSeconds: GUEST_SECONDS };
-    if (server === undefined ? await runs(built, options) : await serves(built, server, options).catch(() => false)) high = middle;
+    if (await enough(middle)) high = middle;
     else low = middle;
   }
   return high;
