@@ -8,6 +8,7 @@ import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { PassThrough, type Readable, type Writable } from 'node:stream';
+import { setTimeout } from 'node:timers/promises';
 import type { App, Disk, Image, ImageFormat, KernelFlavour, Ring, RunDefaults, RunResult } from './artifacts.js';
 import { makeApp, resolveTarget, type Target } from './app/app.js';
 import type { UklConfig } from './config/schema.js';
@@ -284,6 +285,8 @@ export interface RunningVm extends AsyncDisposable {
   readonly result: Promise<RunResult>;
   /** The port of this host, on 127.0.0.1, that leads to a port of the guest. Throws UKL_USAGE if none does. */
   port(guest: number): number;
+  /** Settles when the program, or who is in its network, listens on a TCP port of the guest. Throws UKL_VMM if the guest ends first. */
+  listening(guest: number): Promise<void>;
   /** The lines of the program's file of that name in the guest's /proc ("maps", "net/tcp"); none before it runs and after. */
   look(name: string): Promise<readonly string[]>;
   /** Stops the machine, with its clock, until `resume()`. */
@@ -293,6 +296,26 @@ export interface RunningVm extends AsyncDisposable {
   signal(name: NodeJS.Signals): void;
   /** Ends the guest at once, as a power failure would; `signal` is the reason that the result gives. */
   kill(signal?: NodeJS.Signals): void;
+}
+
+/** How often it is looked whether a program listens. */
+const LOOK_MS = 100;
+
+/** Local port and state (0A: it listens) in a line of /proc/net/tcp. */
+const LISTENING = /^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A /;
+
+async function listening(vm: Vm, port: number): Promise<void> {
+  let over = false;
+  const stop = (): void => {
+    over = true;
+  };
+  const ended = vm.result.then(stop, stop);
+  while (!over) {
+    const lines = [...(await vm.look('net/tcp')), ...(await vm.look('net/tcp6'))];
+    if (lines.some((line) => Number.parseInt(LISTENING.exec(line)?.[1] ?? '', 16) === port)) return;
+    await Promise.race([ended, setTimeout(LOOK_MS)]);
+  }
+  throw new UklError('UKL_VMM', `the guest ended before anybody listened on port ${port}`, { hint: 'ukl run, to see why' });
 }
 
 /** The image of a target: the one it is, or one made for this run in `work`. */
@@ -373,6 +396,7 @@ export async function run(target: string | UklConfig, options: RunOptions & Buil
         if (port === undefined) throw new UklError('UKL_USAGE', `no port of this host leads to port ${guest} of the guest`, { hint: `ports: ['0:${guest}']` });
         return port.host;
       },
+      listening: (guest) => listening(vm, guest),
       look: (name) => vm.look(name),
       pause: () => vm.pause(),
       resume: () => vm.resume(),

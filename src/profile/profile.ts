@@ -42,18 +42,10 @@ export interface Profile extends Folded {
   readonly end: RunEnd | undefined;
 }
 
-/** How often it is looked whether a program listens, and what it has mapped. */
+/** How often it is looked what a program has mapped. */
 const LOOK_MS = 100;
 /** Until it is seen for the first time. */
 const FIRST_LOOK_MS = 2;
-
-/** Local port and state (0A: it listens) in a line of /proc/net/tcp. */
-const LISTENING = /^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A /;
-
-async function listens(vm: RunningVm, port: number): Promise<boolean> {
-  const lines = [...(await vm.look('net/tcp')), ...(await vm.look('net/tcp6'))];
-  return lines.some((line) => Number.parseInt(LISTENING.exec(line)?.[1] ?? '', 16) === port);
-}
 
 async function runLoad(command: string, port: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
@@ -187,13 +179,12 @@ async function underLoad(vm: RunningVm, profiler: Profiler, maps: Maps, load: st
   const { seconds, log = silentLog } = options;
   const [port] = vm.plan.qemu.ports.filter(({ protocol }) => protocol === 'tcp');
   if (port === undefined) throw new UklError('UKL_USAGE', 'a load needs a port of this host that leads to the guest', { hint: '-p 0:8080, with the port that the program listens on' });
-  await log.step(`wait for port ${port.guest}`, async () => {
-    while (!(await listens(vm, port.guest))) {
-      await setTimeout(LOOK_MS, undefined, { signal }).catch(() => {
-        throw options.signal?.aborted ? options.signal.reason : new UklError('UKL_VMM', `the guest ended before anybody listened on port ${port.guest}`, { hint: 'ukl run, to see why; --load is for servers' });
-      });
-    }
-  });
+  await log.step(`wait for port ${port.guest}`, () =>
+    vm.listening(port.guest).catch((error: unknown) => {
+      options.signal?.throwIfAborted();
+      throw error;
+    }),
+  );
   await log.step('warm up', () => runLoad(load, port.host, signal));
   await vm.pause();
   await profiler.reset();
