@@ -6,7 +6,7 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { PassThrough, type Readable, type Writable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 import type { App, Disk, Image, ImageFormat, KernelFlavour, Ring, RunDefaults, RunResult } from './artifacts.js';
@@ -20,7 +20,7 @@ import { storeRoot } from './lib/paths.js';
 import { formatSize, parseSize } from './lib/size.js';
 import { getCompiler } from './toolchain/compiler.js';
 import { getDebianSource } from './toolchain/debian.js';
-import { getKernel } from './toolchain/kernel.js';
+import { findKernel, getKernel } from './toolchain/kernel.js';
 import { getNode } from './toolchain/node.js';
 import { getBacklog, getInit, getLoaders } from './toolchain/runtime.js';
 import { findShortcut, getShortcuts } from './toolchain/shortcuts.js';
@@ -57,6 +57,8 @@ export interface BuildOptions extends Context {
   readonly files?: readonly string[];
   /** A linux-6.12.*.tar.* to use in place of Debian's. */
   readonly kernelSource?: string;
+  /** Options of the kernel: a fragment of a .config, on top of the target's own. */
+  readonly kernelConfig?: string;
   /** Our C library or the host's, in place of what the target asks for. */
   readonly libc?: 'ukl' | 'host';
   /** Types of a TypeScript program are checked unless this is false. */
@@ -146,7 +148,11 @@ async function buildTo(path: string, target: Target, options: BuildOptions): Pro
     ...(options.dev === undefined ? {} : { dev: options.dev }),
     ...context,
   });
-  const kernel = await getKernel(flavour, context, { tarball: options.kernelSource });
+  const fragments = [
+    ...(target.config.kernelConfig === undefined ? [] : [resolve(target.directory, target.config.kernelConfig)]),
+    ...(options.kernelConfig === undefined ? [] : [options.kernelConfig]),
+  ];
+  const kernel = await getKernel(flavour, context, { tarball: options.kernelSource, fragments });
   // For comparisons: what the configuration has in ring 0 runs in ring 3 on the stock kernel, and where that is asked for.
   const ring0 = [...(flavour === 'stock' || options.ring === 3 ? [] : target.config.ring0), ...(options.ring0 ?? [])];
   // In ring 3 nobody could call them: the program makes the plain calls.
@@ -327,12 +333,12 @@ async function imageOf(target: string | UklConfig, work: string, options: BuildO
 /** Writes what gdb needs and says how to start it. Returns the socket's path. */
 async function prepareGdb({ manifest }: Image, work: string, options: Context): Promise<string> {
   const log = options.log ?? silentLog;
-  const kernel = await getKernel(manifest.kernel.flavour, { log, signal: options.signal });
-  if (!Object.values(kernel.hashes).includes(manifest.kernel.sha256) || !existsSync(manifest.programOnHost)) {
+  const vmlinux = await findKernel(manifest.kernel.sha256);
+  if (vmlinux === undefined || !existsSync(manifest.programOnHost)) {
     throw new UklError('UKL_IMAGE', 'the image was built elsewhere or with another kernel: its symbols are not here', { hint: 'ukl run --gdb TARGET, with the program rather than the image' });
   }
   const socket = join(work, 'gdb.socket');
-  const script = await writeGdbScript(work, { vmlinux: kernel.vmlinux, program: manifest.programOnHost, socket });
+  const script = await writeGdbScript(work, { vmlinux, program: manifest.programOnHost, socket });
   log.info(`waiting for gdb: gdb -x ${script}`);
   return socket;
 }

@@ -39,7 +39,7 @@ try {
   await getBacklog({ log });
   await getCompiler({ log });
   // Programs that the tests link from Debian's sources.
-  for (const example of ['memcached', 'redis', 'nginx', 'sqlite', 'postgres', 'typescript/better-sqlite3.ts', 'api/src/server.ts']) await build(join(projectRoot, 'examples', example), { log });
+  for (const example of ['memcached', 'redis', 'nginx', 'sqlite', 'postgres', 'typescript/better-sqlite3.ts', 'api/src/server.ts', 'perf-trace']) await build(join(projectRoot, 'examples', example), { log });
 } catch (error) {
   const failure = asUklError(error);
   console.error(`✖ ${failure.message}\n${failure.details ?? ''}\nnext: ${failure.hint ?? ''}\nlog: ${failure.log ?? ''}`);

@@ -15,6 +15,7 @@ export interface BuildFlags extends GlobalOptions {
   readonly check: boolean;
   readonly format: 'bzImage' | 'elf';
   readonly kernelSource?: string;
+  readonly kernelConfig?: string;
 }
 
 /** `ukl build`: writes an image. */
@@ -31,6 +32,7 @@ export async function buildCommand(target: string, flags: BuildFlags, signal: Ab
     ...(flags.libc === undefined ? {} : { libc: flags.libc }),
     ...(flags.check ? {} : { check: false }),
     ...(flags.kernelSource === undefined ? {} : { kernelSource: flags.kernelSource }),
+    ...(flags.kernelConfig === undefined ? {} : { kernelConfig: flags.kernelConfig }),
   });
   const { manifest, path } = image;
   if (flags.json) {

@@ -46,6 +46,7 @@ const kernelOption = () => new Option('--kernel <which>', 'ukl, or stock: the sa
 const formatOption = () => new Option('--format <which>', 'a bzImage, or an ELF with a PVH entry for microVMs').choices(['bzImage', 'elf'] as const).default('bzImage' as const);
 const libcOption = () => new Option('--libc <which>', "the C library: ours, with calls for system calls, or the host's").choices(['ukl', 'host'] as const);
 const sourceOption = () => new Option('--kernel-source <tarball>', "a linux-6.12.*.tar.* in place of Debian's");
+const optionsOption = () => new Option('--kernel-config <file>', 'build the kernel with further options: lines like CONFIG_XFS_FS=y');
 
 /** Flags that every command has. */
 function withGlobals<A extends unknown[], O extends OptionValues>(command: Command<A, O>) {
@@ -74,6 +75,7 @@ function withRunOptions<A extends unknown[], O extends OptionValues>(command: Co
       .addOption(libcOption())
       .option('--no-check', 'run a TypeScript program in spite of type errors')
       .addOption(sourceOption())
+      .addOption(optionsOption())
       .option('--kernel-arg <word>', "add to the kernel's command line", many)
       .option('--icount', 'count instructions: a nanosecond of the guest is one (emulation)')
       .option('--gdb', 'wait for gdb, which then knows the symbols of program and kernel')
@@ -153,7 +155,8 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
       .addOption(formatOption())
       .addOption(libcOption())
       .option('--no-check', 'run a TypeScript program in spite of type errors')
-      .addOption(sourceOption()),
+      .addOption(sourceOption())
+      .addOption(optionsOption()),
   ).action((target, flags) => handle(flags, ({ signal }) => buildCommand(target, flags, signal)));
 
   withGlobals(

@@ -24,6 +24,7 @@ export type RunFlags = GlobalOptions & {
   readonly libc?: 'ukl' | 'host';
   readonly check: boolean;
   readonly kernelSource?: string;
+  readonly kernelConfig?: string;
   readonly kernelArg?: string[];
   readonly dryRun?: boolean;
   readonly icount?: boolean;
@@ -77,6 +78,7 @@ export function toOptions(flags: RunFlags, args: readonly string[], signal: Abor
     ...(flags.libc === undefined ? {} : { libc: flags.libc }),
     ...(flags.check ? {} : { check: false }),
     ...(flags.kernelSource === undefined ? {} : { kernelSource: flags.kernelSource }),
+    ...(flags.kernelConfig === undefined ? {} : { kernelConfig: flags.kernelConfig }),
   };
 }
 

@@ -35,6 +35,7 @@ export const configSchema = z
     shortcuts: z.array(z.string().regex(/^\w+$|\.c$/, "a C file, or the name of one that ukl has: 'tcp'")).default([]).describe('Kernel halves of shortcuts: C files, or tcp'),
     libc: z.enum(['ukl', 'host']).optional().describe('The C library: ours, whose system calls are calls in ring 0, or the host\'s. By default ours for sources and for what ukl-gcc linked'),
     kernelArgs: z.array(z.string()).default([]).describe('Further words of the kernel\'s command line'),
+    kernelConfig: z.string().optional().describe('A file of kernel options (CONFIG_XFS_FS=y), on top of ours: drivers, file systems, tracing'),
     timeout: z.number().positive().optional().describe('Seconds after which the guest is ended'),
   })
   .refine((config) => config.build === undefined || config.program !== undefined, { error: "'build' needs 'program': the file that the commands make" })

@@ -11,7 +11,7 @@ import type { KernelFlavour, Ring, RunEnd, RunResult } from '../artifacts.js';
 import { isImage, openImage } from '../image/image.js';
 import { UklError } from '../lib/errors.js';
 import { silentLog } from '../lib/log.js';
-import { getKernel } from '../toolchain/kernel.js';
+import { findKernel } from '../toolchain/kernel.js';
 import { getProfiler } from '../toolchain/runtime.js';
 import { fold, type Folded } from './fold.js';
 import { type Dump, Profiler } from './profiler.js';
@@ -110,8 +110,8 @@ export async function profile(target: string, options: ProfileOptions): Promise<
     // Kept until its symbols are read, which is after the run.
     const image = (await isImage(target)) ? await openImage(target) : await build(target, { ...options, out: join(work, 'image') });
     const { manifest } = image;
-    const kernel = await getKernel(manifest.kernel.flavour, { log, signal: options.signal }, { tarball: options.kernelSource });
-    if (!Object.values(kernel.hashes).includes(manifest.kernel.sha256)) {
+    const vmlinux = await findKernel(manifest.kernel.sha256);
+    if (vmlinux === undefined) {
       throw new UklError('UKL_IMAGE', 'the image was built with another kernel: its symbols are not here', { hint: 'ukl profile TARGET, with the program rather than the image' });
     }
     // A run without a load is over when the user says so, and then has a profile.
@@ -122,7 +122,7 @@ export async function profile(target: string, options: ProfileOptions): Promise<
       accel: 'tcg',
       plugin: {
         file: await getProfiler({ log, signal: options.signal }),
-        args: { socket, ...(await kernelLandmarks(kernel.vmlinux)) },
+        args: { socket, ...(await kernelLandmarks(vmlinux)) },
       },
       // Else addresses would not be those of the files.
       kernelArgs: [...(options.kernelArgs ?? []), 'nokaslr', 'norandmaps'],
@@ -139,7 +139,7 @@ export async function profile(target: string, options: ProfileOptions): Promise<
       over();
     }, over);
     const dump = await (options.load === undefined ? wholeRun(vm, profiler, maps, manifest.program, options) : underLoad(vm, profiler, maps, options.load, options, signal));
-    const symbols = await log.step('read symbols', () => Symbols.read(image, kernel.vmlinux, maps.list()));
+    const symbols = await log.step('read symbols', () => Symbols.read(image, vmlinux, maps.list()));
     const folded = fold(dump, (address) => symbols.place(address));
     return {
       format: 1,

@@ -24,39 +24,59 @@ const MODULE_BUILD = ['.config', 'Module.symvers', 'include', 'arch/x86/include/
 /** Roughly how many objects the build compiles; only for the progress shown. */
 const EXPECTED_STEPS = 1800;
 
+/** What a .config or a fragment of one sets, as Kconfig reads it: of two lines the later counts. */
+function readOptions(text: string): Map<string, string> {
+  const options = new Map<string, string>();
+  for (const [, unset, name = '', value] of text.matchAll(/^(?:# (CONFIG_\w+) is not set|(CONFIG_\w+)=(.*))$/gm)) options.set(unset ?? name, value ?? 'n');
+  return options;
+}
+
 /**
  * The options that a fragment asks for and a .config lacks. Kconfig drops an
  * option whose dependencies are missing without a word.
  */
 export function missingOptions(fragment: string, config: string): string[] {
-  const have = new Set(config.split('\n'));
-  const off = (name: string): boolean => !config.includes(`\n${name}=`);
-  return fragment
-    .split('\n')
-    .filter((line) => line.startsWith('CONFIG_'))
-    .filter((line) => {
-      const [name = '', value] = line.split('=');
-      return value === 'n' ? !off(name) : !have.has(line);
-    });
+  const have = readOptions(config);
+  return [...readOptions(fragment)].filter(([name, value]) => (have.get(name) ?? 'n') !== value).map(([name, value]) => `${name}=${value}`);
 }
 
-const modular = (fragment: string): boolean => /^CONFIG_MODULES=y$/m.test(fragment);
+/** Somebody's own fragment, which must not ask for what an image cannot have. */
+async function readFragment(file: string): Promise<string> {
+  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
+    throw new UklError('UKL_NO_FILE', `the kernel's options cannot be read: ${file}`, { cause, hint: 'a file with lines like CONFIG_XFS_FS=y' });
+  });
+  const options = readOptions(text);
+  const module = [...options].find(([, value]) => value === 'm');
+  if (module) throw new UklError('UKL_KERNEL_CONFIG', `${file} asks for ${module[0]}=m, and images carry no modules of drivers`, { hint: `${module[0]}=y` });
+  if (options.size === 0) throw new UklError('UKL_KERNEL_CONFIG', `${file} sets no option`, { hint: 'lines like CONFIG_XFS_FS=y' });
+  return text;
+}
+
+const modular = (fragment: string): boolean => readOptions(fragment).get('CONFIG_MODULES') === 'y';
+
+export interface KernelOptions {
+  /** A linux-6.12.*.tar.* in place of Debian's. */
+  readonly tarball?: string | undefined;
+  /** Fragments of a .config, on top of ours; the last one that names an option decides. */
+  readonly fragments?: readonly string[];
+}
 
 /**
  * A built kernel from the store. The build is out of the source tree, in a
  * scratch directory which make resumes after an interruption.
  *
- * @throws UKL_KERNEL_CONFIG if Kconfig dropped an option, UKL_COMMAND if make fails
+ * @throws UKL_KERNEL_CONFIG if Kconfig dropped an option, UKL_NO_FILE, UKL_COMMAND if make fails
  */
 export async function getKernel(
   flavour: KernelFlavour,
   context: StoreContext,
-  options: { readonly tarball?: string | undefined } = {},
+  options: KernelOptions = {},
 ): Promise<Kernel> {
   const source = await getKernelSource({ patched: flavour === 'ukl', tarball: options.tarball }, context);
-  const texts = await Promise.all(
-    FRAGMENTS[flavour].map((name) => readFile(join(projectRoot, 'kernel/config', name), 'utf8')),
-  );
+  const texts = await Promise.all([
+    ...FRAGMENTS[flavour].map((name) => readFile(join(projectRoot, 'kernel/config', name), 'utf8')),
+    ...(options.fragments ?? []).map(readFragment),
+  ]);
   const fragment = texts.join('\n');
   const compiler = (await exec('gcc', ['-dumpfullversion'])).trim();
 
@@ -82,7 +102,7 @@ export async function getKernel(
         const dropped = missingOptions(fragment, config);
         if (dropped.length > 0) {
           throw new UklError('UKL_KERNEL_CONFIG', `Kconfig did not take: ${dropped.join(', ')}`, {
-            hint: 'a dependency is missing in kernel/config',
+            hint: 'what they depend on (depends on, in the Kconfig files) has to be set as well',
             log,
           });
         }

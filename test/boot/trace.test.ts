@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-/** Debian's strace and gdb, in ring 3, attach to a ring 0 process. */
+/** Debian's strace, gdb and perf, in ring 3, look at a ring 0 process. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { projectRoot } from '../../src/lib/paths.js';
 import { runGuest } from './harness.js';
 
 // The sub-shell is a fork of the ring 0 bash; strace and timeout are exec'ed, in ring 3.
@@ -56,5 +57,14 @@ test.each([0, 3] as const)('gdb stops and steps a process in ring %s', async (ri
   expect(result.stdout).toMatch(/^cs +0x33 /m);
   expect(result.stdout).toMatch(/<kill\+7>:\s+cmp/);
   expect(result.stdout).toMatch(/detached\]\nended 143\n$/);
+  expect(result.end).toEqual({ kind: 'exit', status: 0 });
+});
+
+// The kernel of the example has tracepoints for system calls: `kernelConfig`.
+test.each([[0, {}], [3, { ring: 3 }]] as const)('perf trace counts the system calls of a program in ring %s', async (ring, options) => {
+  const result = await runGuest(join(projectRoot, 'examples/perf-trace'), options);
+  expect(result.stdout, result.stderr).toBe(`ring ${ring}\n`);
+  expect(result.stderr).toMatch(/^ +getppid +1000 +0 /m);
+  expect(result.stderr).toMatch(/^ +write +1 +0 /m);
   expect(result.end).toEqual({ kind: 'exit', status: 0 });
 });

@@ -4,7 +4,7 @@
  * is full and when it may not install packages: with a kernel tree of two steps.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -94,6 +94,37 @@ describe('a kernel build', () => {
     await letGo();
     expect([await first.ended, await second.ended]).toEqual([0, 0]);
     expect(await steps()).toEqual(['first', 'second']);
+  });
+});
+
+describe('options of the kernel', () => {
+  const buildWith = async (options: string): Promise<CommandResult> => {
+    await writeFile(join(work, 'kernel.config'), options);
+    return host(ukl, [...args, '--kernel-config', join(work, 'kernel.config')], env);
+  };
+
+  test('make a kernel of their own, once', { timeout: 60_000 }, async () => {
+    // Nobody has to be waited for.
+    await host('sh', ['-c', 'cd "$0" && rm reached gate && touch gate', work]);
+    expect(await buildWith('CONFIG_XFS_FS=y\n')).toMatchObject({ code: 0 });
+    expect(await buildWith('# CONFIG_IPV6 is not set\n')).toMatchObject({ code: 0 });
+    expect(await buildWith('CONFIG_XFS_FS=y\n')).toMatchObject({ code: 0 });
+    expect(await steps()).toEqual(['first', 'second', 'first', 'second']);
+    const configs = await Promise.all((await kernels()).map((name) => readFile(join(store, name, 'config'), 'utf8')));
+    expect(configs.filter((config) => config.includes('\nCONFIG_XFS_FS=y\n'))).toHaveLength(1);
+  });
+
+  test.each([
+    ['that Kconfig does not take', 'CONFIG_DEPENDS_ON_NOTHING=y\n', /Kconfig did not take: CONFIG_DEPENDS_ON_NOTHING=y[\s\S]*UKL_KERNEL_CONFIG/],
+    ['for a module', 'CONFIG_XFS_FS=m\n', /asks for CONFIG_XFS_FS=m[\s\S]*next: CONFIG_XFS_FS=y/],
+    ['that are none', 'XFS_FS=y\n', /sets no option[\s\S]*next: lines like CONFIG_XFS_FS=y/],
+  ])('%s are refused', { timeout: 60_000 }, async (_what, options, words) => {
+    expect(await buildWith(options)).toMatchObject({ code: 1, stderr: expect.stringMatching(words) });
+    expect(await kernels().catch(() => [])).toEqual([]);
+  });
+
+  test('in a file that is missing are refused', { timeout: 60_000 }, async () => {
+    expect(await host(ukl, [...args, '--kernel-config', join(work, 'none')], env)).toMatchObject({ code: 1, stderr: expect.stringMatching(/cannot be read: .*none[\s\S]*UKL_NO_FILE/) });
   });
 });
 

@@ -101,6 +101,8 @@ describe('configuration', () => {
 
 test('options that Kconfig dropped', () => {
   expect(missingOptions('CONFIG_A=y\n# x\nCONFIG_B=y\nCONFIG_C=n\nCONFIG_D=n\n', '\nCONFIG_A=y\nCONFIG_D=y\n')).toEqual(['CONFIG_B=y', 'CONFIG_D=n']);
+  // The last line that names an option decides; both ways to turn one off.
+  expect(missingOptions('CONFIG_A=y\nCONFIG_B=y\n# CONFIG_A is not set\n# CONFIG_B is not set\nCONFIG_B=y', '# CONFIG_A is not set\n')).toEqual(['CONFIG_B=y']);
 });
 
 test("the host's TSC", () => {
