@@ -1,39 +1,41 @@
 // SPDX-License-Identifier: MIT
 import { relative } from 'node:path';
-import { build } from '../index.js';
+import type { ImageFormat } from '../artifacts.js';
+import { build, type BuildOptions } from '../index.js';
 import { formatSize } from '../lib/size.js';
 import { type GlobalOptions, logFor, printJson } from './output.js';
 import { EXIT } from './exit-codes.js';
 
+/** Flags of all commands that make an image. */
 export interface BuildFlags extends GlobalOptions {
-  readonly out?: string;
   readonly file?: string[];
   readonly kernel?: 'ukl' | 'stock';
   readonly ring?: 0 | 3;
   readonly ring0?: string[];
   readonly libc?: 'ukl' | 'host';
   readonly check: boolean;
-  readonly format: 'bzImage' | 'elf';
   readonly kernelSource?: string;
   readonly kernelConfig?: string;
 }
 
-/** `ukl build`: writes an image. */
-export async function buildCommand(target: string, flags: BuildFlags, signal: AbortSignal): Promise<number> {
-  const image = await build(target, {
+export function toBuildOptions(flags: BuildFlags, signal: AbortSignal): BuildOptions {
+  return {
     log: logFor(flags),
     signal,
     files: flags.file ?? [],
     ring0: flags.ring0 ?? [],
-    format: flags.format,
-    ...(flags.out === undefined ? {} : { out: flags.out }),
     ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
     ...(flags.ring === undefined ? {} : { ring: flags.ring }),
     ...(flags.libc === undefined ? {} : { libc: flags.libc }),
     ...(flags.check ? {} : { check: false }),
     ...(flags.kernelSource === undefined ? {} : { kernelSource: flags.kernelSource }),
     ...(flags.kernelConfig === undefined ? {} : { kernelConfig: flags.kernelConfig }),
-  });
+  };
+}
+
+/** `ukl build`: writes an image. */
+export async function buildCommand(target: string, flags: BuildFlags & { readonly out?: string; readonly format: ImageFormat }, signal: AbortSignal): Promise<number> {
+  const image = await build(target, { ...toBuildOptions(flags, signal), format: flags.format, ...(flags.out === undefined ? {} : { out: flags.out }) });
   const { manifest, path } = image;
   if (flags.json) {
     printJson({ ok: true, image: path, manifest });

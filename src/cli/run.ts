@@ -6,25 +6,18 @@ import type { RunEnd, RunResult } from '../artifacts.js';
 import { type BuildOptions, dryRun, run, type RunningVm, type RunOptions } from '../index.js';
 import { UklError } from '../lib/errors.js';
 import { formatSeconds } from '../lib/log.js';
-import { type GlobalOptions, logFor, printJson } from './output.js';
+import { type BuildFlags, toBuildOptions } from './build.js';
+import { printJson } from './output.js';
 
-export type RunFlags = GlobalOptions & {
+export type RunFlags = BuildFlags & {
   readonly publish?: string[];
   readonly env?: string[];
   readonly memory?: string;
   readonly cpus?: number;
-  readonly file?: string[];
   readonly disk?: string[];
   readonly volume?: string[];
   readonly timeout?: number;
   readonly accel: 'auto' | 'kvm' | 'tcg';
-  readonly kernel?: 'ukl' | 'stock';
-  readonly ring?: 0 | 3;
-  readonly ring0?: string[];
-  readonly libc?: 'ukl' | 'host';
-  readonly check: boolean;
-  readonly kernelSource?: string;
-  readonly kernelConfig?: string;
   readonly kernelArg?: string[];
   readonly dryRun?: boolean;
   readonly icount?: boolean;
@@ -56,29 +49,20 @@ function parseEnv(words: readonly string[]): Record<string, string> {
 
 export function toOptions(flags: RunFlags, args: readonly string[], signal: AbortSignal): RunOptions & BuildOptions {
   return {
+    ...toBuildOptions(flags, signal),
     args,
     env: parseEnv(flags.env ?? []),
     ports: flags.publish ?? [],
     disks: flags.disk ?? [],
     volumes: flags.volume ?? [],
-    files: flags.file ?? [],
-    ring0: flags.ring0 ?? [],
     accel: flags.accel,
     kernelArgs: flags.kernelArg ?? [],
     verbose: flags.verbose === true,
     icount: flags.icount === true,
     gdb: flags.gdb === true,
-    log: logFor(flags),
-    signal,
     ...(flags.memory === undefined ? {} : { memory: flags.memory }),
     ...(flags.cpus === undefined ? {} : { cpus: flags.cpus }),
     ...(flags.timeout === undefined ? {} : { timeoutSeconds: flags.timeout }),
-    ...(flags.kernel === undefined ? {} : { kernel: flags.kernel }),
-    ...(flags.ring === undefined ? {} : { ring: flags.ring }),
-    ...(flags.libc === undefined ? {} : { libc: flags.libc }),
-    ...(flags.check ? {} : { check: false }),
-    ...(flags.kernelSource === undefined ? {} : { kernelSource: flags.kernelSource }),
-    ...(flags.kernelConfig === undefined ? {} : { kernelConfig: flags.kernelConfig }),
   };
 }
 
