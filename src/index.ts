@@ -191,12 +191,21 @@ export interface RunPlan {
   readonly argv: readonly string[];
 }
 
+/**
+ * What memory an image's files need, in MiB. The archive and the files that it
+ * becomes are in memory together for a while. A tmpfs takes at most half of
+ * what is free when it is mounted (mm/shmem.c), and the archive's is not.
+ */
+function memoryFor({ manifest }: Image): { readonly tmpfs: number; readonly ramfs: number } {
+  const { unpackedBytes, bytes } = manifest.initramfs;
+  const mib = (count: number): number => KERNEL_MIB + Math.ceil(count / 1024 ** 2);
+  return { tmpfs: mib(bytes + 2 * unpackedBytes), ramfs: mib(bytes + unpackedBytes) };
+}
+
 function checkMemory(image: Image, memoryMiB: number): void {
-  const { unpackedBytes, bytes } = image.manifest.initramfs;
-  // The archive and the files it becomes are in memory together for a while,
-  // and tmpfs takes at most half of the memory (mm/shmem.c).
-  const need = KERNEL_MIB + Math.ceil(Math.max(bytes + unpackedBytes, 2 * unpackedBytes) / 1024 ** 2);
+  const need = memoryFor(image).ramfs;
   if (memoryMiB < need) {
+    const { unpackedBytes } = image.manifest.initramfs;
     throw new UklError('UKL_MEMORY', `${memoryMiB} MiB are too little: the image's ${formatSize(unpackedBytes)} of files need at least ${need} MiB`, {
       hint: `-M ${need}M`,
       exitCode: 125,
@@ -243,7 +252,7 @@ async function plan(image: Image, options: RunOptions): Promise<RunPlan> {
   const qemu = {
     accel,
     kernel: image.path,
-    cmdline: kernelCmdline({ accel, gdb: options.gdb ?? false, verbose: options.verbose ?? false, icount: options.icount ?? false, extra: options.kernelArgs ?? [] }),
+    cmdline: kernelCmdline({ accel, gdb: options.gdb ?? false, verbose: options.verbose ?? false, icount: options.icount ?? false, root: memoryMiB < memoryFor(image).tmpfs ? 'ramfs' : 'tmpfs', extra: options.kernelArgs ?? [] }),
     memoryMiB,
     cpus,
     icount: options.icount ?? false,

@@ -23,6 +23,8 @@ export interface CmdlineOptions {
   readonly icount: boolean;
   /** A debugger needs addresses that it knows. */
   readonly gdb: boolean;
+  /** A tmpfs is the kernel's own choice. A ramfs takes any part of the memory, and nothing but its end ends it. */
+  readonly root: 'tmpfs' | 'ramfs';
   readonly extra: readonly string[];
 }
 
@@ -34,6 +36,7 @@ export function kernelCmdline(options: CmdlineOptions): string {
   const words = ['UKL_HOST=1'];
   if (options.gdb) words.push('nokaslr', 'norandmaps');
   if (options.verbose) words.push('loglevel=8');
+  if (options.root === 'ramfs') words.push('rootfstype=ramfs');
   if (options.accel === 'tcg') {
     // Emulated, rdtsc reads the host's counter. Left to itself, the kernel
     // measures it against the PIT, which fails on a busy host and then hangs.
