@@ -5,16 +5,19 @@
  * hook of the boot protocol: Documentation/arch/x86/boot.rst) in 32-bit mode,
  * with ESI pointing to boot_params.
  *
- * The kernel would decompress itself over what follows it.  So this moves the
- * initramfs as high as memory goes, below it the command line, tells
- * boot_params of both and goes on to the kernel.
+ * The kernel would write over what follows it: its stack is there, and it
+ * decompresses itself to higher addresses.  It runs wherever it is aligned,
+ * and is often the smaller one.  So this tells boot_params of the initramfs,
+ * where it is, puts the command line behind it, and moves the kernel behind
+ * both.
  */
 #define BP_SCRATCH		0x1e4
 #define BP_E820_ENTRIES		0x1e8
 #define BP_RAMDISK_IMAGE	0x218
 #define BP_RAMDISK_SIZE		0x21c
 #define BP_CMD_LINE_PTR		0x228
-#define BP_INITRD_ADDR_MAX	0x22c
+#define BP_KERNEL_ALIGNMENT	0x230
+#define BP_INIT_SIZE		0x260
 #define BP_E820_TABLE		0x2d0
 #define E820_ENTRY_SIZE		20
 #define E820_TYPE_RAM		1
@@ -23,56 +26,64 @@
 	.globl	_start
 _start:
 	cli
+	cld
 	leal	BP_SCRATCH+4(%esi), %esp	/* room for one word */
 	call	1f
 1:	popl	%ebx
 	subl	$(1b - _start), %ebx
-
-	/* EDI: the highest page from which on everything fits, 0 if none. */
-	movl	(length - _start)(%ebx), %edx
-	addl	$0x1fff, %edx			/* and a page for the words */
-	xorl	%edi, %edi
-	leal	BP_E820_TABLE(%esi), %ebp
-	movzbl	BP_E820_ENTRIES(%esi), %ecx
-.Lentry:
-	jecxz	.Lfound
-	decl	%ecx
-	movl	4(%ebp), %eax
-	testl	%eax, %eax			/* above 4 GiB */
-	jnz	.Lnext
-	cmpl	$E820_TYPE_RAM, 16(%ebp)
-	jne	.Lnext
-	movl	(%ebp), %eax
-	addl	8(%ebp), %eax
-	jc	.Lclamp
-	cmpl	$0, 12(%ebp)
-	jne	.Lclamp
-	cmpl	BP_INITRD_ADDR_MAX(%esi), %eax
-	jbe	.Lend
-.Lclamp:
-	movl	BP_INITRD_ADDR_MAX(%esi), %eax
-.Lend:
-	subl	%edx, %eax
-	jc	.Lnext
-	andl	$~0xfff, %eax
-	cmpl	(%ebp), %eax			/* does it fit? */
-	jb	.Lnext
-	cmpl	%edi, %eax
-	jbe	.Lnext
-	movl	%eax, %edi
-.Lnext:
-	addl	$E820_ENTRY_SIZE, %ebp
-	jmp	.Lentry
-
-.Lfound:
-	/* Not above ourselves: the kernel will say that it finds no init. */
-	cmpl	%ebx, %edi
-	jbe	.Lkernel
-	movl	%edi, %ebp
 	movl	%esi, %edx
 
+	/* EBP: the page behind the initramfs, for the command line. */
+	movl	(start - _start)(%ebx), %eax
+	addl	%ebx, %eax
+	movl	(length - _start)(%ebx), %ecx
+	leal	0xfff(%eax,%ecx), %ebp
+	andl	$~0xfff, %ebp
+
+	/* EDI: where the kernel goes, EAX: the end of what it takes there. */
+	movl	BP_KERNEL_ALIGNMENT(%edx), %esi
+	leal	0xfff(%ebp,%esi), %edi
+	negl	%esi
+	andl	%esi, %edi
+	movl	BP_INIT_SIZE(%edx), %eax
+	addl	%edi, %eax
+
+	/* Without so much memory, the kernel will say that it finds no init. */
+	leal	BP_E820_TABLE(%edx), %esi
+	movzbl	BP_E820_ENTRIES(%edx), %ecx
+.Lentry:
+	jecxz	.Lkernel
+	decl	%ecx
+	cmpl	$E820_TYPE_RAM, 16(%esi)
+	jne	.Lnext
+	cmpl	$0, 4(%esi)			/* above 4 GiB */
+	jne	.Lnext
+	cmpl	%edi, (%esi)
+	ja	.Lnext
+	subl	(%esi), %eax
+	cmpl	$0, 12(%esi)
+	jne	.Lfits
+	cmpl	%eax, 8(%esi)
+	jae	.Lfits
+	addl	(%esi), %eax
+.Lnext:
+	addl	$E820_ENTRY_SIZE, %esi
+	jmp	.Lentry
+.Lkernel:
+	movl	%ebx, %eax
+	subl	(kernel - _start)(%ebx), %eax
+	jmp	.Lgo
+
+.Lfits:
+	pushl	%edi
+	movl	(start - _start)(%ebx), %eax
+	addl	%ebx, %eax
+	movl	%eax, BP_RAMDISK_IMAGE(%edx)
+	movl	(length - _start)(%ebx), %ecx
+	movl	%ecx, BP_RAMDISK_SIZE(%edx)
+
 	/* Our words, a blank, then what the VMM or boot loader has to say. */
-	cld
+	movl	%ebp, %edi
 	leal	(words - _start)(%ebx), %esi
 .Lours:
 	lodsb
@@ -99,25 +110,15 @@ _start:
 	movb	$0, (%edi)
 	movl	%ebp, BP_CMD_LINE_PTR(%edx)
 
-	/* Source and destination may overlap, and the latter is higher. */
-	leal	0x1000(%ebp), %edi
-	movl	(length - _start)(%ebx), %ecx
-	movl	%edi, BP_RAMDISK_IMAGE(%edx)
-	movl	%ecx, BP_RAMDISK_SIZE(%edx)
-	addl	$3, %ecx
+	movl	(kernel - _start)(%ebx), %ecx
+	movl	%ebx, %esi
+	subl	%ecx, %esi
 	shrl	$2, %ecx
-	leal	-4(%edi,%ecx,4), %edi
-	movl	(start - _start)(%ebx), %esi
-	addl	%ebx, %esi
-	leal	-4(%esi,%ecx,4), %esi
-	std
+	movl	(%esp), %edi
 	rep	movsl
-	cld
+	popl	%eax
+.Lgo:
 	movl	%edx, %esi
-
-.Lkernel:
-	movl	%ebx, %eax
-	subl	(kernel - _start)(%ebx), %eax
 	xorl	%ebx, %ebx
 	xorl	%ebp, %ebp
 	xorl	%edi, %edi
@@ -127,6 +128,6 @@ _start:
 	.balign	16
 table:
 kernel:	.long	0			/* the kernel's entry: how far below */
-start:	.long	0			/* the initramfs: how far above */
+start:	.long	0			/* the initramfs, on a page of its own: how far above */
 length:	.long	0			/* and its length in bytes */
 words:					/* the command line follows */

@@ -7,6 +7,7 @@ const HEADER_MAGIC = 0x202;
 const CODE32_START = 0x214;
 const HDR_S = 0x53726448;
 const SECTOR = 512;
+export const PAGE = 0x1000;
 
 /** The loader's table is its last words; runtime/loader/bzimage.S. */
 const TABLE_BYTES = 12;
@@ -31,7 +32,8 @@ export function bzImagePrefix(kernel: Buffer, loader: Buffer, cmdline: string, i
   const setup = ((kernel[SETUP_SECTS] || 4) + 1) * SECTOR;
   const words = cmdlineBytes(cmdline);
   const body = align(kernel.length - setup, 16);
-  const stub = align(loader.length + words.length, 16);
+  // The kernel gives the initramfs' memory back by pages.
+  const stub = align(body + loader.length + words.length, PAGE) - body;
   const image = Buffer.alloc(setup + body + stub);
   kernel.copy(image);
   image.writeUInt32LE(kernel.readUInt32LE(CODE32_START) + body, CODE32_START);

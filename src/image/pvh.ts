@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { UklError } from '../lib/errors.js';
-import { align, CMDLINE_MAX, cmdlineBytes } from './bzimage.js';
+import { align, CMDLINE_MAX, cmdlineBytes, PAGE } from './bzimage.js';
 
 /** ELF constants and offsets as in elf(5). */
 const PT_LOAD = 1;
@@ -10,7 +10,6 @@ const PHDR = 56;
 /** The PVH entry's note: include/xen/interface/elfnote.h. */
 const XEN_ELFNOTE_PHYS32_ENTRY = 18;
 
-const PAGE = 0x1000;
 /** The loader's table is its last words, its address in the first instruction; runtime/loader/pvh.S. */
 const TABLE_BYTES = 36;
 const ADDRESS_AT = 1;
