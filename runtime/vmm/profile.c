@@ -30,6 +30,7 @@
  * as does the end of the machine:
  *	node ID PARENT SITE CALLEE CALLS	a frame; 0 is nobody's
  *	count ID PC INSTRUCTIONS		of blocks at PC in this frame
+ * Addresses of what ran before the kernel have bit 48 set.
  * The machine must be stopped meanwhile, and have a single thread for all its
  * processors (-accel tcg,thread=single).
  *
@@ -72,6 +73,7 @@ __attribute__((visibility("default"))) int qemu_plugin_version = 1;
 
 #define THREAD_SIZE	(16 << 10)	/* arch/x86/include/asm/page_64_types.h */
 #define USER_END	(1UL << 47)
+#define UNPACKING	(1UL << 48)	/* no address has it: see unpacking */
 #define MAX_FRAMES	4096
 #define MAX_CPUS	64
 #define MAX_INTERRUPTS	64
@@ -140,6 +142,8 @@ static struct {
 	uint64_t start, size;
 } interrupts[MAX_INTERRUPTS];
 static uint64_t switch_to, forgets[MAX_FORGETS];
+/* Until the kernel runs at its own addresses, what unpacks it has those that are programs' later. */
+static uint64_t unpacking = UNPACKING;
 static int ninterrupts, control;
 
 static uint32_t bucket(uint64_t a, uint64_t b, uint64_t c)
@@ -295,7 +299,7 @@ static void watch_call(struct qemu_plugin_insn *insn)
 {
 	struct site *site = calloc(1, sizeof(*site));
 
-	site->pc = qemu_plugin_insn_vaddr(insn);
+	site->pc = qemu_plugin_insn_vaddr(insn) | unpacking;
 	site->interrupt = in_interrupt(site->pc);
 	qemu_plugin_register_vcpu_mem_cb(insn, called, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_W, site);
 }
@@ -326,6 +330,9 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 
 	(void)id;
 	block->pc = qemu_plugin_tb_vaddr(tb);
+	if (block->pc >= USER_END)
+		unpacking = 0;
+	block->pc |= unpacking;
 	block->interrupt = in_interrupt(block->pc);
 	for (i = 0; i < MAX_FORGETS; i++)
 		block->forget |= block->pc == forgets[i];

@@ -108,9 +108,10 @@ interface File {
   readonly segments: Elf['segments'];
 }
 
-/** Where the image's init runs (src/toolchain/runtime.ts), and below it what unpacks the kernel. */
+/** Where the image's init runs (src/toolchain/runtime.ts). */
 const INIT = { start: 0x20000000, end: 0x30000000 } as const;
-const LOADER = { start: 0x1000000, end: INIT.start } as const;
+/** The plugin's mark of what ran before the kernel: firmware, our loader, what unpacks the kernel. */
+const UNPACKING = 2 ** 48;
 
 /** Where the kernel loads what can be anywhere, without ASLR: ELF_ET_DYN_BASE in arch/x86/include/asm/elf.h. */
 const DYN_BASE = 0x555555554000;
@@ -171,9 +172,10 @@ export class Symbols {
   }
 
   #inProgram(address: number): Place {
+    if (address >= UNPACKING) return { name: '[loader]', object: 'loader' };
     if (address >= INIT.start && address < INIT.end) return { name: '[init]', object: 'init' };
     const mapping = this.#maps.find(({ start, end }) => address >= start && address < end);
-    if (mapping === undefined) return address >= LOADER.start && address < LOADER.end ? { name: '[loader]', object: 'loader' } : { name: '[unknown]', object: 'unknown' };
+    if (mapping === undefined) return { name: '[unknown]', object: 'unknown' };
     if (mapping.path === '') return { name: '[generated code]', object: 'generated code' };
     const object = basename(mapping.path);
     const file = this.#files.get(mapping.path);

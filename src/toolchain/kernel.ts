@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Kernel, KernelFlavour } from '../artifacts.js';
@@ -8,7 +8,7 @@ import { UklError } from '../lib/errors.js';
 import { hashFile } from '../lib/hash.js';
 import { projectRoot, storeRoot } from '../lib/paths.js';
 import { getKernelSource } from './source.js';
-import { fromStore, listStore, type StoreContext } from './store.js';
+import { fromStore, type StoreContext } from './store.js';
 
 const FRAGMENTS: Readonly<Record<KernelFlavour, readonly string[]>> = {
   stock: ['base.config'],
@@ -139,7 +139,7 @@ export async function getKernel(
 
 /** The vmlinux with symbols of a kernel in the store that has a file of this hash. */
 export async function findKernel(sha256: string): Promise<string | undefined> {
-  for (const { name } of await listStore()) {
+  for (const name of await readdir(storeRoot())) {
     if (!name.startsWith('kernel-')) continue;
     const directory = join(storeRoot(), name);
     const hashes = await readFile(join(directory, 'hashes.json'), 'utf8').catch(() => '{}');

@@ -66,6 +66,8 @@ test.each([
   expect(below(tree, ['main', 'work'])).toBe(worked?.self);
   expect(below(tree, ['main', 'deep', 'leave'])).toBeGreaterThan(0);
   expect(below(tree, ['leave', 'work'])).toBe(0);
+  // What unpacks the kernel runs at addresses that are a program's later.
+  expect(functions.find(({ object }) => object === 'loader')?.self).toBeGreaterThan(10_000_000);
   const inPipe = functions.find(({ name }) => name === 'pipe_write' || name === 'anon_pipe_write');
   expect(inPipe?.calls).toBeGreaterThanOrEqual(1000);
   expect(below(tree, ['main', 'write', inPipe?.name ?? ''])).toBeGreaterThan(100_000);
