@@ -72,12 +72,12 @@ export async function getKernel(
   context: StoreContext,
   options: KernelOptions = {},
 ): Promise<Kernel> {
-  const source = await getKernelSource({ patched: flavour === 'ukl', tarball: options.tarball }, context);
   const texts = await Promise.all([
     ...FRAGMENTS[flavour].map((name) => readFile(join(projectRoot, 'kernel/config', name), 'utf8')),
     ...(options.fragments ?? []).map(readFragment),
   ]);
   const fragment = texts.join('\n');
+  const source = await getKernelSource({ patched: flavour === 'ukl', tarball: options.tarball }, context);
   const compiler = (await exec('gcc', ['-dumpfullversion'])).trim();
 
   const path = await fromStore(
@@ -139,7 +139,7 @@ export async function getKernel(
 
 /** The vmlinux with symbols of a kernel in the store that has a file of this hash. */
 export async function findKernel(sha256: string): Promise<string | undefined> {
-  for (const name of await readdir(storeRoot())) {
+  for (const name of await readdir(storeRoot()).catch(() => [])) {
     if (!name.startsWith('kernel-')) continue;
     const directory = join(storeRoot(), name);
     const hashes = await readFile(join(directory, 'hashes.json'), 'utf8').catch(() => '{}');
