@@ -12,8 +12,8 @@ const script = (server: string, port: number, client: string): string =>
 
 const perBillion = (name: string, title: string, what = 'requests'): Metric => ({ name, title, unit: `${what} per 10⁹ instructions`, better: 'more', clock: 'instructions' });
 
-/** Load from this host, in real time: a ratio is all that it says. */
-function fromHost(metric: string, target: Workload['target'], port: number, command: (port: number) => readonly [string, ...string[]], parse: (output: string) => number): Workload {
+/** Load from this host, in real time: a ratio is all that it says. The number is the suite's perSecond(). */
+function fromHost(target: Workload['target'], port: number, command: (port: number) => readonly [string, ...string[]], parse: (output: string) => number): Workload {
   return {
     clock: 'wall',
     target,
@@ -24,12 +24,12 @@ function fromHost(metric: string, target: Workload['target'], port: number, comm
       vm.stderr.resume();
       await vm.listening(port);
       const [program, ...args] = command(vm.port(port));
-      return { [metric]: parse(await exec(program, args, built.signal === undefined ? {} : { signal: built.signal })) };
+      return { wall: parse(await exec(program, args, built.signal === undefined ? {} : { signal: built.signal })) };
     },
   };
 }
 
-const perSecond = (name: string, title: string): Metric => ({ name, title: `${title}, from the host`, unit: 'requests per second', better: 'more', clock: 'wall' });
+const perSecond = (title: string): Metric => ({ name: 'wall', title: `${title}, from the host`, unit: 'requests per second', better: 'more', clock: 'wall' });
 
 const number = (text: string, pattern: RegExp): number => Number(pattern.exec(text)?.[1] ?? NaN);
 
@@ -41,7 +41,7 @@ export const redis: Suite = {
     { package: 'redis-tools', why: 'load for redis', file: '/usr/bin/redis-benchmark' },
     { package: 'bash', why: 'starts server and client', file: '/usr/bin/bash' },
   ],
-  metrics: [...[1, 16].flatMap((pipeline) => ['SET', 'GET'].map((verb) => perBillion(`${verb}-${pipeline}`, `${verb}, pipeline of ${pipeline}`))), perSecond('wall', 'GET, 16 connections')],
+  metrics: [...[1, 16].flatMap((pipeline) => ['SET', 'GET'].map((verb) => perBillion(`${verb}-${pipeline}`, `${verb}, pipeline of ${pipeline}`))), perSecond('GET, 16 connections')],
   workloads: [
     ...[1, 16].map((pipeline): Workload => ({
       clock: 'instructions',
@@ -55,7 +55,6 @@ export const redis: Suite = {
       parse: (stdout) => ({ [`SET-${pipeline}`]: number(stdout, /^"SET","([\d.]+)"/m), [`GET-${pipeline}`]: number(stdout, /^"GET","([\d.]+)"/m) }),
     })),
     fromHost(
-      'wall',
       { name: 'redis', program: '/usr/bin/redis-server', args: ['--save', '', '--appendonly', 'no', '--protected-mode', 'no'] },
       6379,
       (port) => ['redis-benchmark', '-p', String(port), '-t', 'get', '-c', '16', '-n', '40000', '--csv'],
@@ -72,7 +71,7 @@ export const memcached: Suite = {
     { package: 'libmemcached-tools', why: 'load for memcached', file: '/usr/bin/memcslap' },
     { package: 'bash', why: 'starts server and client', file: '/usr/bin/bash' },
   ],
-  metrics: [perBillion('set', 'set, 8 connections'), perBillion('get', 'get, 8 connections'), perSecond('wall', 'get, 8 connections')],
+  metrics: [perBillion('set', 'set, 8 connections'), perBillion('get', 'get, 8 connections'), perSecond('get, 8 connections')],
   workloads: [
     ...(['set', 'get'] as const).map((test): Workload => ({
       clock: 'instructions',
@@ -87,7 +86,6 @@ export const memcached: Suite = {
       parse: (stdout) => ({ [test]: 8000 / number(stdout, new RegExp(`^Time to ${test} +8000 keys by .* ([\\d.]+) seconds`, 'm')) }),
     })),
     fromHost(
-      'wall',
       { name: 'memcached', program: '/usr/bin/memcached', args: ['-u', 'root'] },
       11211,
       (port) => ['memcslap', `--servers=127.0.0.1:${port}`, '--concurrency=8', '--execute-number=2000', '--initial-load=100', '--test=get'],
@@ -106,7 +104,7 @@ export const nginx: Suite = {
     { package: 'wrk', why: 'load for nginx', file: '/usr/bin/wrk' },
     { package: 'bash', why: 'starts server and client', file: '/usr/bin/bash' },
   ],
-  metrics: [perBillion('requests', 'a short answer, 8 connections'), perSecond('wall', 'a small file, 8 connections')],
+  metrics: [perBillion('requests', 'a short answer, 8 connections'), perSecond('a small file, 8 connections')],
   workloads: [
     {
       clock: 'instructions',
@@ -119,7 +117,7 @@ export const nginx: Suite = {
       server: '/usr/sbin/nginx',
       parse: (stdout) => ({ requests: number(stdout, /^Requests\/sec: +([\d.]+)/m) }),
     },
-    fromHost('wall', join(projectRoot, 'examples/nginx'), 80, (port) => ['wrk', '-t1', '-c8', '-d5s', `http://127.0.0.1:${port}/`], (output) => number(output, /^Requests\/sec: +([\d.]+)/m)),
+    fromHost(join(projectRoot, 'examples/nginx'), 80, (port) => ['wrk', '-t1', '-c8', '-d5s', `http://127.0.0.1:${port}/`], (output) => number(output, /^Requests\/sec: +([\d.]+)/m)),
   ],
 };
 
