@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { loadConfig, parseConfig } from '../../src/config/load.js';
 import { configSchema } from '../../src/config/schema.js';
-import { missingOptions } from '../../src/toolchain/kernel.js';
+import { missingOptions } from '../../src/toolchain/kconfig.js';
 import { hostTscKhz } from '../../src/vmm/cmdline.js';
 import { findFault, findPanic, sawOutOfMemory } from '../../src/vmm/diagnose.js';
 import { parseDisk } from '../../src/vmm/disk.js';
