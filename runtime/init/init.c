@@ -25,6 +25,9 @@
  * Kernel modules in /.ukl/modules are loaded in the order of their names, 0, 1,
  * ...: the image's shortcuts.  After that nobody can load another one.
  *
+ * CAP_SYS_RAWIO opens ring 0, and root may trace us.  So we have it up to the
+ * program's first instruction, and no longer.
+ *
  * The streams pass through pipes, not straight to the ports: a port opens only
  * once, and programs reopen /dev/stdout.
  */
@@ -33,6 +36,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <net/if.h>
 #include <net/route.h>
 #include <poll.h>
@@ -45,6 +49,8 @@
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/reboot.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -71,6 +77,7 @@ static struct relay relays[NRELAYS];
 static bool with_host;
 static int control;
 static pid_t program;
+static int program_maps;
 static char spec[1 << 18];
 static char *args[MAX_WORDS], *envs[MAX_WORDS], *mounts[MAX_MOUNTS];
 static int nargs, nenvs, nmounts;
@@ -401,6 +408,70 @@ static void load_modules(void)
 	close(fd);
 }
 
+/*
+ * Root in ring 3 chooses the programs that the kernel starts by itself, with
+ * all of its capabilities: /proc/sys/kernel/core_pattern, kernel.modprobe and
+ * their like.  They start without this one, and what is named there is then
+ * an ordinary program.  The kernel takes from these sets what it is not given,
+ * and never adds to them.
+ */
+static void confine_helpers(void)
+{
+	static const char * const sets[] = {
+		"/proc/sys/kernel/usermodehelper/bset",
+		"/proc/sys/kernel/usermodehelper/inheritable",
+	};
+	unsigned int i;
+	int fd;
+
+	for (i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
+		fd = open(sets[i], O_WRONLY | O_CLOEXEC);
+		if (fd < 0 || dprintf(fd, "%u %u\n", ~CAP_TO_MASK(CAP_SYS_RAWIO), ~0u) < 0)
+			fail(sets[i]);
+		close(fd);
+	}
+}
+
+static void drop_rawio(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	struct __user_cap_data_struct *word = &data[CAP_TO_INDEX(CAP_SYS_RAWIO)];
+	unsigned int mask = CAP_TO_MASK(CAP_SYS_RAWIO);
+
+	if (prctl(PR_CAPBSET_DROP, CAP_SYS_RAWIO, 0, 0, 0) ||
+	    syscall(SYS_capget, &header, data))
+		fail("CAP_SYS_RAWIO");
+	word->effective &= ~mask;
+	word->permitted &= ~mask;
+	word->inheritable &= ~mask;
+	if (syscall(SYS_capset, &header, data))
+		fail("CAP_SYS_RAWIO");
+}
+
+/*
+ * The program needs the capability for its exec, which a ring 0 program loses
+ * it by; nobody may run who could get at ours.  So the program stops between
+ * its exec and its first instruction, where a traced one does.
+ *
+ * What it has mapped is open to us only until then, see ukl_may_attach() in the
+ * kernel.  Whoever profiles it asks for that.
+ */
+static void let_program_go(void)
+{
+	siginfo_t info;
+	char path[32];
+
+	/* A failed exec is left for reap(). */
+	if (waitid(P_PID, program, &info, WEXITED | WSTOPPED | WNOWAIT))
+		fail("waitid");
+	snprintf(path, sizeof(path), "/proc/%d/maps", program);
+	program_maps = open(path, O_RDONLY | O_CLOEXEC);
+	drop_rawio();
+	if (info.si_code == CLD_TRAPPED && ptrace(PTRACE_DETACH, program, 0, 0))
+		fail("ptrace");
+}
+
 static void start_program(const char *file, const char *cwd)
 {
 	int pipes[NRELAYS][2], i;
@@ -421,12 +492,13 @@ static void start_program(const char *file, const char *cwd)
 		dup2(pipes[STDERR][1], 2);
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
-		if (chdir(cwd) == 0)
+		if (chdir(cwd) == 0 && ptrace(PTRACE_TRACEME, 0, 0, 0) == 0)
 			execve(file, args, envs);
 		tell("fail exec %d\n", errno);
 		_exit(127);
 	}
 
+	let_program_go();
 	relays[STDIN].from = open_input_port(2);
 	relays[STDIN].to = pipes[STDIN][1];
 	relays[STDOUT].from = pipes[STDOUT][0];
@@ -512,6 +584,10 @@ static void tell_about_program(const char *name)
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", program, name);
 	file = fopen(path, "re");
+	if (!file && !strcmp(name, "maps")) {
+		lseek(program_maps, 0, SEEK_SET);
+		file = fdopen(dup(program_maps), "r");
+	}
 	while (file && fgets(line, sizeof(line), file)) {
 		line[strcspn(line, "\n")] = 0;
 		if (*line)
@@ -638,6 +714,7 @@ int main(void)
 
 	read_spec(&file, &cwd);
 	load_modules();
+	confine_helpers();
 	start_program(file, cwd);
 	status = attend(signals);
 
