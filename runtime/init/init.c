@@ -14,7 +14,7 @@
  * The control port speaks lines.  To the host:
  *	start			the program is about to be exec'ed
  *	exit N | signal N	the program ended; the last word
- *	fail WHAT ERRNO		something could not be done; the last word
+ *	fail WHAT: TEXT (errno N)	something could not be done; the last word
  *	kmsg TEXT		a record of the kernel log
  *	clock			what time is it?  Answered by a number
  *	saw TEXT		a line of what was asked for; the last one is empty
@@ -27,6 +27,9 @@
  *
  * CAP_SYS_RAWIO opens ring 0, and root may trace us.  So we have it up to the
  * program's first instruction, and no longer.
+ *
+ * What fails before there is a control port, or where there is none, is said on
+ * the console, with "init:" in front.
  *
  * The streams pass through pipes, not straight to the ports: a port opens only
  * once, and programs reopen /dev/stdout.
@@ -57,13 +60,15 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
 #define MAX_WORDS	4096
 #define MAX_MOUNTS	32
 #define KMSG_RECORDS	60
-#define PORT_TIMEOUT_MS	10000
+/* How long to wait for the host before the console is told. */
+#define PATIENCE_MS	10000
 
 struct relay {
 	int from, to;
@@ -75,7 +80,7 @@ enum { STDIN, STDOUT, STDERR, NRELAYS };
 
 static struct relay relays[NRELAYS];
 static bool with_host;
-static int control;
+static int control = -1;
 static pid_t program;
 static int program_maps;
 static char spec[1 << 18];
@@ -103,15 +108,32 @@ static void finish(void)
 		pause();
 }
 
+/* On the console, at once: a reset does not wait for what is still to be sent. */
+static void say(const char *format, ...)
+{
+	int console = open("/dev/console", O_WRONLY | O_NOCTTY | O_CLOEXEC);
+	va_list list;
+
+	va_start(list, format);
+	vdprintf(console, format, list);
+	va_end(list);
+	tcdrain(console);
+	close(console);
+}
+
+static void report(const char *what)
+{
+	int error = errno;
+
+	if (control >= 0)
+		tell("fail %s: %s (errno %d)\n", what, strerror(error), error);
+	else
+		say("init: %s: %s (errno %d)\n", what, strerror(error), error);
+}
+
 static void fail(const char *what)
 {
-	int console;
-
-	if (!with_host) {
-		console = open("/dev/console", O_WRONLY);
-		dprintf(console, "init: %s: %s\n", what, strerror(errno));
-	}
-	tell("fail %s %d\n", what, errno);
+	report(what);
 	finish();
 }
 
@@ -164,25 +186,36 @@ static int find_port(int number, char *path, size_t size)
 	return found;
 }
 
-/* The driver learns of the ports from the host, maybe after we have started. */
+/*
+ * The driver learns of the ports from the host, maybe long after we have
+ * started.  However slow the two are, one comes: whether the run takes too
+ * long is for the host to say.
+ */
 static int open_port(int number)
 {
 	/* Never closed: that would wait for grace periods of SRCU, ticks of 4 ms each. */
 	static struct pollfd watch = { .fd = -1, .events = POLLIN };
-	char path[64] = "/dev/vport", events[4096];
-	int fd;
+	char path[64], events[4096];
+	int fd, patience = PATIENCE_MS;
 
 	if (!with_host)
 		return open_console();
 	if (watch.fd < 0) {
 		watch.fd = inotify_init1(IN_CLOEXEC);
-		inotify_add_watch(watch.fd, "/dev", IN_CREATE);
+		if (inotify_add_watch(watch.fd, "/dev", IN_CREATE) < 0)
+			fail("/dev");
 	}
-	while (!find_port(number, path, sizeof(path)) &&
-	       poll(&watch, 1, PORT_TIMEOUT_MS) > 0)
-		if (read(watch.fd, events, sizeof(events)) < 0)
-			break;
-	fd = open(path, O_RDWR | O_CLOEXEC);
+	while (!find_port(number, path, sizeof(path))) {
+		if (poll(&watch, 1, patience) == 0) {
+			say("init: still waiting for port %d of the host\n", number);
+			patience = -1;
+		} else if (read(watch.fd, events, sizeof(events)) < 0) {
+			fail("/dev");
+		}
+	}
+	/* The device is there a little before the driver knows its port. */
+	while ((fd = open(path, O_RDWR | O_CLOEXEC)) < 0 && errno == ENXIO)
+		usleep(1000);
 	if (fd < 0)
 		fail(path);
 	return fd;
@@ -190,15 +223,24 @@ static int open_port(int number)
 
 /*
  * Until the driver has heard that the host is there, a read ends like one from
- * a closed port.  The host therefore says one byte first on what we read from.
+ * a closed port; SIGIO, which is blocked, tells of the change.  The host says
+ * one byte first on what we read from, for which a read then waits.
  */
 static int open_input_port(int number)
 {
 	int fd = open_port(number);
+	sigset_t io;
 	char hello;
 
-	while (with_host && read(fd, &hello, 1) != 1)
-		;
+	if (!with_host)
+		return fd;
+	sigemptyset(&io);
+	sigaddset(&io, SIGIO);
+	if (fcntl(fd, F_SETOWN, getpid()) || fcntl(fd, F_SETFL, O_ASYNC))
+		fail("SIGIO");
+	while (read(fd, &hello, 1) != 1)
+		sigwaitinfo(&io, NULL);
+	fcntl(fd, F_SETFL, 0);
 	return fd;
 }
 
@@ -494,7 +536,7 @@ static void start_program(const char *file, const char *cwd)
 		sigprocmask(SIG_SETMASK, &none, NULL);
 		if (chdir(cwd) == 0 && ptrace(PTRACE_TRACEME, 0, 0, 0) == 0)
 			execve(file, args, envs);
-		tell("fail exec %d\n", errno);
+		report("exec");
 		_exit(127);
 	}
 
@@ -692,6 +734,8 @@ int main(void)
 	const char *file = "", *cwd = "/";
 	int signals, status;
 
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
 	with_host = getenv("UKL_HOST");
 	mount_on("devtmpfs", "dev", "/dev", NULL);
 	control = with_host ? open_input_port(1) : -1;
@@ -704,8 +748,6 @@ int main(void)
 	symlink("fd/1", "/dev/stdout");
 	symlink("fd/2", "/dev/stderr");
 
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, NULL);
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	signals = signalfd(-1, &child, SFD_NONBLOCK | SFD_CLOEXEC);
