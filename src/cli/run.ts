@@ -91,6 +91,8 @@ export function describeEnd(end: RunEnd): string | undefined {
       return `the guest's kernel died: ${end.message}`;
     case 'triple-fault':
       return 'the guest reset itself without a word (a triple fault)';
+    case 'reboot':
+      return 'the guest was restarted or turned off from within (reboot())';
     case 'guest-setup':
       return `the guest could not be set up: ${end.message}`;
     case 'vmm':
@@ -103,8 +105,10 @@ function tellEnd(result: RunResult, quiet: boolean): void {
   if (text === undefined || quiet) return;
   const lines = [`${pc.red('✖')} ${text}`];
   if (result.end.kind === 'signal' && result.end.fault) lines.push(`  ${result.end.fault.text}`);
-  if (['panic', 'timeout', 'triple-fault', 'vmm', 'guest-setup'].includes(result.end.kind)) {
-    lines.push(...result.kernelLog.slice(-20).map((line) => `  ${line}`), `log: ${result.log}`);
+  if (['panic', 'timeout', 'triple-fault', 'reboot', 'vmm', 'guest-setup'].includes(result.end.kind)) {
+    lines.push(...result.kernelLog.slice(-20).map((line) => `  ${line}`));
+    if (result.end.kind === 'guest-setup') lines.push(`${pc.bold('next:')} ${result.end.hint}`);
+    lines.push(`log: ${result.log}`);
   }
   process.stderr.write(`${lines.join('\n')}\n`);
 }
