@@ -14,6 +14,7 @@ export type RunFlags = BuildFlags & {
   readonly env?: string[];
   readonly memory?: string;
   readonly cpus?: number;
+  readonly cpu?: string;
   readonly disk?: string[];
   readonly volume?: string[];
   readonly timeout?: number;
@@ -62,6 +63,7 @@ export function toOptions(flags: RunFlags, args: readonly string[], signal: Abor
     gdb: flags.gdb === true,
     ...(flags.memory === undefined ? {} : { memory: flags.memory }),
     ...(flags.cpus === undefined ? {} : { cpus: flags.cpus }),
+    ...(flags.cpu === undefined ? {} : { cpu: flags.cpu }),
     ...(flags.timeout === undefined ? {} : { timeoutSeconds: flags.timeout }),
   };
 }
@@ -133,7 +135,7 @@ export async function runCommand(target: string, args: readonly string[], flags:
   if (flags.dryRun) {
     const plan = await dryRun(target, options);
     const { argv, command, accelWhy, qemu, image } = plan;
-    if (flags.json) printJson({ ok: true, plan: { argv, command, accel: qemu.accel, accelWhy, ring: image.manifest.ring, program: image.manifest.program, kernel: image.manifest.kernel, memoryMiB: qemu.memoryMiB, cpus: qemu.cpus, ports: qemu.ports, disks: qemu.disks, volumes: qemu.volumes } });
+    if (flags.json) printJson({ ok: true, plan: { argv, command, accel: qemu.accel, accelWhy, ring: image.manifest.ring, program: image.manifest.program, kernel: image.manifest.kernel, memoryMiB: qemu.memoryMiB, cpus: qemu.cpus, cpu: qemu.cpu, ports: qemu.ports, disks: qemu.disks, volumes: qemu.volumes } });
     else {
       process.stdout.write(
         `${[

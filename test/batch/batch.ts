@@ -100,6 +100,8 @@ export function describeEnd(end: RunEnd): string {
       return `${end.kind}: ${end.message}`;
     case 'triple-fault':
       return 'triple fault';
+    case 'reboot':
+      return 'reboot';
   }
 }
 

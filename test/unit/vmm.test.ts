@@ -8,6 +8,7 @@ import { loadConfig, parseConfig } from '../../src/config/load.js';
 import { configSchema } from '../../src/config/schema.js';
 import { missingOptions } from '../../src/toolchain/kconfig.js';
 import { hostTscKhz } from '../../src/vmm/cmdline.js';
+import { defaultCpu, parseCpuModels } from '../../src/vmm/cpu.js';
 import { findFault, findPanic, findSetupFailure, sawOutOfMemory, sawReboot, setupFailure } from '../../src/vmm/diagnose.js';
 import { parseDisk } from '../../src/vmm/disk.js';
 import { parsePort } from '../../src/vmm/ports.js';
@@ -101,12 +102,18 @@ test("QEMU's command line", () => {
     cmdline: 'quiet ukl=/app',
     memoryMiB: 64,
     cpus: 2,
+    cpu: 'max',
     ports: [{ host: 8080, guest: 80, protocol: 'tcp' }],
     disks: [{ file: '/a,b.img', path: '/d', serial: 'ukl0' }],
     volumes: [{ directory: '/a,b', path: '/v', tag: 'ukl0' }],
     directory: '/s',
   });
   expect(args.join('\n')).toMatchSnapshot();
+});
+
+test('models of processors', () => {
+  expect(parseCpuModels('Available CPUs:\nx86 486                   (alias configured by machine type)\nx86 EPYC-v1               AMD EPYC Processor\n\nRecognized CPUID flags:\n  3dnow abm\n')).toEqual(['486', 'EPYC-v1']);
+  expect([defaultCpu('tcg'), defaultCpu('kvm')]).toEqual(['max', 'host']);
 });
 
 describe('configuration', () => {
