@@ -146,7 +146,9 @@ export type RunEnd =
   | { readonly kind: 'interrupted'; readonly signal: string }
   | { readonly kind: 'panic'; readonly message: string }
   | { readonly kind: 'triple-fault' }
-  | { readonly kind: 'guest-setup'; readonly message: string }
+  /** Somebody in the guest called reboot(): there is no status of the program's. */
+  | { readonly kind: 'reboot' }
+  | { readonly kind: 'guest-setup'; readonly message: string; readonly hint: string }
   | { readonly kind: 'vmm'; readonly message: string };
 
 /** Where a program died, as the kernel's log tells it. */

@@ -27,6 +27,7 @@ import { findShortcut, getShortcuts } from './toolchain/shortcuts.js';
 import { ensurePackages, requirements } from './toolchain/probes.js';
 import { type AccelChoice, chooseAccel, probeKvm } from './vmm/accel.js';
 import { kernelCmdline } from './vmm/cmdline.js';
+import { checkCpu, defaultCpu } from './vmm/cpu.js';
 import { ensureDisk, parseDisk } from './vmm/disk.js';
 import { writeGdbScript } from './vmm/gdb.js';
 import { checkPorts, choosePorts, parsePort } from './vmm/ports.js';
@@ -80,6 +81,8 @@ export interface RunOptions extends Context {
   /** Do not refuse what the image's files cannot fit into. */
   readonly anyMemory?: boolean;
   readonly cpus?: number;
+  /** QEMU's model of the processor, with features: "EPYC", "Skylake-Server,-pcid"; by default all that the accelerator can do. */
+  readonly cpu?: string;
   /** "8080:80"; "0:80" for any free port, which `RunningVm.port()` then tells. */
   readonly ports?: readonly string[];
   /** "data.img:/data" */
@@ -247,6 +250,7 @@ async function plan(image: Image, options: RunOptions): Promise<RunPlan> {
   const { accel, why } = await chooseAccel(options.icount ? 'tcg' : (options.accel ?? 'auto'), () =>
     log.step('try KVM', async () => probeKvm(await getKernel(manifest.kernel.flavour, { log, signal: options.signal }))),
   );
+  if (options.cpu !== undefined) await checkCpu(options.cpu, accel);
   // Extra arguments take the place of the image's.
   const argv = [...run.command, ...(options.args && options.args.length > 0 ? options.args : run.args)];
   const qemu = {
@@ -255,6 +259,7 @@ async function plan(image: Image, options: RunOptions): Promise<RunPlan> {
     cmdline: kernelCmdline({ accel, gdb: options.gdb ?? false, verbose: options.verbose ?? false, icount: options.icount ?? false, root: memoryMiB < memoryFor(image).tmpfs ? 'ramfs' : 'tmpfs', extra: options.kernelArgs ?? [] }),
     memoryMiB,
     cpus,
+    cpu: options.cpu ?? defaultCpu(accel),
     icount: options.icount ?? false,
     ports,
     disks,

@@ -14,7 +14,7 @@
  * The control port speaks lines.  To the host:
  *	start			the program is about to be exec'ed
  *	exit N | signal N	the program ended; the last word
- *	fail WHAT ERRNO		something could not be done; the last word
+ *	fail WHAT: TEXT (errno N)	something could not be done; the last word
  *	kmsg TEXT		a record of the kernel log
  *	clock			what time is it?  Answered by a number
  *	saw TEXT		a line of what was asked for; the last one is empty
@@ -25,6 +25,12 @@
  * Kernel modules in /.ukl/modules are loaded in the order of their names, 0, 1,
  * ...: the image's shortcuts.  After that nobody can load another one.
  *
+ * CAP_SYS_RAWIO opens ring 0, and root may trace us.  So we have it up to the
+ * program's first instruction, and no longer.
+ *
+ * What fails before there is a control port, or where there is none, is said on
+ * the console, with "init:" in front.
+ *
  * The streams pass through pipes, not straight to the ports: a port opens only
  * once, and programs reopen /dev/stdout.
  */
@@ -33,6 +39,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <net/if.h>
 #include <net/route.h>
 #include <poll.h>
@@ -45,19 +52,23 @@
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/reboot.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
 #define MAX_WORDS	4096
 #define MAX_MOUNTS	32
 #define KMSG_RECORDS	60
-#define PORT_TIMEOUT_MS	10000
+/* How long to wait for the host before the console is told. */
+#define PATIENCE_MS	10000
 
 struct relay {
 	int from, to;
@@ -69,8 +80,9 @@ enum { STDIN, STDOUT, STDERR, NRELAYS };
 
 static struct relay relays[NRELAYS];
 static bool with_host;
-static int control;
+static int control = -1;
 static pid_t program;
+static int program_maps;
 static char spec[1 << 18];
 static char *args[MAX_WORDS], *envs[MAX_WORDS], *mounts[MAX_MOUNTS];
 static int nargs, nenvs, nmounts;
@@ -96,15 +108,32 @@ static void finish(void)
 		pause();
 }
 
+/* On the console, at once: a reset does not wait for what is still to be sent. */
+static void say(const char *format, ...)
+{
+	int console = open("/dev/console", O_WRONLY | O_NOCTTY | O_CLOEXEC);
+	va_list list;
+
+	va_start(list, format);
+	vdprintf(console, format, list);
+	va_end(list);
+	tcdrain(console);
+	close(console);
+}
+
+static void report(const char *what)
+{
+	int error = errno;
+
+	if (control >= 0)
+		tell("fail %s: %s (errno %d)\n", what, strerror(error), error);
+	else
+		say("init: %s: %s (errno %d)\n", what, strerror(error), error);
+}
+
 static void fail(const char *what)
 {
-	int console;
-
-	if (!with_host) {
-		console = open("/dev/console", O_WRONLY);
-		dprintf(console, "init: %s: %s\n", what, strerror(errno));
-	}
-	tell("fail %s %d\n", what, errno);
+	report(what);
 	finish();
 }
 
@@ -157,25 +186,36 @@ static int find_port(int number, char *path, size_t size)
 	return found;
 }
 
-/* The driver learns of the ports from the host, maybe after we have started. */
+/*
+ * The driver learns of the ports from the host, maybe long after we have
+ * started.  However slow the two are, one comes: whether the run takes too
+ * long is for the host to say.
+ */
 static int open_port(int number)
 {
 	/* Never closed: that would wait for grace periods of SRCU, ticks of 4 ms each. */
 	static struct pollfd watch = { .fd = -1, .events = POLLIN };
-	char path[64] = "/dev/vport", events[4096];
-	int fd;
+	char path[64], events[4096];
+	int fd, patience = PATIENCE_MS;
 
 	if (!with_host)
 		return open_console();
 	if (watch.fd < 0) {
 		watch.fd = inotify_init1(IN_CLOEXEC);
-		inotify_add_watch(watch.fd, "/dev", IN_CREATE);
+		if (inotify_add_watch(watch.fd, "/dev", IN_CREATE) < 0)
+			fail("/dev");
 	}
-	while (!find_port(number, path, sizeof(path)) &&
-	       poll(&watch, 1, PORT_TIMEOUT_MS) > 0)
-		if (read(watch.fd, events, sizeof(events)) < 0)
-			break;
-	fd = open(path, O_RDWR | O_CLOEXEC);
+	while (!find_port(number, path, sizeof(path))) {
+		if (poll(&watch, 1, patience) == 0) {
+			say("init: still waiting for port %d of the host\n", number);
+			patience = -1;
+		} else if (read(watch.fd, events, sizeof(events)) < 0) {
+			fail("/dev");
+		}
+	}
+	/* The device is there a little before the driver knows its port. */
+	while ((fd = open(path, O_RDWR | O_CLOEXEC)) < 0 && errno == ENXIO)
+		usleep(1000);
 	if (fd < 0)
 		fail(path);
 	return fd;
@@ -183,15 +223,24 @@ static int open_port(int number)
 
 /*
  * Until the driver has heard that the host is there, a read ends like one from
- * a closed port.  The host therefore says one byte first on what we read from.
+ * a closed port; SIGIO, which is blocked, tells of the change.  The host says
+ * one byte first on what we read from, for which a read then waits.
  */
 static int open_input_port(int number)
 {
 	int fd = open_port(number);
+	sigset_t io;
 	char hello;
 
-	while (with_host && read(fd, &hello, 1) != 1)
-		;
+	if (!with_host)
+		return fd;
+	sigemptyset(&io);
+	sigaddset(&io, SIGIO);
+	if (fcntl(fd, F_SETOWN, getpid()) || fcntl(fd, F_SETFL, O_ASYNC))
+		fail("SIGIO");
+	while (read(fd, &hello, 1) != 1)
+		sigwaitinfo(&io, NULL);
+	fcntl(fd, F_SETFL, 0);
 	return fd;
 }
 
@@ -401,6 +450,70 @@ static void load_modules(void)
 	close(fd);
 }
 
+/*
+ * Root in ring 3 chooses the programs that the kernel starts by itself, with
+ * all of its capabilities: /proc/sys/kernel/core_pattern, kernel.modprobe and
+ * their like.  They start without this one, and what is named there is then
+ * an ordinary program.  The kernel takes from these sets what it is not given,
+ * and never adds to them.
+ */
+static void confine_helpers(void)
+{
+	static const char * const sets[] = {
+		"/proc/sys/kernel/usermodehelper/bset",
+		"/proc/sys/kernel/usermodehelper/inheritable",
+	};
+	unsigned int i;
+	int fd;
+
+	for (i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
+		fd = open(sets[i], O_WRONLY | O_CLOEXEC);
+		if (fd < 0 || dprintf(fd, "%u %u\n", ~CAP_TO_MASK(CAP_SYS_RAWIO), ~0u) < 0)
+			fail(sets[i]);
+		close(fd);
+	}
+}
+
+static void drop_rawio(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	struct __user_cap_data_struct *word = &data[CAP_TO_INDEX(CAP_SYS_RAWIO)];
+	unsigned int mask = CAP_TO_MASK(CAP_SYS_RAWIO);
+
+	if (prctl(PR_CAPBSET_DROP, CAP_SYS_RAWIO, 0, 0, 0) ||
+	    syscall(SYS_capget, &header, data))
+		fail("CAP_SYS_RAWIO");
+	word->effective &= ~mask;
+	word->permitted &= ~mask;
+	word->inheritable &= ~mask;
+	if (syscall(SYS_capset, &header, data))
+		fail("CAP_SYS_RAWIO");
+}
+
+/*
+ * The program needs the capability for its exec, which a ring 0 program loses
+ * it by; nobody may run who could get at ours.  So the program stops between
+ * its exec and its first instruction, where a traced one does.
+ *
+ * What it has mapped is open to us only until then, see ukl_may_attach() in the
+ * kernel.  Whoever profiles it asks for that.
+ */
+static void let_program_go(void)
+{
+	siginfo_t info;
+	char path[32];
+
+	/* A failed exec is left for reap(). */
+	if (waitid(P_PID, program, &info, WEXITED | WSTOPPED | WNOWAIT))
+		fail("waitid");
+	snprintf(path, sizeof(path), "/proc/%d/maps", program);
+	program_maps = open(path, O_RDONLY | O_CLOEXEC);
+	drop_rawio();
+	if (info.si_code == CLD_TRAPPED && ptrace(PTRACE_DETACH, program, 0, 0))
+		fail("ptrace");
+}
+
 static void start_program(const char *file, const char *cwd)
 {
 	int pipes[NRELAYS][2], i;
@@ -421,12 +534,13 @@ static void start_program(const char *file, const char *cwd)
 		dup2(pipes[STDERR][1], 2);
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
-		if (chdir(cwd) == 0)
+		if (chdir(cwd) == 0 && ptrace(PTRACE_TRACEME, 0, 0, 0) == 0)
 			execve(file, args, envs);
-		tell("fail exec %d\n", errno);
+		report("exec");
 		_exit(127);
 	}
 
+	let_program_go();
 	relays[STDIN].from = open_input_port(2);
 	relays[STDIN].to = pipes[STDIN][1];
 	relays[STDOUT].from = pipes[STDOUT][0];
@@ -512,6 +626,10 @@ static void tell_about_program(const char *name)
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", program, name);
 	file = fopen(path, "re");
+	if (!file && !strcmp(name, "maps")) {
+		lseek(program_maps, 0, SEEK_SET);
+		file = fdopen(dup(program_maps), "r");
+	}
 	while (file && fgets(line, sizeof(line), file)) {
 		line[strcspn(line, "\n")] = 0;
 		if (*line)
@@ -616,6 +734,8 @@ int main(void)
 	const char *file = "", *cwd = "/";
 	int signals, status;
 
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
 	with_host = getenv("UKL_HOST");
 	mount_on("devtmpfs", "dev", "/dev", NULL);
 	control = with_host ? open_input_port(1) : -1;
@@ -628,8 +748,6 @@ int main(void)
 	symlink("fd/1", "/dev/stdout");
 	symlink("fd/2", "/dev/stderr");
 
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, NULL);
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	signals = signalfd(-1, &child, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -638,6 +756,7 @@ int main(void)
 
 	read_spec(&file, &cwd);
 	load_modules();
+	confine_helpers();
 	start_program(file, cwd);
 	status = attend(signals);
 

@@ -7,7 +7,7 @@
  * All modules are added before the first program starts: what is read here does
  * not change any more.
  */
-#include <linux/static_call.h>
+#include <linux/module.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 #include <asm/ukl.h>
@@ -53,7 +53,7 @@ int ukl_add_shortcuts(const struct ukl_shortcut *shortcuts, unsigned int n)
 }
 EXPORT_SYMBOL(ukl_add_shortcuts);
 
-static long ukl_serve(const struct pt_regs *regs)
+static long serve(const struct pt_regs *regs)
 {
 	unsigned long index = regs->orig_ax - UKL_FIND;
 
@@ -67,9 +67,9 @@ static long ukl_serve(const struct pt_regs *regs)
 static int __init ukl_names_init(void)
 {
 	static const struct ukl_shortcut find = UKL_SHORTCUT(ukl_find);
+	int err = ukl_add_shortcuts(&find, 1);
 
-	static_call_update(ukl_shortcut, ukl_serve);
-	return ukl_add_shortcuts(&find, 1);
+	return err ?: ukl_serve(THIS_MODULE, serve);
 }
 module_init(ukl_names_init);
 

@@ -64,6 +64,7 @@ function withRunOptions<A extends unknown[], O extends OptionValues>(command: Co
       .option('-e, --env <KEY=VALUE>', 'set a variable of the program', many)
       .option('-M, --memory <size>', 'memory of the guest (256M; 512M for Node.js)')
       .option('-c, --cpus <n>', 'processors of the guest (1)', processors)
+      .option('--cpu <model>', "QEMU's model of the processor, as EPYC (max, or host with KVM)")
       .option('--file <host[:guest]>', 'pack a further file or directory; programs bring their libraries', many)
       .option('--disk <file:/path>', 'mount an ext4 image, created on first use, kept', many)
       .option('--volume <directory:/path>', 'share a directory of this host with the guest; also -v directory:/path', many)

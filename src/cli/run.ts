@@ -14,6 +14,7 @@ export type RunFlags = BuildFlags & {
   readonly env?: string[];
   readonly memory?: string;
   readonly cpus?: number;
+  readonly cpu?: string;
   readonly disk?: string[];
   readonly volume?: string[];
   readonly timeout?: number;
@@ -62,6 +63,7 @@ export function toOptions(flags: RunFlags, args: readonly string[], signal: Abor
     gdb: flags.gdb === true,
     ...(flags.memory === undefined ? {} : { memory: flags.memory }),
     ...(flags.cpus === undefined ? {} : { cpus: flags.cpus }),
+    ...(flags.cpu === undefined ? {} : { cpu: flags.cpu }),
     ...(flags.timeout === undefined ? {} : { timeoutSeconds: flags.timeout }),
   };
 }
@@ -91,6 +93,8 @@ export function describeEnd(end: RunEnd): string | undefined {
       return `the guest's kernel died: ${end.message}`;
     case 'triple-fault':
       return 'the guest reset itself without a word (a triple fault)';
+    case 'reboot':
+      return 'the guest was restarted or turned off from within (reboot())';
     case 'guest-setup':
       return `the guest could not be set up: ${end.message}`;
     case 'vmm':
@@ -103,8 +107,10 @@ function tellEnd(result: RunResult, quiet: boolean): void {
   if (text === undefined || quiet) return;
   const lines = [`${pc.red('✖')} ${text}`];
   if (result.end.kind === 'signal' && result.end.fault) lines.push(`  ${result.end.fault.text}`);
-  if (['panic', 'timeout', 'triple-fault', 'vmm', 'guest-setup'].includes(result.end.kind)) {
-    lines.push(...result.kernelLog.slice(-20).map((line) => `  ${line}`), `log: ${result.log}`);
+  if (['panic', 'timeout', 'triple-fault', 'reboot', 'vmm', 'guest-setup'].includes(result.end.kind)) {
+    lines.push(...result.kernelLog.slice(-20).map((line) => `  ${line}`));
+    if (result.end.kind === 'guest-setup') lines.push(`${pc.bold('next:')} ${result.end.hint}`);
+    lines.push(`log: ${result.log}`);
   }
   process.stderr.write(`${lines.join('\n')}\n`);
 }
@@ -129,7 +135,7 @@ export async function runCommand(target: string, args: readonly string[], flags:
   if (flags.dryRun) {
     const plan = await dryRun(target, options);
     const { argv, command, accelWhy, qemu, image } = plan;
-    if (flags.json) printJson({ ok: true, plan: { argv, command, accel: qemu.accel, accelWhy, ring: image.manifest.ring, program: image.manifest.program, kernel: image.manifest.kernel, memoryMiB: qemu.memoryMiB, cpus: qemu.cpus, ports: qemu.ports, disks: qemu.disks, volumes: qemu.volumes } });
+    if (flags.json) printJson({ ok: true, plan: { argv, command, accel: qemu.accel, accelWhy, ring: image.manifest.ring, program: image.manifest.program, kernel: image.manifest.kernel, memoryMiB: qemu.memoryMiB, cpus: qemu.cpus, cpu: qemu.cpu, ports: qemu.ports, disks: qemu.disks, volumes: qemu.volumes } });
     else {
       process.stdout.write(
         `${[

@@ -33,25 +33,28 @@ export async function hashDebianTarball(packageName: string, tarball: string): P
 
 const SOURCES = '/etc/apt/sources.list.d';
 
-/** This machine's own package sources, with source packages in place of binary ones. */
-async function sourceLists(): Promise<Record<string, string>> {
+/** What apt calls binary packages, and source packages. */
+type PackageKind = 'deb' | 'deb-src';
+
+/** This machine's own package sources, for one kind of packages. */
+async function sourceLists(kind: PackageKind): Promise<Record<string, string>> {
   const lists: Record<string, string> = {};
   for (const name of existsSync(SOURCES) ? (await readdir(SOURCES)).sort() : []) {
     const text = await readFile(join(SOURCES, name), 'utf8');
-    if (name.endsWith('.sources')) lists[name] = text.replaceAll(/^Types:.*$/gm, 'Types: deb-src');
-    else if (name.endsWith('.list')) lists[name] = text.replaceAll(/^deb /gm, 'deb-src ');
+    if (name.endsWith('.sources')) lists[name] = text.replaceAll(/^Types:.*$/gm, `Types: ${kind}`);
+    else if (name.endsWith('.list')) lists[name] = text.replaceAll(/^deb /gm, `${kind} `);
   }
   const main = await readFile('/etc/apt/sources.list', 'utf8').catch(() => '');
-  if (/^deb /m.test(main)) lists['main.list'] = main.replaceAll(/^deb /gm, 'deb-src ');
+  if (/^deb /m.test(main)) lists['main.list'] = main.replaceAll(/^deb /gm, `${kind} `);
   return lists;
 }
 
 /** apt with lists of its own: nothing of the system is changed, and nobody needs to be root. */
-async function aptSource(): Promise<(command: 'apt-get' | 'apt-cache', args: readonly string[], cwd: string, log: string, signal: AbortSignal | undefined) => Promise<string>> {
-  const root = join(storeRoot(), 'apt');
+async function ownApt(kind: PackageKind): Promise<(command: 'apt-get' | 'apt-cache', args: readonly string[], cwd: string, log: string, signal: AbortSignal | undefined) => Promise<string>> {
+  const root = join(storeRoot(), 'apt', kind);
   await rm(join(root, 'sources'), { recursive: true, force: true });
   for (const directory of ['sources', 'lists/partial', 'cache/archives/partial']) await mkdir(join(root, directory), { recursive: true });
-  for (const [name, text] of Object.entries(await sourceLists())) await writeFile(join(root, 'sources', name), text);
+  for (const [name, text] of Object.entries(await sourceLists(kind))) await writeFile(join(root, 'sources', name), text);
   const options = ['Dir::Etc::sourcelist=/dev/null', `Dir::Etc::sourceparts=${root}/sources`, `Dir::State::lists=${root}/lists`, `Dir::Cache=${root}/cache`, 'APT::Sandbox::User=root', 'Acquire::Retries=3'];
   return (command, args, cwd, log, signal) =>
     exec(command, [...options.flatMap((option) => ['-o', option]), ...args], { cwd, log, signal, errorCode: 'UKL_SOURCE', hint: 'is the network up? ukl doctor' });
@@ -70,7 +73,7 @@ export async function getDebianSource(name: string, context: StoreContext): Prom
       title: `fetch the source of Debian's ${name}`,
       key: { name, release: await readFile('/etc/debian_version', 'utf8').catch(() => '') },
       make: async ({ output, work, log }) => {
-        const apt = await aptSource();
+        const apt = await ownApt('deb-src');
         await rm(work, { recursive: true, force: true });
         await mkdir(work, { recursive: true });
         await apt('apt-get', ['update'], work, log, context.signal);
@@ -96,4 +99,39 @@ export async function getDebianSource(name: string, context: StoreContext): Prom
     context,
   );
   return { path: join(path, 'source'), version: await readFile(join(path, 'version'), 'utf8') };
+}
+
+/**
+ * The files of a Debian package, without installing it, in the version of a
+ * package that is installed and was built with it; the newest one, if the
+ * archive does not have that any more. apt verifies what it downloads.
+ *
+ * @throws UKL_SOURCE
+ */
+export async function getDebianPackage(name: string, sibling: string, context: StoreContext): Promise<{ readonly path: string; readonly version: string }> {
+  const wanted = (await exec('dpkg-query', ['-W', '-f', '${Version}', sibling], { errorCode: 'UKL_SOURCE', hint: 'ukl doctor' })).trim();
+  const path = await fromStore(
+    {
+      kind: `package-${name}`,
+      title: `fetch Debian's ${name}`,
+      key: { name, version: wanted },
+      make: async ({ output, work, log }) => {
+        const apt = await ownApt('deb');
+        await rm(work, { recursive: true, force: true });
+        await mkdir(work, { recursive: true });
+        await apt('apt-get', ['update'], work, log, context.signal);
+        await apt('apt-get', ['download', `${name}=${wanted}`], work, log, context.signal).catch((error: unknown) => {
+          context.signal?.throwIfAborted();
+          if (!(error instanceof UklError)) throw error;
+          return apt('apt-get', ['download', name], work, log, context.signal);
+        });
+        const [file] = (await readdir(work)).filter((entry) => entry.endsWith('.deb'));
+        if (file === undefined) throw new UklError('UKL_SOURCE', `Debian's ${name} was not downloaded`, { log });
+        await exec('dpkg-deb', ['-x', file, join(output, 'files')], { cwd: work, log, errorCode: 'UKL_SOURCE' });
+        await writeFile(join(output, 'version'), (await exec('dpkg-deb', ['-f', file, 'Version'], { cwd: work })).trim());
+      },
+    },
+    context,
+  );
+  return { path: join(path, 'files'), version: await readFile(join(path, 'version'), 'utf8') };
 }

@@ -4,10 +4,10 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Kernel, KernelFlavour } from '../artifacts.js';
 import { exec } from '../lib/exec.js';
-import { UklError } from '../lib/errors.js';
 import { hashFile } from '../lib/hash.js';
 import { projectRoot, storeRoot } from '../lib/paths.js';
-import { getKernelSource } from './source.js';
+import { configure, readFragment, readOptions } from './kconfig.js';
+import { getKernelSource, type KernelSource } from './source.js';
 import { fromStore, type StoreContext } from './store.js';
 
 const FRAGMENTS: Readonly<Record<KernelFlavour, readonly string[]>> = {
@@ -24,34 +24,6 @@ const MODULE_BUILD = ['.config', 'Module.symvers', 'include', 'arch/x86/include/
 /** Roughly how many objects the build compiles; only for the progress shown. */
 const EXPECTED_STEPS = 1800;
 
-/** What a .config or a fragment of one sets, as Kconfig reads it: of two lines the later counts. */
-function readOptions(text: string): Map<string, string> {
-  const options = new Map<string, string>();
-  for (const [, unset, name = '', value] of text.matchAll(/^(?:# (CONFIG_\w+) is not set|(CONFIG_\w+)=(.*))$/gm)) options.set(unset ?? name, value ?? 'n');
-  return options;
-}
-
-/**
- * The options that a fragment asks for and a .config lacks. Kconfig drops an
- * option whose dependencies are missing without a word.
- */
-export function missingOptions(fragment: string, config: string): string[] {
-  const have = readOptions(config);
-  return [...readOptions(fragment)].filter(([name, value]) => (have.get(name) ?? 'n') !== value).map(([name, value]) => `${name}=${value}`);
-}
-
-/** Somebody's own fragment, which must not ask for what an image cannot have. */
-async function readFragment(file: string): Promise<string> {
-  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
-    throw new UklError('UKL_NO_FILE', `the kernel's options cannot be read: ${file}`, { cause, hint: 'a file with lines like CONFIG_XFS_FS=y' });
-  });
-  const options = readOptions(text);
-  const module = [...options].find(([, value]) => value === 'm');
-  if (module) throw new UklError('UKL_KERNEL_CONFIG', `${file} asks for ${module[0]}=m, and images carry no modules of drivers`, { hint: `${module[0]}=y` });
-  if (options.size === 0) throw new UklError('UKL_KERNEL_CONFIG', `${file} sets no option`, { hint: 'lines like CONFIG_XFS_FS=y' });
-  return text;
-}
-
 const modular = (fragment: string): boolean => readOptions(fragment).get('CONFIG_MODULES') === 'y';
 
 export interface KernelOptions {
@@ -59,6 +31,48 @@ export interface KernelOptions {
   readonly tarball?: string | undefined;
   /** Fragments of a .config, on top of ours; the last one that names an option decides. */
   readonly fragments?: readonly string[];
+}
+
+/** Our fragments, and those of the options, as one. */
+async function readFragments(flavour: KernelFlavour, further: readonly string[] = []): Promise<string> {
+  const ours = FRAGMENTS[flavour].map((name) => readFile(join(projectRoot, 'kernel/config', name), 'utf8'));
+  return (await Promise.all([...ours, ...further.map(readFragment)])).join('\n');
+}
+
+type Make = (targets: readonly string[], onLine?: (line: string) => void) => Promise<string>;
+
+/** make, out of the source tree. */
+function makeIn(work: string, source: KernelSource, log: string, { signal }: StoreContext): Make {
+  return (targets, onLine) =>
+    // If we are killed, compilers go on for a while: the lock is theirs as long as one of them lives.
+    exec('flock', [join(work, '.lock'), 'make', '-C', source.path, `O=${work}`, `-j${availableParallelism()}`, ...targets], {
+      log,
+      signal,
+      ...(onLine ? { onLine } : {}),
+      // The same inputs give the same bits.
+      env: { KCFLAGS: DEBUG_INFO, KBUILD_BUILD_TIMESTAMP: '1970-01-01', KBUILD_BUILD_USER: 'ukl', KBUILD_BUILD_HOST: 'ukl' },
+    });
+}
+
+const getCompilerVersion = async (): Promise<string> => (await exec('gcc', ['-dumpfullversion'])).trim();
+
+/** The .config that Kconfig makes of our fragments: every option of the kernel, without building it. */
+export async function getKernelConfig(flavour: KernelFlavour, context: StoreContext): Promise<string> {
+  const fragment = await readFragments(flavour);
+  const source = await getKernelSource({ patched: flavour === 'ukl' }, context);
+  const path = await fromStore(
+    {
+      kind: `config-${flavour}`,
+      title: `configure Linux ${source.version} (${flavour})`,
+      key: { tarball: source.tarball, patches: source.patches, fragment, compiler: await getCompilerVersion() },
+      make: async ({ output, work, log }) => {
+        await configure(fragment, work, makeIn(work, source, log, context), log);
+        await copyFile(join(work, '.config'), join(output, 'config'));
+      },
+    },
+    context,
+  );
+  return readFile(join(path, 'config'), 'utf8');
 }
 
 /**
@@ -72,13 +86,9 @@ export async function getKernel(
   context: StoreContext,
   options: KernelOptions = {},
 ): Promise<Kernel> {
-  const texts = await Promise.all([
-    ...FRAGMENTS[flavour].map((name) => readFile(join(projectRoot, 'kernel/config', name), 'utf8')),
-    ...(options.fragments ?? []).map(readFragment),
-  ]);
-  const fragment = texts.join('\n');
+  const fragment = await readFragments(flavour, options.fragments);
   const source = await getKernelSource({ patched: flavour === 'ukl', tarball: options.tarball }, context);
-  const compiler = (await exec('gcc', ['-dumpfullversion'])).trim();
+  const compiler = await getCompilerVersion();
 
   const path = await fromStore(
     {
@@ -86,26 +96,8 @@ export async function getKernel(
       title: `build Linux ${source.version} (${flavour})`,
       key: { tarball: source.tarball, patches: source.patches, fragment, compiler, debug: DEBUG_INFO },
       make: async ({ output, work, progress, log }) => {
-        const fragmentFile = join(work, 'fragment.config');
-        await writeFile(fragmentFile, fragment);
-        const make = (targets: readonly string[], onLine?: (line: string) => void): Promise<string> =>
-          // If we are killed, compilers go on for a while: the lock is theirs as long as one of them lives.
-          exec('flock', [join(work, '.lock'), 'make', '-C', source.path, `O=${work}`, `-j${availableParallelism()}`, ...targets], {
-            log,
-            signal: context.signal,
-            ...(onLine ? { onLine } : {}),
-            // The same inputs give the same bits.
-            env: { KCFLAGS: DEBUG_INFO, KBUILD_BUILD_TIMESTAMP: '1970-01-01', KBUILD_BUILD_USER: 'ukl', KBUILD_BUILD_HOST: 'ukl' },
-          });
-        await make([`KCONFIG_ALLCONFIG=${fragmentFile}`, 'allnoconfig']);
-        const config = await readFile(join(work, '.config'), 'utf8');
-        const dropped = missingOptions(fragment, config);
-        if (dropped.length > 0) {
-          throw new UklError('UKL_KERNEL_CONFIG', `Kconfig did not take: ${dropped.join(', ')}`, {
-            hint: 'what they depend on (depends on, in the Kconfig files) has to be set as well',
-            log,
-          });
-        }
+        const make = makeIn(work, source, log, context);
+        await configure(fragment, work, make, log);
         let steps = 0;
         await make(['vmlinux', 'bzImage'], (line) => {
           if (/^ {2}(CC|AS|LD|AR)\s/.test(line)) steps++;

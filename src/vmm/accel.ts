@@ -7,6 +7,7 @@ import type { Kernel } from '../artifacts.js';
 import { errnoOf, UklError } from '../lib/errors.js';
 import { hashValue } from '../lib/hash.js';
 import { storeRoot } from '../lib/paths.js';
+import { defaultCpu } from './cpu.js';
 import type { Accel } from './qemu.js';
 import { Vm } from './vm.js';
 
@@ -53,6 +54,7 @@ export async function probeKvm(kernel: Kernel): Promise<AccelProbe> {
     cmdline: 'console=ttyS0 reboot=t panic=-1',
     memoryMiB: 128,
     cpus: 1,
+    cpu: defaultCpu('kvm'),
     ports: [],
     disks: [],
     volumes: [],

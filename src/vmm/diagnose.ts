@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-import type { Fault } from '../artifacts.js';
+import { constants } from 'node:os';
+import type { Fault, RunEnd } from '../artifacts.js';
 import { readElf } from '../app/elf.js';
 import { exec } from '../lib/exec.js';
 
@@ -51,6 +52,41 @@ export async function symbolize(elfPath: string, fileOffset: number): Promise<st
   } catch {
     return undefined; // symbols are a help, not a need
   }
+}
+
+type SetupFailure = Extract<RunEnd, { kind: 'guest-setup' }>;
+
+/** What to do about it. `what` is a path, or one of init's own words (runtime/init/init.c). */
+function setupHint(what: string, errno: number): string {
+  const { ENOENT, ENOTDIR, EACCES, ENOEXEC, E2BIG, ENODEV } = constants.errno;
+  if (what === 'exec') {
+    if (errno === ENOENT || errno === ENOTDIR) return 'the program, its interpreter or its working directory is not in the image: ukl inspect';
+    if (errno === EACCES) return 'the program cannot be executed: chmod +x, and build again';
+    if (errno === ENOEXEC) return 'a script is run by its interpreter: ukl run /bin/bash --file SCRIPT -- SCRIPT';
+  }
+  if (errno === E2BIG) return 'fewer or shorter arguments and variables';
+  if (what.startsWith('/') && errno === ENODEV) return `the machine lacks what belongs there: --disk FILE:${what}`;
+  return 'ukl run --verbose, for what the kernel says';
+}
+
+/** A failure as init words it: "WHAT: TEXT (errno N)". */
+export function setupFailure(text: string): SetupFailure {
+  const [, what = '', reason = text, number = ''] = /^(.*): (.*) \(errno (\d+)\)$/.exec(text) ?? [];
+  const errno = Number(number);
+  const name = Object.entries(constants.errno).find(([, value]) => value === errno)?.[0];
+  const message = `${what === 'exec' ? 'the program could not be started' : what}: ${reason}${name === undefined ? '' : ` (${name})`}`;
+  return { kind: 'guest-setup', message, hint: setupHint(what, errno) };
+}
+
+/** What init could only say on the console: there is no other way to the tool yet. */
+export function findSetupFailure(serial: string): SetupFailure | undefined {
+  const text = /^init: (.*: .* \(errno \d+\))\r?$/m.exec(serial)?.[1];
+  return text === undefined ? undefined : setupFailure(text);
+}
+
+/** Whether the machine was reset or turned off by its kernel, and not by a triple fault. */
+export function sawReboot(serial: string): boolean {
+  return /\breboot: (?:Restarting system|Power down|machine restart)/.test(serial);
 }
 
 export function sawOutOfMemory(log: readonly string[]): boolean {

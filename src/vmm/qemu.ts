@@ -13,6 +13,8 @@ export interface QemuOptions {
   readonly cmdline: string;
   readonly memoryMiB: number;
   readonly cpus: number;
+  /** QEMU's model of the processor, with features. */
+  readonly cpu: string;
   /** Guest time is counted instructions, 1 ns each; one emulated processor at a time. */
   readonly icount?: boolean;
   readonly ports: readonly PortForward[];
@@ -48,7 +50,7 @@ export function qemuArgs(options: QemuOptions): string[] {
     '-accel', options.plugin === undefined ? options.accel : `${options.accel},thread=single`,
     ...(options.plugin === undefined ? [] : ['-plugin', [`file=${value(options.plugin.file)}`, ...Object.entries(options.plugin.args).map(([name, text]) => `${name}=${value(text)}`)].join(',')]),
     ...(options.icount ? ['-icount', 'shift=0,sleep=off'] : []),
-    '-cpu', options.accel === 'kvm' ? 'host' : 'max',
+    '-cpu', options.cpu,
     '-m', `${options.memoryMiB}M`,
     '-smp', String(options.cpus),
     '-nodefaults', '-no-user-config',

@@ -9,7 +9,7 @@ import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { RunEnd, RunResult } from '../artifacts.js';
 import { errnoOf, UklError } from '../lib/errors.js';
-import { findFault, findPanic, sawOutOfMemory, symbolize } from './diagnose.js';
+import { findFault, findPanic, findSetupFailure, sawOutOfMemory, sawReboot, setupFailure, symbolize } from './diagnose.js';
 import { GUEST_PORTS, QEMU, type QemuOptions, qemuArgs } from './qemu.js';
 import { Qmp } from './qmp.js';
 
@@ -205,20 +205,13 @@ export class Vm {
     else if (word === 'kmsg') this.#kernelLog.push(text);
     else if (word === 'saw') this.#see(text);
     else if (word === 'clock') this.#sockets.get('control')?.write(`${Date.now()}000000\n`);
-    else if (word === 'fail') this.#reported = { kind: 'guest-setup', message: this.#setupFailure(rest) };
+    else if (word === 'fail') this.#reported = setupFailure(text);
   }
 
   #see(line: string): void {
     const [first] = this.#looking;
     if (line !== '') first?.lines.push(line);
     else this.#looking.shift()?.settle(first?.lines ?? []);
-  }
-
-  #setupFailure(words: readonly string[]): string {
-    const errno = Number(words.at(-1));
-    const name = Object.entries(constants.errno).find(([, value]) => value === errno)?.[0] ?? `errno ${errno}`;
-    const what = words.slice(0, -1).join(' ');
-    return what === 'exec' ? `the program could not be started: ${name}` : `${what}: ${name}`;
   }
 
   async #runVmm(directory: string, servers: readonly Server[], streams: readonly Promise<unknown>[]): Promise<{ code: number | null; signal: string | null; stderr: string }> {
@@ -286,9 +279,10 @@ export class Vm {
     if (this.#reported && this.#reported.kind !== 'guest-setup') return this.#reported;
     const panic = findPanic(this.#serial);
     if (panic !== undefined) return { kind: 'panic', message: panic };
-    if (this.#reported) return this.#reported;
+    const failure = this.#reported ?? findSetupFailure(this.#serial);
+    if (failure) return failure;
     if (this.#forced) return this.#forced;
-    if (vmm.code === 0) return { kind: 'triple-fault' };
+    if (vmm.code === 0) return { kind: sawReboot(this.#serial) ? 'reboot' : 'triple-fault' };
     const words = vmm.stderr.trim().replace(/^qemu-system-x86_64: /gm, '');
     const how = vmm.signal ? `was killed by ${vmm.signal}` : `ended with status ${vmm.code}`;
     return { kind: 'vmm', message: `QEMU ${how}${words ? `: ${words}` : ''}` };
@@ -321,6 +315,7 @@ export function exitCodeOf(end: RunEnd): number {
       return 125;
     case 'panic':
     case 'triple-fault':
+    case 'reboot':
     case 'vmm':
       return 255;
   }

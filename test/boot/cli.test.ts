@@ -64,6 +64,10 @@ describe('a project', () => {
     expect(plan.code, plan.stderr).toBe(0);
     await expect(neutral(plan.stdout)).toMatchFileSnapshot(golden('dry-run'));
 
+    expect((await cli('run', project, '--dry-run', '--accel', 'tcg', '--cpu', 'EPYC,-avx')).stdout).toMatch(/ -cpu EPYC,-avx /);
+    expect(await cli('run', project, '--dry-run', '--accel', 'tcg', '--cpu', 'EPYK')).toMatchObject({ code: 2, stderr: expect.stringMatching(/no model of a processor named 'EPYK' \[UKL_USAGE\]\nnext: one of .*, EPYC, /) });
+    expect(await cli('run', project, '--dry-run', '--accel', 'tcg', '--cpu', 'host')).toMatchObject({ code: 2, stderr: expect.stringMatching(/needs KVM.*\nnext: --cpu max/) });
+
     const built = await cli('build', project);
     expect(built.code, built.stderr).toBe(0);
     expect((await stat(join(project, '.ukl/count.image'))).isFile()).toBe(true);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 /** Each way a guest can end is told from the others, and leaves nothing behind. */
 import { spawn } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { build } from '../../src/index.js';
 import { projectRoot } from '../../src/lib/paths.js';
+import { Qmp } from '../../src/vmm/qmp.js';
 import { type CommandResult, freePort, host, ukl } from './harness.js';
 
 let work: string;
@@ -70,10 +71,84 @@ describe('a kernel that dies', () => {
     expect(await json('--timeout', '60', '--', 'triple-fault')).toMatchObject({ code: 255, exit: { kind: 'triple-fault' } });
   });
 
+  test.concurrent('a reset that somebody asked for is no triple fault', async () => {
+    expect(await json('--timeout', '60', '--', 'reboot')).toMatchObject({ code: 255, exit: { kind: 'reboot' } });
+  });
+
   test.concurrent('a processor that never comes back is ended by --timeout, with its place', async () => {
     const result = await json('--timeout', '4', '--', 'cli');
     expect(result).toMatchObject({ code: 124, exit: { kind: 'timeout', seconds: 4 } });
     expect(result.exit.where).toMatch(/^0x[0-9a-f]+/);
+  });
+});
+
+/**
+ * A machine without some of its devices: the QEMU that is found first leaves out those whose options match, and takes
+ * further ones on a QMP socket.
+ */
+async function machineWithout(pattern: string): Promise<{ readonly env: Readonly<Record<string, string>>; plug(driver: string, options: object): Promise<void> }> {
+  const directory = await mkdtemp(join(work, 'machine-'));
+  await writeFile(
+    join(directory, 'qemu-system-x86_64'),
+    `#!/bin/bash
+arguments=()
+while [ $# -gt 0 ]; do
+  if [ "$1" = -device ] && [[ $2 == ${pattern} ]]; then shift; else arguments+=("$1"); fi
+  shift
+done
+PATH=\${PATH#*:}
+exec qemu-system-x86_64 "\${arguments[@]}" -qmp unix:${directory}/qmp,server=on,wait=off
+`,
+    { mode: 0o755 },
+  );
+  return {
+    env: { NO_COLOR: '1', PATH: `${directory}:${process.env.PATH}` },
+    async plug(driver, options) {
+      const socket = createConnection(join(directory, 'qmp'));
+      expect(await new Qmp(socket).execute('device_add', { driver, ...options })).toEqual({});
+      socket.destroy();
+    },
+  };
+}
+
+describe("the guest's init", () => {
+  test('says what it could not do, and what to do about it', async () => {
+    const { env } = await machineWithout('virtio-blk-device,*');
+    const disk = ['--disk', `${join(work, 'gone.img')}:/data`];
+    const result = await host(ukl, ['run', image, '--accel', 'tcg', ...disk], env);
+    expect(result).toMatchObject({ code: 125, stdout: '' });
+    expect(result.stderr).toMatch(/could not be set up: \/data: No such device \(ENODEV\)\n[\s\S]*next: .*--disk FILE:\/data\n/);
+    const asked = await host(ukl, ['run', image, '--accel', 'tcg', '--json', ...disk], env);
+    expect(JSON.parse(asked.stdout)).toMatchObject({ ok: false, exitCode: 125, exit: { kind: 'guest-setup', message: '/data: No such device (ENODEV)' } });
+  });
+
+  test('says that the program could not be started', async () => {
+    await mkdir(join(work, 'project'));
+    await writeFile(join(work, 'project/app.c'), 'int main(void) { return 0; }\n');
+    await writeFile(join(work, 'project/ukl.config.json'), JSON.stringify({ sources: ['app.c'], cwd: '/nowhere' }));
+    const result = await host(ukl, ['run', join(work, 'project'), '--accel', 'tcg'], { NO_COLOR: '1' });
+    expect(result).toMatchObject({ code: 125, stderr: expect.stringMatching(/the program could not be started: No such file or directory \(ENOENT\)\n[\s\S]*next: .*ukl inspect\n/) as string });
+  });
+
+  test('waits for the host, however slow it is', async () => {
+    const machine = await machineWithout('virtserialport,chardev=control,*');
+    const child = spawn(ukl, ['run', image, '--accel', 'tcg', '--verbose', '--timeout', '120', '--', 'exit', '3'], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...machine.env } });
+    const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+    let out = '';
+    let errors = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      out += chunk.toString();
+    });
+    await new Promise<void>((resolve, reject) => {
+      child.stderr.on('data', (chunk: Buffer) => {
+        errors += chunk.toString();
+        if (errors.includes('init: still waiting for port 1 of the host')) resolve();
+      });
+      child.once('close', () => reject(new Error(errors)));
+    });
+    await machine.plug('virtserialport', { chardev: 'control', nr: 1, name: 'ukl.control' });
+    expect(await ended, errors).toBe(3);
+    expect(out).toBe('started\n');
   });
 });
 

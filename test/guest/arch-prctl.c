@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * FS and GS bases belong to the thread: they stay across system calls, page
- * faults, signals, preemption and fork, set by arch_prctl or by WRGSBASE.
+ * faults, signals, preemption and fork, set by arch_prctl or by WRGSBASE.  In
+ * ring 0, the GS base is the kernel's: the program is told so.
  */
 #include "guest.h"
 #include <asm/prctl.h>
@@ -85,15 +86,57 @@ static void *work(void *arg)
 	return NULL;
 }
 
+/* The base of FS moves as well: a copy of what TLS needs is not made. */
+static void move_fs(void)
+{
+	unsigned long fs;
+	int i;
+
+	check(!prctl_(ARCH_GET_FS, (unsigned long)&fs));
+	for (i = 0; i < 1000; i++) {
+		static unsigned long tcb[64] = { [0] = 42, [5] = 7 };
+		unsigned long got, nr = SYS_arch_prctl, ret = nr;
+		unsigned long *base = tcb;
+
+		/* SYSCALL itself, as the C library would use TLS */
+		__asm__ volatile("syscall\n"
+				 "mov %%fs:40, %1\n"
+				 "mov %3, %%rsi\n"
+				 "mov %4, %%rax\n"
+				 "syscall"
+				 : "+a"(ret), "=&r"(got), "+S"(base)
+				 : "r"(fs), "r"(nr), "D"(ARCH_SET_FS)
+				 : "rcx", "r11", "memory");
+		check(ret == 0 && got == 7);
+	}
+}
+
+/* What stays of all that in ring 0: the refusals, and nothing that was set. */
+static int kernel_gs(void)
+{
+	unsigned long cell = 0xabcdef, base = 1;
+
+	check(prctl_(ARCH_SET_GS, (unsigned long)&cell) == -1 && errno == EPERM);
+	check(prctl_(ARCH_SET_GS, 0xffff888000000000) == -1 && errno == EPERM);
+	check(prctl_(ARCH_SET_FS, 0xffffffff81000000) == -1 && errno == EPERM);
+	check(!prctl_(ARCH_GET_GS, (unsigned long)&base) && base == 0);
+	printf("set\nfork\n");
+	move_fs();
+	printf("fs\nkept\nselector\nok\n");
+	return 0;
+}
+
 int main(void)
 {
-	unsigned long cell = 0xabcdef, other = 0x123456, fs;
+	unsigned long cell = 0xabcdef, other = 0x123456;
 	struct itimerval fast = { { 0, 300 }, { 0, 300 } }, never = { 0 };
 	pthread_t threads[6];
 	pid_t child;
 	long i;
 
 	expect_ring();
+	if (cpl() == 0)
+		return kernel_gs();
 	fsgsbase = getauxval(AT_HWCAP2) & 2;
 	signal(SIGALRM, on_signal);
 
@@ -124,24 +167,7 @@ int main(void)
 	check(gs_load() == 0x123456);
 	printf("fork\n");
 
-	/* the base of FS moves as well: a copy of what TLS needs is not made */
-	check(!prctl_(ARCH_GET_FS, (unsigned long)&fs));
-	for (i = 0; i < 1000; i++) {
-		static unsigned long tcb[64] = { [0] = 42, [5] = 7 };
-		unsigned long got, nr = SYS_arch_prctl, ret = nr;
-		unsigned long *base = tcb;
-
-		/* SYSCALL itself, as the C library would use TLS */
-		__asm__ volatile("syscall\n"
-				 "mov %%fs:40, %1\n"
-				 "mov %3, %%rsi\n"
-				 "mov %4, %%rax\n"
-				 "syscall"
-				 : "+a"(ret), "=&r"(got), "+S"(base)
-				 : "r"(fs), "r"(nr), "D"(ARCH_SET_FS)
-				 : "rcx", "r11", "memory");
-		check(ret == 0 && got == 7);
-	}
+	move_fs();
 	printf("fs\n");
 
 	check(!setitimer(ITIMER_REAL, &fast, NULL));

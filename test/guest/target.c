@@ -3,22 +3,37 @@
  * The program which the security tests aim at; it is listed, so it is in ring
  * 0 when whoever starts it may do that.
  *	--ring			prints its ring ("ring 0") and ends
+ *	--ring-to FILE		appends it to a file, for who is started without streams
  *	--sleep			prints it and waits to be killed
  *	--setuid-sleep UID	the same, as a user without privileges
  *	--exec PROGRAM		becomes a program that is not listed: in ring 3
+ * A program that the kernel looks for modules with gets arguments of its own:
+ *	-q ...			as --ring-to /tmp/modprobe
  */
 #include "guest.h"
+#include <fcntl.h>
 #include <grp.h>
 #include <sys/prctl.h>
 
 /* Not on the stack, so that a tracer knows where to write. */
 volatile unsigned long target_word = 0x600d600d;
 
+static int ring_to(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0644);
+
+	return fd < 0 || dprintf(fd, "ring %d\n", cpl()) < 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3 && !strcmp(argv[1], "--exec")) {
 		execl(argv[2], argv[2], NULL);
 		check(!"exec");
+	} else if (argc == 3 && !strcmp(argv[1], "--ring-to")) {
+		return ring_to(argv[2]);
+	} else if (argc > 1 && !strcmp(argv[1], "-q")) {
+		return ring_to("/tmp/modprobe");
 	} else if (argc == 3 && !strcmp(argv[1], "--setuid-sleep")) {
 		check(!setgroups(0, NULL));
 		check(!setgid(atoi(argv[2])));

@@ -6,9 +6,10 @@ import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { loadConfig, parseConfig } from '../../src/config/load.js';
 import { configSchema } from '../../src/config/schema.js';
-import { missingOptions } from '../../src/toolchain/kernel.js';
+import { missingOptions } from '../../src/toolchain/kconfig.js';
 import { hostTscKhz } from '../../src/vmm/cmdline.js';
-import { findFault, findPanic, sawOutOfMemory } from '../../src/vmm/diagnose.js';
+import { defaultCpu, parseCpuModels } from '../../src/vmm/cpu.js';
+import { findFault, findPanic, findSetupFailure, sawOutOfMemory, sawReboot, setupFailure } from '../../src/vmm/diagnose.js';
 import { parseDisk } from '../../src/vmm/disk.js';
 import { parsePort } from '../../src/vmm/ports.js';
 import { qemuArgs, shellQuote } from '../../src/vmm/qemu.js';
@@ -37,6 +38,11 @@ describe('what the kernel says', () => {
     expect(findPanic('[    1.0] BUG: unable to handle page fault for address: ffff\r\n[    1.1] Kernel panic - not syncing: Fatal exception\r\n')).toBe('Fatal exception (BUG: unable to handle page fault for address: ffff)');
     expect(findPanic('[    1.0] hello')).toBeUndefined();
   });
+  test('a restart, which a triple fault does not announce', () => {
+    expect(sawReboot('[    2.471333] reboot: Restarting system\r\n')).toBe(true);
+    expect(sawReboot('[    2.471333] reboot: Power down\r\n')).toBe(true);
+    expect(sawReboot('[    0.206885] PCI: Fatal: No config space access function found\r\n')).toBe(false);
+  });
   test('out of memory', () => expect(sawOutOfMemory(['Out of memory: Killed process 39 (app)'])).toBe(true));
 });
 
@@ -48,8 +54,26 @@ test.each([
   [{ kind: 'panic', message: '' }, 255],
   [{ kind: 'triple-fault' }, 255],
   [{ kind: 'vmm', message: '' }, 255],
-  [{ kind: 'guest-setup', message: '' }, 125],
+  [{ kind: 'reboot' }, 255],
+  [{ kind: 'guest-setup', message: '', hint: '' }, 125],
 ] as const)('exit status of %j', (end, code) => expect(exitCodeOf(end)).toBe(code));
+
+describe('what init could not do', () => {
+  test.each([
+    ['/data: No such device (errno 19)', '/data: No such device (ENODEV)', /--disk FILE:\/data/],
+    ['/a: b (errno 1): Structure needs cleaning (errno 117)', '/a: b (errno 1): Structure needs cleaning', /--verbose/],
+    ['exec: No such file or directory (errno 2)', 'the program could not be started: No such file or directory (ENOENT)', /ukl inspect/],
+    ['exec: Exec format error (errno 8)', 'the program could not be started: Exec format error (ENOEXEC)', /interpreter/],
+    ['spec: Argument list too long (errno 7)', 'spec: Argument list too long (E2BIG)', /shorter arguments/],
+  ])('%s', (text, message, hint) => {
+    expect(setupFailure(text)).toEqual({ kind: 'guest-setup', message, hint: expect.stringMatching(hint) as string });
+  });
+  test('is found on the console, where it did not come as far as the control line', () => {
+    const log = '[    0.2] PCI: Fatal\r\ninit: /dev/vport1p1: Device or resource busy (errno 16)\r\n[    2.4] reboot: Restarting system\r\n';
+    expect(findSetupFailure(log)).toMatchObject({ message: '/dev/vport1p1: Device or resource busy (EBUSY)' });
+    expect(findSetupFailure('init: still waiting for port 1 of the host\r\n')).toBeUndefined();
+  });
+});
 
 describe('words of the command line', () => {
   test('ports', () => {
@@ -78,12 +102,18 @@ test("QEMU's command line", () => {
     cmdline: 'quiet ukl=/app',
     memoryMiB: 64,
     cpus: 2,
+    cpu: 'max',
     ports: [{ host: 8080, guest: 80, protocol: 'tcp' }],
     disks: [{ file: '/a,b.img', path: '/d', serial: 'ukl0' }],
     volumes: [{ directory: '/a,b', path: '/v', tag: 'ukl0' }],
     directory: '/s',
   });
   expect(args.join('\n')).toMatchSnapshot();
+});
+
+test('models of processors', () => {
+  expect(parseCpuModels('Available CPUs:\nx86 486                   (alias configured by machine type)\nx86 EPYC-v1               AMD EPYC Processor\n\nRecognized CPUID flags:\n  3dnow abm\n')).toEqual(['486', 'EPYC-v1']);
+  expect([defaultCpu('tcg'), defaultCpu('kvm')]).toEqual(['max', 'host']);
 });
 
 describe('configuration', () => {

@@ -13,7 +13,7 @@
 
 /* Each module has a pointer of its own, libc.a one for the whole program.
    The unusual label hides none of the code around a site.  */
-#if IS_IN (libc) || IS_IN (rtld)
+#if (IS_IN (libc) || IS_IN (rtld)) && !defined UKL_INSTRUCTION
 # define UKL_SYSCALL .macro syscall;			\
 	leaq 8086f(%rip), %rcx;				\
 	jmp *__ukl_entry(%rip);				\

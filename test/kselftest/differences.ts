@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+import type { Explanation } from '../batch/compare.js';
+
+/**
+ * What differs in ring 0 and should. Anything else that differs fails the
+ * command, and so do a dead guest and the kernel's own complaints.
+ */
+export const EXPLANATIONS: readonly Explanation[] = [
+  {
+    test: 'x86/iopl_64',
+    why: 'The test expects that the processor refuses CLI, STI and ports to it. It refuses ring 0 nothing, whatever iopl() has said.',
+  },
+  {
+    test: 'x86/ioperm_64',
+    why: 'The test expects that the processor refuses ports to it until ioperm(). It refuses ring 0 none.',
+  },
+  {
+    test: 'x86/check_initial_reg_state_64',
+    lines: /FLAGS is|^end: exit/,
+    why: 'EFLAGS.AC is set at the first instruction: it opens user pages to ring 0 in spite of SMAP.',
+  },
+  {
+    test: 'x86/sigreturn_64',
+    why: 'The test returns from signals to code and stack segments of its own, 16 and 32 bits wide. Code in ring 0 has the kernel\'s CS and SS, always: what the frame says about them does not count.',
+  },
+  {
+    test: 'x86/ldt_gdt_64',
+    why: 'The test loads a segment of its LDT into SS and waits for the SIGSEGV that its removal brings in ring 3. A return to ring 0 code loads the kernel\'s SS, so nothing is noticed and the test waits for ever.',
+  },
+  {
+    test: 'x86/sysret_ss_attrs_64',
+    lines: /^end: (signal 11|exit \d|guest: panic)|^\[|^kernel: (BUG: unable to handle page fault|Oops|Kernel panic)/,
+    why: 'The test calls 32-bit code by a far return. In ring 3, QEMU 7.2 reads the stack of a far return with the rights of the supervisor, which SMAP refuses: the stock kernel panics. In ring 0 the far return leads to ring 3, which cannot execute the pages of a ring 0 program: SIGSEGV.',
+  },
+];

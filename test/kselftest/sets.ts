@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+
+/** One of kselftest's directories. */
+export interface TestSet {
+  readonly name: string;
+  /** Below tools/testing/selftests; where it is built, too. */
+  readonly directory: string;
+  /** Further words for make. */
+  readonly make: readonly string[];
+  /** Further directories and files of the kernel's source that it includes. */
+  readonly sources?: readonly string[];
+  /** Commands in place of the names that its makefile calls tests. */
+  readonly commands?: Readonly<Record<string, readonly string[]>>;
+  /** Seconds that a test may take, where it needs many in emulation. */
+  readonly limits?: Readonly<Record<string, number>>;
+  /** Tests that are left out, and why. */
+  readonly leftOut?: Readonly<Record<string, string>>;
+  /** Programs of the host that tests start: in ring 0 as well. */
+  readonly helpers?: readonly string[];
+}
+
+/** Of rseq's script: rounds and threads, where it has 1000 and six a processor: 192 runs of a test, in emulation. */
+const RSEQ_ROUNDS = ['-r', '20', '-t', '4'];
+
+const TOO_LONG = 'a benchmark, with loops for the speed of a real processor; the script runs the same test';
+
+export const SETS: readonly TestSet[] = [
+  {
+    name: 'x86',
+    directory: 'x86',
+    // Two of the 64-bit tests are made only where 32-bit programs can be: they make 32-bit system calls.
+    make: ['all_64', 'CAN_BUILD_I386=1'],
+    sources: ['arch/x86/include/asm', 'tools/arch/x86'],
+    // Millions of system calls, most of them traced.
+    limits: { syscall_numbering_64: 3600 },
+  },
+  // vmaccess execs "true" under ptrace.
+  { name: 'ptrace', directory: 'ptrace', make: [], helpers: ['/usr/bin/true'] },
+  { name: 'seccomp', directory: 'seccomp', make: [], sources: ['tools/testing/selftests/clone3'] },
+  { name: 'sigaltstack', directory: 'sigaltstack', make: [] },
+  { name: 'timers', directory: 'timers', make: [], limits: { 'set-timer-lat': 400, 'inconsistency-check': 400, raw_skew: 400, threadtest: 400 } },
+  {
+    name: 'futex',
+    directory: 'futex/functional',
+    limits: { 'run.sh': 400 },
+    sources: ['tools/testing/selftests/futex/include'],
+    make: [],
+    // The script runs each of the tests, some of them with several sets of options.
+    commands: { 'run.sh': ['/usr/bin/dash', './run.sh'] },
+  },
+  {
+    name: 'rseq',
+    directory: 'rseq',
+    make: [],
+    limits: { 'run_param_test.sh': 1800 },
+    commands: {
+      basic_test: ['./basic_test'],
+      basic_percpu_ops_test: ['./basic_percpu_ops_test'],
+      basic_percpu_ops_mm_cid_test: ['./basic_percpu_ops_mm_cid_test'],
+      'run_param_test.sh': ['/usr/bin/bash', './run_param_test.sh', ...RSEQ_ROUNDS],
+    },
+    leftOut: { param_test_benchmark: TOO_LONG, param_test_mm_cid_benchmark: TOO_LONG },
+  },
+  { name: 'membarrier', directory: 'membarrier', make: [] },
+  { name: 'syscall_user_dispatch', directory: 'syscall_user_dispatch', make: [] },
+];
