@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { type Batch, type Context, type JobResult, runBoth, SIDES, writeOutputs } from './batch.js';
+import { type Batch, type Context, type JobResult, runBoth } from './batch.js';
 import { type Difference, differences, type Explanation } from './compare.js';
 import { table } from './note.js';
 
@@ -31,8 +31,7 @@ const unexplained = (row: Row): boolean => row.differences.some(({ why }) => why
 export const unexplainedRows = (rows: readonly Row[]): Row[] => rows.filter(unexplained);
 
 async function compareOnce(batch: Batch, suite: Suite, repeats: number, context: Context): Promise<Row[]> {
-  const results = await runBoth(batch, context);
-  for (const side of SIDES) await writeOutputs(suite.outputs, side, results[side]);
+  const results = await runBoth(batch, suite.outputs, context);
   return results.ring0.map((ring0, index) => {
     const stock = results.stock[index] ?? { ...ring0, end: 'absent', lines: [], complaints: [] };
     return { test: ring0.name, ring0: suite.summary(ring0), stock: suite.summary(stock), differences: differences(ring0.name, suite.verdicts(ring0), suite.verdicts(stock), suite.explanations), repeats };

@@ -36,7 +36,7 @@ export const SETS: readonly TestSet[] = [
   },
   // vmaccess execs "true" under ptrace.
   { name: 'ptrace', directory: 'ptrace', make: [], helpers: ['/usr/bin/true'] },
-  { name: 'seccomp', directory: 'seccomp', make: [], sources: ['tools/testing/selftests/clone3'] },
+  { name: 'seccomp', directory: 'seccomp', make: [], limits: { seccomp_benchmark: 600 }, sources: ['tools/testing/selftests/clone3'] },
   { name: 'sigaltstack', directory: 'sigaltstack', make: [] },
   { name: 'timers', directory: 'timers', make: [], limits: { 'set-timer-lat': 400, 'inconsistency-check': 400, raw_skew: 400, threadtest: 400 } },
   {
