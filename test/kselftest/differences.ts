@@ -32,4 +32,9 @@ export const EXPLANATIONS: readonly Explanation[] = [
     lines: /^end: (signal 11|exit \d|guest: panic)|^\[|^kernel: (BUG: unable to handle page fault|Oops|Kernel panic)/,
     why: 'The test calls 32-bit code by a far return. In ring 3, QEMU 7.2 reads the stack of a far return with the rights of the supervisor, which SMAP refuses: the stock kernel panics. In ring 0 the far return leads to ring 3, which cannot execute the pages of a ring 0 program: SIGSEGV.',
   },
+  ...['timers/set-timer-lat', 'timers/nsleep-lat'].map((test) => ({
+    test,
+    lines: /latency|^(not )?ok \d+ CLOCK|^end: (exit|timeout)/,
+    why: 'Latencies of timers in real time. In emulation, the host decides which of them are too long; others are on each run, on either side.',
+  })),
 ];

@@ -75,7 +75,8 @@ async function main(): Promise<number> {
     programs: [PROGRAM],
     jobs: stressors.map((name) => ({
       name,
-      command: [PROGRAM, `--${name}`, '1', '--timeout', String(STRESS_SECONDS), '--verify', '--no-rand-seed', '--temp-path', '/tmp', ...SMALL],
+      // Pathological: what may bring a machine down costs a guest, and nothing else.
+      command: [PROGRAM, `--${name}`, '1', '--timeout', String(STRESS_SECONDS), '--verify', '--no-rand-seed', '--pathological', '--temp-path', '/tmp', ...SMALL],
       directory: '/tmp',
       seconds: LIMIT_SECONDS,
     })),
@@ -86,7 +87,7 @@ async function main(): Promise<number> {
   rows.forEach(printRow);
   if (!rows.some(({ stock }) => stock === 'passed')) throw new UklError('UKL_BUG', 'no stressor passes on the stock kernel: is an option not taken?', { hint: `look into ${SUITE.outputs}` });
   process.stdout.write(`${countRows(rows)}; their output is in ${SUITE.outputs}\n`);
-  if (values.note) await writeNote('stress.md', reportRows(rows, []));
+  if (values.note) await writeNote('stress.md', reportRows(rows, [], 'passed'));
   return unexplainedRows(rows).length === 0 ? 0 : 1;
 }
 
