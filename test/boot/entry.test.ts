@@ -33,10 +33,10 @@ test('a thread flag that stays set costs a call nothing', async () => {
   expect(rows).toHaveLength(4);
   for (const row of rows) {
     expect(row, stdout).not.toBeNull();
-    // An emulated processor has no store bypass to disable, and no predictor.
+    // An emulated processor has no store bypass to disable, and no predictor; ports are for who has CAP_SYS_RAWIO.
     if (row?.[2] !== undefined) expect(Number(row[3]), row[1]).toBeLessThan(Number(row[2]) + 5);
   }
-  expect(rows.slice(0, 2).every((row) => row?.[2] !== undefined), stdout).toBe(true);
+  expect(rows[1]?.[2], stdout).toBeDefined();
 });
 
 test('a kernel stack that overflows is reported with the instruction that did it, and its registers', async () => {

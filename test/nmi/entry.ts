@@ -19,6 +19,12 @@ import { Gdb } from './gdb.js';
 /** What is tried, by the symbols of vmlinux; it lasts as long as the symbol's size says. */
 export const ENTRY_CODE = [
   'ukl_syscall',
+  'ukl_return_from_syscall',
+  'ukl_restore_regs_and_return_to_usermode',
+  'ukl_error_entry',
+  'ukl_int3_entry',
+  'ukl_page_fault_entry',
+  'ukl_switch_stack',
   'entry_SYSCALL_64',
   'asm_exc_page_fault',
   'asm_exc_general_protection',
@@ -28,13 +34,14 @@ export const ENTRY_CODE = [
   'asm_sysvec_apic_timer_interrupt',
   'asm_common_interrupt',
   'error_entry',
+  'error_return',
   'sync_regs',
   'ukl_leave_ist',
   'fixup_bad_iret',
   'paranoid_entry',
   'paranoid_exit',
   'ret_from_fork_asm',
-  // With it: swapgs_restore_regs_and_return_to_usermode, its way to ring 0, restore_regs_and_return_to_kernel, native_irq_return_iret.
+  // With it: swapgs_restore_regs_and_return_to_usermode, restore_regs_and_return_to_kernel, native_irq_return_iret.
   'common_interrupt_return',
 ] as const;
 
