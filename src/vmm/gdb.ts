@@ -43,23 +43,29 @@ interface CallOffsets {
   readonly restored: number;
   /** The jump back is behind us. */
   readonly left: number;
+  /** The same two for a call that is handed to SYSCALL. */
+  readonly handed: number;
+  readonly gone: number;
 }
 
-/** Finds the instructions that make the difference: a kernel's own build decides where they are. */
-async function callOffsets(vmlinux: string): Promise<CallOffsets> {
-  const text = await exec('objdump', ['-d', '--no-show-raw-insn', '--disassemble=ukl_syscall', vmlinux]);
+/** Finds the instructions that make the difference, from `start` to `end`: a kernel's own build decides where they are. */
+async function callOffsets(vmlinux: string, start: bigint, end: bigint): Promise<CallOffsets> {
+  const text = await exec('objdump', ['-d', '--no-show-raw-insn', `--start-address=0x${start.toString(16)}`, `--stop-address=0x${end.toString(16)}`, vmlinux]);
   const instructions = [...text.matchAll(/^\s*([0-9a-f]+):\s+(\S.*)$/gm)].map(([, at, code = '']) => ({ at: BigInt(`0x${at}`), code }));
-  const behind = (pattern: RegExp): number => {
-    const [first] = instructions;
-    const next = instructions[instructions.findIndex(({ code }) => pattern.test(code)) + 1];
-    if (first === undefined || next === undefined || next === first) throw new UklError('UKL_BUG', `ukl_syscall() has no ${pattern.source}`);
-    return Number(next.at - first.at);
+  const behind = (pattern: RegExp, time = 0): number => {
+    const next = instructions[instructions.flatMap(({ code }, index) => (pattern.test(code) ? [index + 1] : []))[time] ?? -1];
+    if (next === undefined) throw new UklError('UKL_BUG', `ukl_syscall() has no ${pattern.source}`);
+    return Number(next.at - start);
   };
+  const restore = new RegExp(`^mov\\s+0x${RSP_OFFSET.toString(16)}\\(%rsp\\),%rsp`);
+  const leave = /^jmp\s+\*%rcx/;
   return {
     switched: behind(/^mov\s+%gs:.*,%rsp/),
-    stored: behind(/^sti/),
-    restored: behind(new RegExp(`^mov\\s+0x${RSP_OFFSET.toString(16)}\\(%rsp\\),%rsp`)),
-    left: behind(/^jmp\s+\*%rcx/),
+    stored: behind(/^popf/),
+    restored: behind(restore),
+    left: behind(leave),
+    handed: behind(restore, 1),
+    gone: behind(leave, 1),
   };
 }
 
@@ -82,7 +88,9 @@ function callStretches(at: CallOffsets, full: number, end: number): Stretch[] {
     [full - at.left, inPtRegs(true)],
     // ukl_full_regs is entered by a call and pops the return address first: popq %r11, two bytes.
     [2, inPtRegs(true, 8)],
-    [end - full - 2, inPtRegs(true)],
+    [at.handed - full - 2, inPtRegs(true)],
+    [at.gone - at.handed, [...programStack, ...kept]],
+    [end - at.gone, inPtRegs(true)],
   ];
 }
 
@@ -103,7 +111,7 @@ async function entryTables(vmlinux: string): Promise<{ readonly source: string; 
       ? frameDescription([[Number(end - start), inPtRegs(false)]])
       : [
           ...frameDescription([[Number(call - start), inPtRegs(false)]]),
-          ...frameDescription(callStretches(await callOffsets(vmlinux), Number(full - call), Number(end - call))),
+          ...frameDescription(callStretches(await callOffsets(vmlinux, call, symbols.get('ukl_syscall_end') ?? end), Number(full - call), Number(end - call))),
         ];
   const source = ['.cfi_sections .debug_frame', '.text', ...descriptions, '.section .note.GNU-stack, "", @progbits', ''].join('\n');
   return { source, address: start };

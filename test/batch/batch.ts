@@ -55,6 +55,8 @@ export interface Context {
 /** The guest says that it is alive every two seconds; a busy host may hold it up. */
 const SILENCE_MS = 120_000;
 const LOOK_MS = 1000;
+/** The kernel's own patience: stalls of RCU and soft lockups, which a busy host brings about. */
+export const PATIENCE = ['rcupdate.rcu_cpu_stall_timeout=120', 'watchdog_thresh=60'];
 /** No batch takes longer, whatever happens to the clock of the guest. */
 const GUEST_SECONDS = 6 * 3600;
 
@@ -128,14 +130,14 @@ async function makeImage(side: Side, batch: Batch, jobs: readonly Job[], work: s
 }
 
 /** One guest, from a job on. Returns the number of the first job that has no result yet. */
-async function runGuest(image: Image, batch: Batch, jobs: readonly Job[], first: number, results: Map<number, JobResult>, onJob: (job: Job) => void, { signal }: Context): Promise<number> {
+async function runGuest(image: Image, batch: Batch, jobs: readonly Job[], first: number, onResult: (number: number, result: JobResult) => void, onJob: (job: Job) => void, { signal }: Context): Promise<number> {
   let current: number | undefined;
   let next = first;
   let lines: string[] = [];
   let console: string[] = [];
   let heard = performance.now();
   const finish = (number: number, end: string): void => {
-    results.set(number, { name: jobs[number]?.name ?? '', end, lines, complaints: complaintsIn(console) });
+    onResult(number, { name: jobs[number]?.name ?? '', end, lines, complaints: complaintsIn(console) });
     next = number + 1;
     current = undefined;
     lines = [];
@@ -163,6 +165,7 @@ async function runGuest(image: Image, batch: Batch, jobs: readonly Job[], first:
     cpus: batch.cpus,
     accel: 'tcg',
     verbose: true,
+    kernelArgs: PATIENCE,
     timeoutSeconds: GUEST_SECONDS,
     stdout: new Lines(take),
     stderr: new Lines((line) => console.push(line)),
@@ -185,40 +188,44 @@ async function runGuest(image: Image, batch: Batch, jobs: readonly Job[], first:
  *
  * @throws UKL_BUG if the programs are not in the ring they should be in
  */
-export async function runBatch(side: Side, batch: Batch, context: Context): Promise<JobResult[]> {
+export async function runBatch(side: Side, batch: Batch, outputs: string, context: Context): Promise<JobResult[]> {
   const probe: Job = { name: 'ring', command: ['/batch/ring'], directory: '/', seconds: 60 };
   const jobs = [probe, ...batch.jobs];
   const work = await mkdtemp(join(tmpdir(), 'ukl-batch-'));
   try {
     const image = await makeImage(side, batch, jobs, work, context);
     const results = new Map<number, JobResult>();
+    const written: Promise<void>[] = [];
+    const onResult = (number: number, result: JobResult): void => {
+      results.set(number, result);
+      if (number > 0) written.push(writeOutput(outputs, side, result));
+    };
     await context.log.step(`run ${batch.name} (${side})`, async (progress) => {
       for (let next = 0; next < jobs.length; ) {
-        next = await runGuest(image, batch, jobs, next, results, (job) => progress(job.name), context);
+        next = await runGuest(image, batch, jobs, next, onResult, (job) => progress(job.name), context);
         const ring = results.get(0)?.lines[0];
         const expected = side === 'ring0' ? '0' : '3';
         if (ring !== expected) throw new UklError('UKL_BUG', `the programs of ${batch.name} are in ring ${ring ?? '?'}, not ${expected}`, { details: JSON.stringify(results.get(0)) });
       }
     });
+    await Promise.all(written);
     return batch.jobs.map(({ name }, index) => results.get(index + 1) ?? { name, end: 'absent', lines: [], complaints: [] });
   } finally {
     await rm(work, { recursive: true, force: true });
   }
 }
 
-/** Both sides at the same time, so that both see the same host. */
-export async function runBoth(batch: Batch, context: Context): Promise<Record<Side, JobResult[]>> {
-  const ring0 = runBatch('ring0', batch, context);
-  const stock = runBatch('stock', batch, context);
+/** Both sides at the same time, so that both see the same host. What the programs print is kept below `outputs`. */
+export async function runBoth(batch: Batch, outputs: string, context: Context): Promise<Record<Side, JobResult[]>> {
+  const ring0 = runBatch('ring0', batch, outputs, context);
+  const stock = runBatch('stock', batch, outputs, context);
   await Promise.allSettled([ring0, stock]);
   return { ring0: await ring0, stock: await stock };
 }
 
-/** Keeps what a side has printed, to look at: a file each. */
-export async function writeOutputs(directory: string, side: Side, results: readonly JobResult[]): Promise<void> {
-  for (const { name, end, lines, complaints } of results) {
-    const file = join(directory, side, `${name.replaceAll(/[^\w.-]/g, '_')}.txt`);
-    await mkdir(join(directory, side), { recursive: true });
-    await writeFile(file, [...lines, '', `end: ${end}`, ...complaints.map((line) => `kernel: ${line}`), ''].join('\n'));
-  }
+/** As soon as it is there: a run may be interrupted. */
+async function writeOutput(directory: string, side: Side, { name, end, lines, complaints }: JobResult): Promise<void> {
+  const file = join(directory, side, `${name.replaceAll(/[^\w.-]/g, '_')}.txt`);
+  await mkdir(join(directory, side), { recursive: true });
+  await writeFile(file, [...lines, '', `end: ${end}`, ...complaints.map((line) => `kernel: ${line}`), ''].join('\n'));
 }

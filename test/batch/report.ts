@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-import { type Batch, type Context, type JobResult, runBoth, SIDES, writeOutputs } from './batch.js';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Batch, type Context, type JobResult, runBoth } from './batch.js';
 import { type Difference, differences, type Explanation } from './compare.js';
 import { table } from './note.js';
 
@@ -31,8 +33,7 @@ const unexplained = (row: Row): boolean => row.differences.some(({ why }) => why
 export const unexplainedRows = (rows: readonly Row[]): Row[] => rows.filter(unexplained);
 
 async function compareOnce(batch: Batch, suite: Suite, repeats: number, context: Context): Promise<Row[]> {
-  const results = await runBoth(batch, context);
-  for (const side of SIDES) await writeOutputs(suite.outputs, side, results[side]);
+  const results = await runBoth(batch, suite.outputs, context);
   return results.ring0.map((ring0, index) => {
     const stock = results.stock[index] ?? { ...ring0, end: 'absent', lines: [], complaints: [] };
     return { test: ring0.name, ring0: suite.summary(ring0), stock: suite.summary(stock), differences: differences(ring0.name, suite.verdicts(ring0), suite.verdicts(stock), suite.explanations), repeats };
@@ -50,6 +51,17 @@ export async function compareBatch(batch: Batch, suite: Suite, context: Context)
   return [...rows.values()];
 }
 
+/** Remembers the last result of each test: a note may be made of several runs. Returns all of them, by name. */
+export async function rememberRows(suite: Suite, rows: readonly Row[]): Promise<Row[]> {
+  const file = join(suite.outputs, 'rows.json');
+  const known = JSON.parse(await readFile(file, 'utf8').catch(() => '[]')) as Row[];
+  const all = new Map([...known, ...rows].map((row) => [row.test, row]));
+  const sorted = [...all.values()].sort((a, b) => (a.test < b.test ? -1 : 1));
+  await mkdir(suite.outputs, { recursive: true });
+  await writeFile(file, JSON.stringify(sorted));
+  return sorted;
+}
+
 const show = ({ side, line }: Difference): string => `${side === 'ring0' ? 'ring 0' : 'stock'} only: \`${line.replaceAll('`', "'")}\``;
 
 export function printRow({ test, ring0, stock, differences: found, repeats }: Row): void {
@@ -61,12 +73,17 @@ export function countRows(rows: readonly Row[]): string {
   return `${rows.length} tests, ${rows.filter((row) => row.differences.length > 0).length} differ, ${unexplainedRows(rows).length} of them without an explanation`;
 }
 
-/** The table of a note and, below it, each difference. */
-export function reportRows(rows: readonly Row[], further: readonly string[]): string {
+/**
+ * The table of a note and, below it, each difference. Tests of which both sides
+ * say no more than `plain` are only named.
+ */
+export function reportRows(rows: readonly Row[], further: readonly string[], plain?: string): string {
   const verdict = (row: Row): string => [row.differences.length === 0 ? '' : unexplained(row) ? '**not explained**' : 'explained', row.repeats > 0 ? `run ${row.repeats + 1}` : ''].filter((word) => word !== '').join(', ');
+  const named = rows.filter(({ ring0, stock, differences: found, repeats }) => ring0 === plain && stock === plain && found.length === 0 && repeats === 0);
   return [
     `${countRows(rows)}.`,
-    table(['test', 'ring 0', 'stock', 'differs'], rows.map((row) => [row.test, row.ring0, row.stock, verdict(row)])),
+    table(['test', 'ring 0', 'stock', 'differs'], rows.filter((row) => !named.includes(row)).map((row) => [row.test, row.ring0, row.stock, verdict(row)])),
+    ...(named.length > 0 ? [`${named.length} ${plain} on both sides: ${named.map(({ test }) => test).join(', ')}.`] : []),
     ...further,
     ...rows.filter((row) => row.differences.length > 0).map(({ test, differences: found }) => {
       const lines = [...new Set(found.filter(({ why }) => why === undefined).map(show))];

@@ -12,7 +12,8 @@ import { getKernelSource, listSeries } from '../../src/toolchain/source.js';
 
 const run = promisify(execFile);
 const big = { maxBuffer: 256 * 1024 * 1024 };
-const MAX_ADDED_LINES = 500;
+/** 550 are wanted; decision 0010 has what the rest is for. */
+const MAX_ADDED_LINES = 720;
 
 interface Patch {
   readonly path: string;

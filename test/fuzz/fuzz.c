@@ -59,7 +59,7 @@
 #define CALLS		400	/* of a child */
 #define RECORDS		32	/* of its last calls that are kept */
 #define CHILD_MS	4000
-#define STUCK_MS	30000
+#define STUCK_MS	60000
 #define NOBODY		65534
 #define MAGIC		0x756b6c2066757a7aULL
 
@@ -1039,7 +1039,7 @@ static void supervise(long seconds, bool one, uint64_t child)
 	set_sysctl("/proc/sys/kernel/panic_on_oops", "0");
 	/* Children fault all the time: the console has better things to say. */
 	set_sysctl("/proc/sys/debug/exception-trace", "0");
-	set_sysctl("/proc/sys/kernel/hung_task_timeout_secs", "60");
+	set_sysctl("/proc/sys/kernel/hung_task_timeout_secs", "120");
 	set_sysctl("/proc/sys/kernel/shmmni", "32");
 	set_sysctl("/proc/sys/kernel/shmmax", "1048576");
 	set_sysctl("/proc/sys/kernel/msgmni", "32");

@@ -18,7 +18,7 @@ import { asUklError, UklError } from '../../src/lib/errors.js';
 import { createLog, type Log } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { ensurePackages, requirements } from '../../src/toolchain/probes.js';
-import { compileStatic, complaintsIn, describeEnd, Lines, type Side, SIDES } from '../batch/batch.js';
+import { compileStatic, complaintsIn, describeEnd, Lines, PATIENCE, type Side, SIDES } from '../batch/batch.js';
 import { table, writeNote } from '../batch/note.js';
 
 const OUTPUTS = join(projectRoot, '.ukl/fuzz');
@@ -31,8 +31,8 @@ const FEATURES = ['DF', 'NT', 'AC', 'IOPL', 'TF', 'ID', 'IF', 'wild', 'high', 'r
  */
 const OPTIONS = ['-Wno-unused-result', '-fno-stack-protector', '-fcf-protection=none', '-no-pie', '-Wl,-Ttext-segment=0x53215000'];
 
-/** Progress comes every two seconds. */
-const SILENCE_MS = 60_000;
+/** Progress comes every two seconds; a busy host may hold it up. */
+const SILENCE_MS = 180_000;
 const CHILDREN = 4;
 const CONSOLE_LINES = 150;
 
@@ -92,7 +92,8 @@ async function fuzz({ image, side, seed, seconds, features, child, signal, onPro
     cpus: 2,
     accel: 'tcg',
     verbose: true,
-    timeoutSeconds: seconds + 300,
+    kernelArgs: PATIENCE,
+    timeoutSeconds: seconds + 600,
     stdout: new Lines(take),
     stderr: new Lines((line) => {
       console.push(line);
@@ -112,7 +113,7 @@ async function fuzz({ image, side, seed, seconds, features, child, signal, onPro
   if (ring !== expected) throw new UklError('UKL_BUG', `the fuzzer is in ring ${ring ?? '?'}, not ${expected}`, { details: console.slice(-20).join('\n') });
   failures.push(...new Set(complaintsIn(console)));
   if (silent) failures.push(`the guest says nothing any more for ${SILENCE_MS / 1000} s`);
-  else if (!done && failures.length === 0) failures.push(`the guest ended: ${describeEnd(end)}`);
+  else if (!done && failures.length === 0) failures.push(`${end.kind === 'exit' || end.kind === 'signal' ? 'the supervisor' : 'the guest'} ended: ${describeEnd(end)}`);
   const [calls = 0, children = 0, killed = 0] = counts;
   return { calls, children, killed, seconds: Math.round((performance.now() - begin) / 1000), failures, running: started, lastCalls, console };
 }

@@ -82,13 +82,111 @@ static void on_stack(void)
 	check(faults(call, code));
 }
 
+/* File mapped twice: written here, executed there. */
+static void dual(void)
+{
+	pid_t child;
+	char *p, *q;
+	int fd, i;
+
+	fd = memfd_create("code", 0);
+	check(fd >= 0 && !ftruncate(fd, 16 * PAGE));
+	p = map(16 * PAGE, RW, MAP_SHARED, fd);
+	q = map(16 * PAGE, RX, MAP_SHARED, fd);
+	for (i = 0; i < 16 * 20; i++) {
+		emit(p + i % 16 * PAGE, i);
+		check(run(q + i % 16 * PAGE) == i);
+		if (i < 16) {
+			check(faults(call, p + i * PAGE));
+			check(faults(store, q + i * PAGE));
+		}
+	}
+	child = fork();
+	check(child >= 0);
+	if (child == 0) {
+		emit(p, 4321);
+		_exit(0);
+	}
+	join_child(child);
+	check(run(q) == 4321);
+	check(!munmap(p, 16 * PAGE) && !munmap(q, 16 * PAGE));
+	close(fd);
+}
+
+/* Shared and private mappings of a file, made executable later. */
+static void file(void)
+{
+	char path[] = "/tmp/mmap-code-XXXXXX", buffer[8];
+	char *p, *q;
+	int fd;
+
+	fd = mkstemp(path);
+	check(fd >= 0 && !unlink(path) && !ftruncate(fd, 4 * PAGE));
+	p = map(4 * PAGE, RW, MAP_SHARED, fd);
+	emit(p, 1);
+	emit(p + PAGE, 2);
+	check(!mprotect(p, 4 * PAGE, RX));
+	check(run(p) == 1 && run(p + PAGE) == 2);
+	q = map(4 * PAGE, RWX, MAP_PRIVATE, fd);
+	check(run(q) == 1);
+	emit(q, 11);
+	check(run(q) == 11 && run(p) == 1 && run(q + PAGE) == 2);
+	emit(buffer, 3);
+	check(pwrite(fd, buffer, 6, PAGE) == 6);
+	check(run(p + PAGE) == 3 && run(q + PAGE) == 3);
+	check(!mprotect(p, 4 * PAGE, PROT_READ));
+	check(faults(call, p));
+	check(!mprotect(p, 4 * PAGE, PROT_NONE));
+	check(faults(call, p) && faults(load, p) && faults(store, p));
+	check(!mprotect(p, 4 * PAGE, RX));
+	check(run(p + PAGE) == 3);
+	close(fd);
+}
+
+static void sysv(void)
+{
+	char *p, *q;
+	int id;
+
+	id = shmget(IPC_PRIVATE, 2 * PAGE, IPC_CREAT | 0700);
+	check(id >= 0);
+	p = shmat(id, NULL, 0);
+	q = shmat(id, NULL, SHM_EXEC | SHM_RDONLY);
+	check(p != (char *)-1 && q != (char *)-1);
+	check(!shmctl(id, IPC_RMID, NULL));
+	emit(p + PAGE, 99);
+	check(run(q + PAGE) == 99);
+	check(faults(call, p + PAGE));
+	check(faults(store, q + PAGE));
+}
+
+/*
+ * In ring 0, what is executed comes from the image or from memory without a file:
+ * as on a file system that is mounted noexec, now and by mprotect().
+ */
+static void refused(void)
+{
+	int fd = memfd_create("code", 0), id;
+	char *p;
+
+	check(fd >= 0 && !ftruncate(fd, PAGE));
+	check(mmap(NULL, PAGE, RX, MAP_SHARED, fd, 0) == MAP_FAILED && errno == EPERM);
+	check(mmap(NULL, PAGE, RX, MAP_PRIVATE, fd, 0) == MAP_FAILED && errno == EPERM);
+	p = map(PAGE, RW, MAP_SHARED, fd);
+	check(mprotect(p, PAGE, RX) == -1 && errno == EACCES);
+	id = shmget(IPC_PRIVATE, PAGE, IPC_CREAT | 0700);
+	check(id >= 0);
+	check(shmat(id, NULL, SHM_EXEC | SHM_RDONLY) == (void *)-1 && errno == EPERM);
+	check(!shmctl(id, IPC_RMID, NULL));
+}
+
 int main(void)
 {
 	struct sigaction action = { .sa_sigaction = on_segv,
 				    .sa_flags = SA_SIGINFO };
-	char *p, *q, path[] = "/tmp/mmap-code-XXXXXX", buffer[8];
+	char *p, *q, buffer[8];
 	struct iovec local, remote;
-	int fd, i, fds[2], id;
+	int fd, i, fds[2];
 	pid_t child;
 
 	expect_ring();
@@ -165,54 +263,13 @@ int main(void)
 	check(mremap(p, 32 * PAGE, 96 * PAGE, MREMAP_MAYMOVE) != MAP_FAILED);
 	printf("mremap\n");
 
-	/* file mapped twice: written here, executed there */
-	fd = memfd_create("code", 0);
-	check(fd >= 0 && !ftruncate(fd, 16 * PAGE));
-	p = map(16 * PAGE, RW, MAP_SHARED, fd);
-	q = map(16 * PAGE, RX, MAP_SHARED, fd);
-	for (i = 0; i < 16 * 20; i++) {
-		emit(p + i % 16 * PAGE, i);
-		check(run(q + i % 16 * PAGE) == i);
-		if (i < 16) {
-			check(faults(call, p + i * PAGE));
-			check(faults(store, q + i * PAGE));
-		}
+	if (cpl() == 0) {
+		refused();
+	} else {
+		dual();
+		file();
 	}
-	child = fork();
-	check(child >= 0);
-	if (child == 0) {
-		emit(p, 4321);
-		_exit(0);
-	}
-	join_child(child);
-	check(run(q) == 4321);
-	check(!munmap(p, 16 * PAGE) && !munmap(q, 16 * PAGE));
-	close(fd);
-	printf("dual\n");
-
-	/* shared and private mappings of a file, made executable later */
-	fd = mkstemp(path);
-	check(fd >= 0 && !unlink(path) && !ftruncate(fd, 4 * PAGE));
-	p = map(4 * PAGE, RW, MAP_SHARED, fd);
-	emit(p, 1);
-	emit(p + PAGE, 2);
-	check(!mprotect(p, 4 * PAGE, RX));
-	check(run(p) == 1 && run(p + PAGE) == 2);
-	q = map(4 * PAGE, RWX, MAP_PRIVATE, fd);
-	check(run(q) == 1);
-	emit(q, 11);
-	check(run(q) == 11 && run(p) == 1 && run(q + PAGE) == 2);
-	emit(buffer, 3);
-	check(pwrite(fd, buffer, 6, PAGE) == 6);
-	check(run(p + PAGE) == 3 && run(q + PAGE) == 3);
-	check(!mprotect(p, 4 * PAGE, PROT_READ));
-	check(faults(call, p));
-	check(!mprotect(p, 4 * PAGE, PROT_NONE));
-	check(faults(call, p) && faults(load, p) && faults(store, p));
-	check(!mprotect(p, 4 * PAGE, RX));
-	check(run(p + PAGE) == 3);
-	close(fd);
-	printf("file\n");
+	printf("dual\nfile\n");
 
 	on_stack();
 	printf("stack\n");
@@ -237,16 +294,8 @@ int main(void)
 	}
 	printf("large\n");
 
-	id = shmget(IPC_PRIVATE, 2 * PAGE, IPC_CREAT | 0700);
-	check(id >= 0);
-	p = shmat(id, NULL, 0);
-	q = shmat(id, NULL, SHM_EXEC | SHM_RDONLY);
-	check(p != (char *)-1 && q != (char *)-1);
-	check(!shmctl(id, IPC_RMID, NULL));
-	emit(p + PAGE, 99);
-	check(run(q + PAGE) == 99);
-	check(faults(call, p + PAGE));
-	check(faults(store, q + PAGE));
+	if (cpl() != 0)
+		sysv();
 	printf("sysv\n");
 
 	printf("ok\n");

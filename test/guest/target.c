@@ -6,13 +6,15 @@
  *	--ring-to FILE		appends it to a file, for who is started without streams
  *	--sleep			prints it and waits to be killed
  *	--setuid-sleep UID	the same, as a user without privileges
- *	--exec PROGRAM		becomes a program that is not listed: in ring 3
+ *	--exec PROGRAM		becomes a program that is not listed: in ring 3, UKL_ENTRY
+ *				in its environment
  * A program that the kernel looks for modules with gets arguments of its own:
  *	-q ...			as --ring-to /tmp/modprobe
  */
 #include "guest.h"
 #include <fcntl.h>
 #include <grp.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 
 /* Not on the stack, so that a tracer knows where to write. */
@@ -27,7 +29,12 @@ static int ring_to(const char *path)
 
 int main(int argc, char **argv)
 {
+	char entry[32];
+
 	if (argc == 3 && !strcmp(argv[1], "--exec")) {
+		/* Where the kernel's entry is, for who tries whether it betrays itself. */
+		snprintf(entry, sizeof(entry), "%lx", getauxval(AT_SYSINFO));
+		setenv("UKL_ENTRY", entry, 1);
 		execl(argv[2], argv[2], NULL);
 		check(!"exec");
 	} else if (argc == 3 && !strcmp(argv[1], "--ring-to")) {

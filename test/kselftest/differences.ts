@@ -25,11 +25,16 @@ export const EXPLANATIONS: readonly Explanation[] = [
   },
   {
     test: 'x86/ldt_gdt_64',
-    why: 'The test loads a segment of its LDT into SS and waits for the SIGSEGV that its removal brings in ring 3. A return to ring 0 code loads the kernel\'s SS, so nothing is noticed and the test waits for ever.',
+    why: 'The test loads an LDT selector of privilege 3 into SS, which faults in ring 0. Its handler takes that for the fault it expects later, and the test waits for ever for a thread that nobody has woken.',
   },
   {
     test: 'x86/sysret_ss_attrs_64',
     lines: /^end: (signal 11|exit \d|guest: panic)|^\[|^kernel: (BUG: unable to handle page fault|Oops|Kernel panic)/,
     why: 'The test calls 32-bit code by a far return. In ring 3, QEMU 7.2 reads the stack of a far return with the rights of the supervisor, which SMAP refuses: the stock kernel panics. In ring 0 the far return leads to ring 3, which cannot execute the pages of a ring 0 program: SIGSEGV.',
   },
+  ...['timers/set-timer-lat', 'timers/nsleep-lat'].map((test) => ({
+    test,
+    lines: /latency|^(not )?ok \d+ CLOCK|^end: (exit|timeout)/,
+    why: 'Latencies of timers in real time. In emulation, the host decides which of them are too long; others are on each run, on either side.',
+  })),
 ];

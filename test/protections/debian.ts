@@ -65,6 +65,7 @@ export const EXCLUSIONS: readonly Exclusion[] = [
   { options: ['BPF_UNPRIV_DEFAULT_OFF'], why: 'there is no bpf()' },
   { options: ['STRICT_MODULE_RWX'], kernels: ['stock'], why: 'there are no modules' },
   { options: ['MODULE_SIG'], why: 'the stock kernel has no modules; ours takes those of the image, from init, before any program runs, and then none' },
+  { options: ['DEBUG_WX'], why: 'a look at the page tables at the end of each start, which protects nothing by itself and takes 140 million instructions: more than all else until main()' },
   { options: ['KFENCE', 'PAGE_POISONING'], why: "off in Debian's kernels as well until the command line turns them on: they find defects" },
 ];
 
