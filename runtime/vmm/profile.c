@@ -25,6 +25,10 @@
  * network otherwise.  The argument "interrupts" has the entries' addresses and
  * sizes, START+SIZE:START+SIZE..., in hex.
  *
+ * An indirect call goes by way of a thunk that returns or jumps to the function
+ * (arch/x86/lib/retpoline.S).  The argument "thunks" has their addresses and
+ * sizes: what runs after one is what was called.
+ *
  * The control socket takes lines: "reset" forgets the counts and answers "ok",
  * "dump" answers with lines and a last "end",
  * as does the end of the machine:
@@ -76,7 +80,7 @@ __attribute__((visibility("default"))) int qemu_plugin_version = 1;
 #define UNPACKING	(1UL << 48)	/* no address has it: see unpacking */
 #define MAX_FRAMES	4096
 #define MAX_CPUS	64
-#define MAX_INTERRUPTS	64
+#define MAX_RANGES	64
 #define MAX_FORGETS	2
 
 /*
@@ -88,6 +92,7 @@ struct node {
 	struct node *next, *parent, *same;
 	uint64_t site, callee, calls;
 	uint32_t id;
+	bool thunk;
 };
 
 struct counter {
@@ -110,15 +115,23 @@ struct task {
 	struct stack user, kernel;
 };
 
+/* The target is 0 if it is not in the instruction. */
 struct site {
-	uint64_t pc;
+	uint64_t pc, target;
 	bool interrupt;
+};
+
+struct ranges {
+	int n;
+	struct {
+		uint64_t start, size;
+	} range[MAX_RANGES];
 };
 
 /* A translated block, and where it was counted last. */
 struct block {
 	uint64_t pc, n;
-	bool interrupt, forget;
+	bool interrupt, forget, thunk;
 	struct node *node;
 	struct counter *counter;
 };
@@ -138,19 +151,27 @@ static struct counter *counters[BUCKETS];
 static struct task *tasks;
 static struct cpu cpus[MAX_CPUS];
 static uint32_t last_id;
-static struct {
-	uint64_t start, size;
-} interrupts[MAX_INTERRUPTS];
+static struct ranges interrupts, thunks;
 static uint64_t switch_to, forgets[MAX_FORGETS];
 /* Until the kernel runs at its own addresses, what unpacks it has those that are programs' later. */
 static uint64_t unpacking = UNPACKING;
-static int ninterrupts, control;
+static int control;
 
 static uint32_t bucket(uint64_t a, uint64_t b, uint64_t c)
 {
 	uint64_t h = (a * 0x9e3779b97f4a7c15 ^ b) * 0xbf58476d1ce4e5b9 ^ c;
 
 	return (h * 0x94d049bb133111eb) >> 40;
+}
+
+static bool in(const struct ranges *ranges, uint64_t pc)
+{
+	int i;
+
+	for (i = 0; i < ranges->n; i++)
+		if (pc - ranges->range[i].start < ranges->range[i].size)
+			return true;
+	return false;
 }
 
 static struct node *find_node(struct node *parent, uint64_t site, uint64_t callee)
@@ -164,7 +185,7 @@ static struct node *find_node(struct node *parent, uint64_t site, uint64_t calle
 		if (same->site == site && same->callee == callee)
 			break;
 	node = calloc(1, sizeof(*node));
-	*node = (struct node) { *at, parent, same ? same : node, site, callee, 0, ++last_id };
+	*node = (struct node) { *at, parent, same ? same : node, site, callee, 0, ++last_id, in(&thunks, callee) };
 	*at = node;
 	return node->same;
 }
@@ -250,6 +271,30 @@ static void returned(unsigned int index, qemu_plugin_meminfo_t info, uint64_t ad
 	cpu->node = top(cpu);
 }
 
+static void push(struct cpu *cpu, struct stack *stack, uint64_t address, struct node *node)
+{
+	node->calls++;
+	if (stack->n < MAX_FRAMES) {
+		stack->frames[stack->n].address = address;
+		stack->frames[stack->n++].node = node;
+	}
+	cpu->node = node;
+}
+
+/* The function that a thunk went on to takes the thunk's frame. */
+static void leave_thunk(struct cpu *cpu, uint64_t callee)
+{
+	struct stack *stack = cpu->other.n ? &cpu->other : &cpu->task->kernel;
+	struct node *thunk = cpu->node;
+	uint64_t address;
+
+	if (!stack->n || stack->frames[stack->n - 1].node != thunk)
+		return;
+	address = stack->frames[--stack->n].address;
+	thunk->calls--;
+	push(cpu, stack, address, find_node(thunk->parent == &nobody ? &nobody : top(cpu), thunk->site, callee));
+}
+
 static void executed(unsigned int index, void *data)
 {
 	struct cpu *cpu = &cpus[index];
@@ -258,15 +303,10 @@ static void executed(unsigned int index, void *data)
 	if (cpu->calling) {
 		const struct site *site = cpu->calling;
 		struct stack *stack = stack_at(cpu, cpu->address);
-		struct node *node = find_node(site->interrupt ? &nobody : top(cpu), site->pc, block->pc);
+		uint64_t callee = site->target ? site->target : block->pc;
 
 		cpu->calling = NULL;
-		node->calls++;
-		if (stack->n < MAX_FRAMES) {
-			stack->frames[stack->n].address = cpu->address;
-			stack->frames[stack->n++].node = node;
-		}
-		cpu->node = node;
+		push(cpu, stack, cpu->address, find_node(site->interrupt ? &nobody : top(cpu), site->pc, callee));
 	}
 	if (block->pc < USER_END && cpu->task && (cpu->task->kernel.n || cpu->other.n)) {
 		cpu->task->kernel.n = cpu->other.n = 0;
@@ -274,6 +314,8 @@ static void executed(unsigned int index, void *data)
 	}
 	if (!cpu->node || block->interrupt)
 		cpu->node = &nobody;
+	if (cpu->node->thunk && !block->thunk && cpu->task)
+		leave_thunk(cpu, block->pc);
 	if (block->pc == switch_to)
 		cpu->switching = true;
 	if (block->forget && cpu->task)
@@ -285,22 +327,17 @@ static void executed(unsigned int index, void *data)
 	block->counter->instructions += block->n;
 }
 
-static bool in_interrupt(uint64_t pc)
-{
-	int i;
-
-	for (i = 0; i < ninterrupts; i++)
-		if (pc - interrupts[i].start < interrupts[i].size)
-			return true;
-	return false;
-}
-
-static void watch_call(struct qemu_plugin_insn *insn)
+static void watch_call(struct qemu_plugin_insn *insn, const uint8_t *relative)
 {
 	struct site *site = calloc(1, sizeof(*site));
+	int32_t offset;
 
 	site->pc = qemu_plugin_insn_vaddr(insn) | unpacking;
-	site->interrupt = in_interrupt(site->pc);
+	if (relative) {
+		memcpy(&offset, relative, sizeof(offset));
+		site->target = (qemu_plugin_insn_vaddr(insn) + qemu_plugin_insn_size(insn) + offset) | unpacking;
+	}
+	site->interrupt = in(&interrupts, site->pc);
 	qemu_plugin_register_vcpu_mem_cb(insn, called, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_W, site);
 }
 
@@ -317,8 +354,10 @@ static void watch(struct qemu_plugin_insn *insn)
 		code++;
 	if (code == end)
 		return;
-	if (*code == 0xe8 || (*code == 0xff && code + 1 < end && (code[1] >> 3 & 7) == 2))
-		watch_call(insn);
+	if (*code == 0xe8)
+		watch_call(insn, code + 1);
+	else if (*code == 0xff && code + 1 < end && (code[1] >> 3 & 7) == 2)
+		watch_call(insn, NULL);
 	else if (*code == 0xc3 || *code == 0xc2)
 		qemu_plugin_register_vcpu_mem_cb(insn, returned, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, NULL);
 }
@@ -333,7 +372,8 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 	if (block->pc >= USER_END)
 		unpacking = 0;
 	block->pc |= unpacking;
-	block->interrupt = in_interrupt(block->pc);
+	block->interrupt = in(&interrupts, block->pc);
+	block->thunk = in(&thunks, block->pc);
 	for (i = 0; i < MAX_FORGETS; i++)
 		block->forget |= block->pc == forgets[i];
 	block->n = qemu_plugin_tb_n_insns(tb);
@@ -397,6 +437,18 @@ static void ended(qemu_plugin_id_t id, void *data)
 	fflush(out);
 }
 
+static void read_ranges(const char *from, struct ranges *to)
+{
+	char *at = (char *)from;
+
+	while (*at && to->n < MAX_RANGES) {
+		to->range[to->n].start = strtoul(at, &at, 16);
+		at += *at == '+';
+		to->range[to->n++].size = strtoul(at, &at, 16);
+		at += *at == ':';
+	}
+}
+
 __attribute__((visibility("default")))
 int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv)
 {
@@ -406,15 +458,12 @@ int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **
 	int i = 0;
 
 	(void)info;
-	if (argc != 4 || strncmp(argv[0], "socket=", 7) || strncmp(argv[1], "switch=", 7) ||
-	    strncmp(argv[2], "interrupts=", 11) || strncmp(argv[3], "forget=", 7))
+	if (argc != 5 || strncmp(argv[0], "socket=", 7) || strncmp(argv[1], "switch=", 7) ||
+	    strncmp(argv[2], "interrupts=", 11) || strncmp(argv[3], "forget=", 7) || strncmp(argv[4], "thunks=", 7))
 		return -1;
 	switch_to = strtoul(argv[1] + 7, NULL, 16);
-	for (at = argv[2] + 11; *at && ninterrupts < MAX_INTERRUPTS; at += *at == ':') {
-		interrupts[ninterrupts].start = strtoul(at, &at, 16);
-		at += *at == '+';
-		interrupts[ninterrupts++].size = strtoul(at, &at, 16);
-	}
+	read_ranges(argv[2] + 11, &interrupts);
+	read_ranges(argv[4] + 7, &thunks);
 	for (at = argv[3] + 7; *at && i < MAX_FORGETS; at += *at == ':')
 		forgets[i++] = strtoul(at, &at, 16);
 	strncpy(address.sun_path, argv[0] + 7, sizeof(address.sun_path) - 1);

@@ -55,16 +55,19 @@ async function nm(path: string, ...options: string[]): Promise<Symbol[]> {
 
 /**
  * What the plugin must know of a kernel: where tasks are switched, begin and get
- * another program, and where interrupts enter (arch/x86/include/asm/idtentry.h names them so).
+ * another program, where interrupts enter (arch/x86/include/asm/idtentry.h names them so), and
+ * what indirect calls go by.
  */
-export async function kernelLandmarks(vmlinux: string): Promise<{ readonly switch: string; readonly interrupts: string; readonly forget: string }> {
+export async function kernelLandmarks(vmlinux: string): Promise<{ readonly switch: string; readonly interrupts: string; readonly forget: string; readonly thunks: string }> {
   const symbols = await exec('nm', ['-S', vmlinux]);
-  const entries = [...symbols.matchAll(/^([0-9a-f]{16}) ([0-9a-f]{16}) [tT] asm_(?:sysvec_|common_interrupt|spurious_interrupt)/gm)];
+  const ranges = (name: string): string =>
+    [...symbols.matchAll(new RegExp(`^([0-9a-f]{16}) ([0-9a-f]{16}) [tT] ${name}`, 'gm'))].map(([, start, size]) => `${start}+${size}`).join(':');
   const address = (name: string): string => new RegExp(`^([0-9a-f]{16}) (?:[0-9a-f]{16} )?[tT] ${name}$`, 'm').exec(symbols)?.[1] ?? '0';
   return {
     switch: address('__switch_to'),
-    interrupts: entries.map(([, start, size]) => `${start}+${size}`).join(':'),
+    interrupts: ranges('asm_(?:sysvec_|common_interrupt|spurious_interrupt)'),
     forget: ['ret_from_fork_asm', 'begin_new_exec'].map(address).join(':'),
+    thunks: ranges('__x86_indirect_(?:(?:call|jump|its)_)?thunk_array$'),
   };
 }
 
