@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type Batch, type Context, type JobResult, runBoth } from './batch.js';
 import { type Difference, differences, type Explanation } from './compare.js';
 import { table } from './note.js';
@@ -47,6 +49,17 @@ export async function compareBatch(batch: Batch, suite: Suite, context: Context)
     for (const row of await compareOnce({ ...batch, name: `${batch.name}, what differs`, jobs }, suite, time, context)) rows.set(row.test, row);
   }
   return [...rows.values()];
+}
+
+/** Remembers the last result of each test: a note may be made of several runs. Returns all of them, by name. */
+export async function rememberRows(suite: Suite, rows: readonly Row[]): Promise<Row[]> {
+  const file = join(suite.outputs, 'rows.json');
+  const known = JSON.parse(await readFile(file, 'utf8').catch(() => '[]')) as Row[];
+  const all = new Map([...known, ...rows].map((row) => [row.test, row]));
+  const sorted = [...all.values()].sort((a, b) => (a.test < b.test ? -1 : 1));
+  await mkdir(suite.outputs, { recursive: true });
+  await writeFile(file, JSON.stringify(sorted));
+  return sorted;
 }
 
 const show = ({ side, line }: Difference): string => `${side === 'ring0' ? 'ring 0' : 'stock'} only: \`${line.replaceAll('`', "'")}\``;

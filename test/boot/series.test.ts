@@ -13,7 +13,7 @@ import { getKernelSource, listSeries } from '../../src/toolchain/source.js';
 const run = promisify(execFile);
 const big = { maxBuffer: 256 * 1024 * 1024 };
 /** 550 are wanted; decision 0010 has what the rest is for. */
-const MAX_ADDED_LINES = 700;
+const MAX_ADDED_LINES = 720;
 
 interface Patch {
   readonly path: string;

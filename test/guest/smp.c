@@ -47,6 +47,13 @@ static void move_to(int cpu, unsigned long seed)
 	check(!memcmp(in, out, sizeof(in)));
 }
 
+/* In ring 0, the GS base is the kernel's, and the same for all. */
+static void set_gs(unsigned long *cell)
+{
+	if (ring != 0)
+		check(!syscall(SYS_arch_prctl, ARCH_SET_GS, cell));
+}
+
 static void *work(void *arg)
 {
 	unsigned long me = (long)arg + 1, cell = me * 0x10001, gs, self, fs;
@@ -56,15 +63,17 @@ static void *work(void *arg)
 	check(cpl() == ring);
 	tls = me;
 	__asm__("mov %%fs:0, %0" : "=r"(self));
-	check(!syscall(SYS_arch_prctl, ARCH_SET_GS, &cell));
+	set_gs(&cell);
 	for (i = 0; i < ROUNDS; i++) {
 		move_to(cpus[(i * me + i / 3) % ncpus], me * 77777 + i);
 		check(!syscall(SYS_getcpu, &cpu, &node, NULL));
 		check((int)cpu == cpus[(i * me + i / 3) % ncpus]);
 		check(sched_getcpu() == (int)cpu);
 		check(tls == me);
-		__asm__ volatile("mov %%gs:0, %0" : "=r"(gs));
-		check(gs == cell);
+		if (ring != 0) {
+			__asm__ volatile("mov %%gs:0, %0" : "=r"(gs));
+			check(gs == cell);
+		}
 		__asm__ volatile("mov %%fs:0, %0" : "=r"(fs));
 		check(fs == self);
 		check(cpl() == ring);
@@ -76,24 +85,26 @@ static void *work(void *arg)
 /* Does not move by itself: another thread pushes it, whenever. */
 static void *pushed(void *arg)
 {
-	unsigned long me = (long)arg + 100, cell = me * 0x10001, gs;
+	unsigned long me = (long)arg + 100, cell = me * 0x10001, gs = cell;
 	unsigned long xmm[2] = { me, ~me }, out[2];
 
 	tls = me;
-	check(!syscall(SYS_arch_prctl, ARCH_SET_GS, &cell));
+	set_gs(&cell);
 	__atomic_store_n(&tids[(long)arg], syscall(SYS_gettid),
 			 __ATOMIC_SEQ_CST);
 	while (go_on) {
 		__asm__ volatile("movups %2, %%xmm9\n"
 				 "mov $2000, %%ecx\n"
-				 "1: mov %%gs:0, %0\n"
-				 "cmp %0, %3\n"
+				 "1: cmpl $0, %4\n"
+				 "je 3f\n"
+				 "mov %%gs:0, %0\n"
+				 "3: cmp %0, %3\n"
 				 "jne 2f\n"
 				 "dec %%ecx\n"
 				 "jnz 1b\n"
 				 "2: movups %%xmm9, %1"
-				 : "=&r"(gs), "=m"(out)
-				 : "m"(xmm), "m"(cell)
+				 : "+&r"(gs), "=m"(out)
+				 : "m"(xmm), "m"(cell), "m"(ring)
 				 : "rcx", "xmm9", "cc");
 		check(gs == cell && out[0] == xmm[0] && out[1] == xmm[1]);
 		check(tls == me);

@@ -25,7 +25,7 @@ export const EXPLANATIONS: readonly Explanation[] = [
   },
   {
     test: 'x86/ldt_gdt_64',
-    why: 'The test loads a segment of its LDT into SS and waits for the SIGSEGV that its removal brings in ring 3. A return to ring 0 code loads the kernel\'s SS, so nothing is noticed and the test waits for ever.',
+    why: 'The test loads an LDT selector of privilege 3 into SS, which faults in ring 0. Its handler takes that for the fault it expects later, and the test waits for ever for a thread that nobody has woken.',
   },
   {
     test: 'x86/sysret_ss_attrs_64',

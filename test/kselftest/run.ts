@@ -15,7 +15,7 @@ import { projectRoot } from '../../src/lib/paths.js';
 import { ensurePackages, requirements } from '../../src/toolchain/probes.js';
 import type { Batch, Job } from '../batch/batch.js';
 import { writeNote } from '../batch/note.js';
-import { compareBatch, countRows, printRow, reportRows, type Row, type Suite, unexplainedRows } from '../batch/report.js';
+import { compareBatch, countRows, printRow, rememberRows, reportRows, type Row, type Suite, unexplainedRows } from '../batch/report.js';
 import { type BuiltSet, buildSet } from './build.js';
 import { EXPLANATIONS } from './differences.js';
 import { summary, verdictsOf } from './results.js';
@@ -74,9 +74,10 @@ async function main(): Promise<number> {
   if (positionals.length === 0) await rm(SUITE.outputs, { recursive: true, force: true });
   const rows: Row[] = [];
   const built: BuiltSet[] = [];
-  for (const set of SETS.filter(({ name }) => names.some((one) => one.split('/')[0] === name))) {
+  for (const set of SETS) {
     const one = await buildSet(set, context);
     built.push(one);
+    if (!names.some((name) => name.split('/')[0] === set.name)) continue;
     const only = names.includes(set.name) ? [] : names.flatMap((name) => (name.startsWith(`${set.name}/`) ? [name.slice(set.name.length + 1)] : []));
     for (const batch of batchesOf(one, only)) {
       const some = await compareBatch(batch, SUITE, context);
@@ -86,7 +87,8 @@ async function main(): Promise<number> {
   }
   const missing = built.flatMap((one) => one.missing);
   process.stdout.write(`${built.flatMap(leftOut).map((line) => `${line}\n`).join('')}${countRows(rows)}; their output is in ${SUITE.outputs}\n`);
-  if (values.note) await writeNote('kselftest.md', reportRows(rows, built.flatMap(leftOut)));
+  const all = await rememberRows(SUITE, rows);
+  if (values.note) await writeNote('kselftest.md', reportRows(all, built.flatMap(leftOut)));
   return unexplainedRows(rows).length === 0 && missing.length === 0 ? 0 : 1;
 }
 

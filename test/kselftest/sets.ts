@@ -58,7 +58,7 @@ export const SETS: readonly TestSet[] = [
     name: 'rseq',
     directory: 'rseq',
     make: [],
-    limits: { 'run_param_test.sh': 1800 },
+    limits: { basic_percpu_ops_test: 600, basic_percpu_ops_mm_cid_test: 600, 'run_param_test.sh': 3600 },
     commands: {
       basic_test: ['./basic_test'],
       basic_percpu_ops_test: ['./basic_percpu_ops_test'],

@@ -16,7 +16,7 @@ import { projectRoot } from '../../src/lib/paths.js';
 import { ensurePackages, requirements } from '../../src/toolchain/probes.js';
 import type { Batch, JobResult } from '../batch/batch.js';
 import { writeNote } from '../batch/note.js';
-import { compareBatch, countRows, printRow, reportRows, type Suite, unexplainedRows } from '../batch/report.js';
+import { compareBatch, countRows, printRow, rememberRows, reportRows, type Suite, unexplainedRows } from '../batch/report.js';
 import { EXPLANATIONS } from './differences.js';
 
 const PROGRAM = '/usr/bin/stress-ng';
@@ -87,7 +87,8 @@ async function main(): Promise<number> {
   rows.forEach(printRow);
   if (!rows.some(({ stock }) => stock === 'passed')) throw new UklError('UKL_BUG', 'no stressor passes on the stock kernel: is an option not taken?', { hint: `look into ${SUITE.outputs}` });
   process.stdout.write(`${countRows(rows)}; their output is in ${SUITE.outputs}\n`);
-  if (values.note) await writeNote('stress.md', reportRows(rows, [], 'passed'));
+  const all = await rememberRows(SUITE, rows);
+  if (values.note) await writeNote('stress.md', reportRows(all, [], 'passed'));
   return unexplainedRows(rows).length === 0 ? 0 : 1;
 }
 
