@@ -49,3 +49,17 @@ test('a kernel stack that overflows is reported with the instruction that did it
   expect(log).toMatch(new RegExp(`RIP: 0010:0x0*${culprit}\\b`));
   expect(log).toMatch(/R12: 1234567812345678/);
 });
+
+/** The words of struct pt_regs, and those below in a set of four. */
+const WATCHED = 24;
+
+test('watchpoints on the words that the entry code stores change nothing', { timeout: 400_000 }, async () => {
+  const { stdout, end, kernelLog } = await runGuest(fixture('watch.c'), { ring: 0, accel: 'tcg', args: [await topOfStack()], timeoutSeconds: 360 });
+  expect(end, `${stdout}\n${kernelLog.join('\n')}`).toEqual({ kind: 'exit', status: 0 });
+  const hits = [...stdout.matchAll(/^(\d+) bytes below the top: (\d+)$/gm)].map(([, offset, count]) => ({ offset: Number(offset), count: Number(count) }));
+  console.log(stdout);
+  expect(hits).toHaveLength(WATCHED);
+  // RSP, RIP, ORIG_RAX and RDI (asm/ptrace.h) are stored by each call, of which 8000 are made for each set of four.
+  for (const offset of [16, 40, 48, 56]) expect(hits.find((one) => one.offset === offset)?.count, String(offset)).toBeGreaterThan(8000);
+  expect(hits.every(({ count }) => count > 0)).toBe(true);
+});

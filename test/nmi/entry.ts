@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /**
- * An NMI at each instruction of the kernel's entry and exit code that a load
- * reaches, with a page fault inside the NMI's handler: what the handler's own
- * IRET and the fault's frame leave behind must harm nobody, and the load looks
- * at all its registers and memory.
+ * An NMI, or a #MC, at each instruction of the kernel's entry and exit code that
+ * a load reaches, with a page fault inside the NMI's handler: what the handler's
+ * own IRET and the fault's frame leave behind must harm nobody, and the load
+ * looks at all its registers and memory.
  */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -47,10 +47,21 @@ export const ENTRY_CODE = [
 
 /** What hits the machine, and the C function of the kernel that it gets to. */
 export interface Blow {
+  /** For QEMU's monitor. */
   readonly command: string;
   readonly handler: string;
+  /** Whether the handler is to take a page fault: that of NMI may, and keeps CR2. */
+  readonly fault: boolean;
 }
-export const NMI: Blow = { command: 'nmi', handler: 'default_do_nmi' };
+export const NMI: Blow = { command: 'nmi', handler: 'default_do_nmi', fault: true };
+
+/**
+ * A #MC that the kernel logs, as the software may act on it or not: an error
+ * that scrubbing has found (IA32_MCi_STATUS: VAL, UC, EN, S, MCACOD 0xc0), with
+ * a RIP to go on at (IA32_MCG_STATUS: RIPV, MCIP). AMD's have no such errors.
+ */
+export const MACHINE_CHECK: Blow = { command: 'mce 0 9 0xb1000000000000c0 5 0 0', handler: 'do_machine_check', fault: false };
+export const MACHINE_CHECK_CPU = 'Skylake-Server';
 
 export interface Instruction {
   readonly address: bigint;
@@ -108,13 +119,17 @@ async function disassemble(gdb: Gdb, symbols: Symbols, symbol: string, directory
   return [...text.matchAll(/^\s*([0-9a-f]+):\s+(\S.*?)\s*$/gm)].map(([, address, code = '']) => ({ address: BigInt(`0x${address}`), symbol, text: code }));
 }
 
-/** Deals the blow where the machine is stopped, and takes it through the page fault. Returns whether there was one. */
+/** Deals the blow where the machine is stopped, and takes it through a page fault. Returns whether there was one. */
 async function strike(gdb: Gdb, kernel: Symbols, blow: Blow): Promise<boolean> {
   const handler = kernel.at(blow.handler);
   await gdb.setBreakpoints(handler);
   await gdb.monitor(blow.command);
   const arrived = await gdb.go();
   if (arrived !== handler) throw new Error(`stopped at ${arrived.toString(16)}, before ${blow.handler}()`);
+  if (!blow.fault) {
+    await gdb.clearBreakpoints(handler);
+    return false;
+  }
   // As if it had called this function, to read what a program has at an address.
   const { rsp, rdi } = await gdb.registers();
   const frame = (rsp & ~15n) - 0x308n;
@@ -160,7 +175,7 @@ async function attack(gdb: Gdb, kernel: Symbols, load: Symbols, blow: Blow, code
       // The handler and its fault go through the same code.
       await gdb.clearBreakpoints(roundDone, ...pending.keys());
       try {
-        if (!(await strike(gdb, kernel, blow))) faultless.push(instruction);
+        if (!(await strike(gdb, kernel, blow)) && blow.fault) faultless.push(instruction);
       } catch (error) {
         throw new Error(`${blow.command} at ${rip.toString(16)} <${symbol}>: ${instruction.text}`, { cause: error });
       }
@@ -262,6 +277,6 @@ export function formatReport({ struck, faultless, missed }: Report): string {
     ...names.map((name) => `${name}: ${count(struck, name)} struck, ${count(missed, name)} not reached`),
     ...missed.map((one) => `  not reached: ${where(one)}`),
     ...faultless.map((one) => `  no page fault in the handler: ${where(one)}`),
-    `${struck.length} instructions struck, ${struck.length - faultless.length} page faults in the handler, ${missed.length} not reached`,
+    `${struck.length} instructions struck (${faultless.length} without a page fault in the handler), ${missed.length} not reached`,
   ].join('\n');
 }
