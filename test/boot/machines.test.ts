@@ -20,12 +20,17 @@ const names = (await readdir(sources)).flatMap((name) => (name.endsWith('.out') 
 
 /** The kernel takes 16 names of ring 0 programs, and the runner has one. */
 const BATCH = 15;
-const batches = Array.from({ length: Math.ceil(names.length / BATCH) }, (_, index) => names.slice(index * BATCH, (index + 1) * BATCH));
+function batches(without: readonly string[]): string[][] {
+  const left = names.filter((name) => !without.includes(name));
+  return Array.from({ length: Math.ceil(left.length / BATCH) }, (_, index) => left.slice(index * BATCH, (index + 1) * BATCH));
+}
 
 interface Machine extends Pick<GuestOptions, 'cpu' | 'kernelArgs'> {
   readonly name: string;
   /** Where the kernel runs what is named for ring 0. */
   readonly ring: 0 | 3;
+  /** Programs that cannot pass, with the reason at their place. */
+  readonly without?: readonly string[];
 }
 
 const machines: readonly Machine[] = [
@@ -33,7 +38,8 @@ const machines: readonly Machine[] = [
   { name: 'without FSGSBASE', kernelArgs: ['nofsgsbase'], ring: 3 },
   { name: 'page-table isolation', kernelArgs: ['pti=on'], ring: 0 },
   { name: 'no page-table isolation', kernelArgs: ['pti=off'], ring: 0 },
-  { name: 'without SMAP', kernelArgs: ['clearcpuid=smap'], ring: 0 },
+  // What POPF does to IF and AC no page fault undoes there (Documentation/arch/x86/ukl.rst), and these read the flags.
+  { name: 'without SMAP', kernelArgs: ['clearcpuid=smap'], ring: 0, without: ['popf', 'syscalls-all-regs'] },
   // Without it, -cpu max has five levels of page tables.
   { name: 'four levels of page tables', cpu: 'max,la57=off', ring: 0 },
   { name: 'Skylake-Server', cpu: 'Skylake-Server', ring: 0 },
@@ -58,8 +64,8 @@ async function expected(batch: readonly string[]): Promise<string> {
   return outputs.join('');
 }
 
-describe.each(machines)('$name', ({ cpu, kernelArgs, ring }) => {
-  test.concurrent.each(batches.map((batch) => ({ batch, first: batch[0], last: batch.at(-1) })))('$first to $last', { timeout: 400_000 }, async ({ batch }) => {
+describe.each(machines)('$name', ({ cpu, kernelArgs, ring, without = [] }) => {
+  test.concurrent.each(batches(without).map((batch) => ({ batch, first: batch[0], last: batch.at(-1) })))('$first to $last', { timeout: 400_000 }, async ({ batch }) => {
     const paths = batch.map((name) => `/guest/${name}`);
     const result = await runGuest(join(bin, 'runner'), {
       ring: 0,

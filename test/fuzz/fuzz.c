@@ -591,9 +591,6 @@ static unsigned int choose(uint64_t *in, int *how, bool *lost)
 	for (i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
 		if (one_in(odd[i].one_in) & has(odd[i].feature))
 			in[FLAGS] ^= odd[i].flags;
-	/* Without a stack the flags are popped early, and ring 0 needs AC for the next load. */
-	if (*lost && base_flags & EF_AC)
-		in[FLAGS] |= EF_AC;
 	return nr;
 }
 

@@ -103,8 +103,8 @@ static void drop(int cap)
 	struct __user_cap_data_struct data[2];
 
 	check(!syscall(SYS_capget, &header, data));
-	data[0].effective &= ~(1u << cap);
-	data[0].permitted &= ~(1u << cap);
+	data[cap / 32].effective &= ~(1u << cap % 32);
+	data[cap / 32].permitted &= ~(1u << cap % 32);
 	check(!syscall(SYS_capset, &header, data));
 }
 
@@ -162,6 +162,11 @@ int main(void)
 	if (attacker == 0) {
 		drop(CAP_SYS_RAWIO);
 		attack(victim, at);
+		/* To look, it takes what it takes to see the kernel's addresses. */
+		check(stack_of(victim) == at);
+		drop(CAP_SYSLOG);
+		snprintf(path, sizeof(path), "/proc/%d/auxv", victim);
+		refused(open(path, O_RDONLY));
 		_exit(0);
 	}
 	join_child(attacker);

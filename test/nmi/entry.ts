@@ -14,7 +14,7 @@ import { silentLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { findKernel } from '../../src/toolchain/kernel.js';
 import { type Guest, type GuestOptions, startGuest } from '../boot/harness.js';
-import { Gdb } from './gdb.js';
+import { Gdb, type Registers } from './gdb.js';
 
 /** What is tried, by the symbols of vmlinux; it lasts as long as the symbol's size says. */
 export const ENTRY_CODE = [
@@ -119,33 +119,52 @@ async function disassemble(gdb: Gdb, symbols: Symbols, symbol: string, directory
   return [...text.matchAll(/^\s*([0-9a-f]+):\s+(\S.*?)\s*$/gm)].map(([, address, code = '']) => ({ address: BigInt(`0x${address}`), symbol, text: code }));
 }
 
-/** Deals the blow where the machine is stopped, and takes it through a page fault. Returns whether there was one. */
+/** Where regs->ip is in struct pt_regs (asm/ptrace.h). */
+const PT_REGS_IP = 128n;
+
+/**
+ * Deals the blow where the machine is stopped, takes it through a page fault,
+ * and follows it back to where it was. Returns whether there was such a fault.
+ */
 async function strike(gdb: Gdb, kernel: Symbols, blow: Blow): Promise<boolean> {
   const handler = kernel.at(blow.handler);
+  const before = await gdb.registers();
   await gdb.setBreakpoints(handler);
   await gdb.monitor(blow.command);
   const arrived = await gdb.go();
   if (arrived !== handler) throw new Error(`stopped at ${arrived.toString(16)}, before ${blow.handler}()`);
-  if (!blow.fault) {
-    await gdb.clearBreakpoints(handler);
-    return false;
-  }
-  // As if it had called this function, to read what a program has at an address.
   const { rsp, rdi } = await gdb.registers();
-  const frame = (rsp & ~15n) - 0x308n;
+  const interrupted = (await gdb.read(rdi + PT_REGS_IP, 8)).readBigUInt64LE();
+  if (interrupted !== before.rip) throw new Error(`${blow.handler}() was only called at ${interrupted.toString(16)}`);
+  const fault = blow.fault && (await takePageFault(gdb, kernel, { rip: handler, rsp, rdi }));
+  await gdb.clearBreakpoints(handler);
+  // The rest of the handler goes through the same code: none of it counts as the load's.
+  await gdb.setBreakpoints(before.rip);
+  for (;;) {
+    await gdb.go();
+    const back = (await gdb.registers()).rsp === before.rsp;
+    await gdb.clearBreakpoints(before.rip);
+    if (back) return fault;
+    await gdb.step();
+    await gdb.setBreakpoints(before.rip);
+  }
+}
+
+/** At the beginning of a handler, as if it had called a function to read what a program has at an address. */
+async function takePageFault(gdb: Gdb, kernel: Symbols, handler: Pick<Registers, 'rip' | 'rsp' | 'rdi'>): Promise<boolean> {
+  const frame = (handler.rsp & ~15n) - 0x308n;
   const returnAddress = Buffer.alloc(8);
-  returnAddress.writeBigUInt64LE(handler);
+  returnAddress.writeBigUInt64LE(handler.rip);
   await gdb.write(frame, returnAddress);
   await gdb.setRegisters({ rip: kernel.at('copy_from_user_nmi'), rsp: frame, rdi: frame + 0x100n, rsi: NOT_MAPPED, rdx: 8n });
   const returned = await gdb.go();
   const after = await gdb.registers();
-  if (returned !== handler || after.rsp !== frame + 8n || after.rax !== 8n) {
-    throw new Error(`the page fault inside ${blow.handler}() led to ${returned.toString(16)} with ${after.rax} bytes left, RSP ${(after.rsp - frame - 8n).toString(16)} off`);
+  if (returned !== handler.rip || after.rsp !== frame + 8n || after.rax !== 8n) {
+    throw new Error(`the page fault in the handler led to ${returned.toString(16)} with ${after.rax} bytes left, RSP ${(after.rsp - frame - 8n).toString(16)} off`);
   }
   const cr2 = BigInt(`0x${/\bCR2=([0-9a-f]+)/.exec(await gdb.monitor('info registers'))?.[1] ?? '0'}`);
   // Of what a caller may lose nothing is kept but the argument.
-  await gdb.setRegisters({ rip: handler, rsp, rdi });
-  await gdb.clearBreakpoints(handler);
+  await gdb.setRegisters(handler);
   return cr2 === NOT_MAPPED;
 }
 
