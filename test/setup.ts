@@ -2,14 +2,14 @@
 /** Makes ready what the tests need, with its progress shown: packages, both kernels. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { createLog } from '../src/lib/log.js';
+import { getBacklog, getInit, getLoaders } from '../src/guest/programs.js';
+import { ensurePackages, requirements } from '../src/host/requirements.js';
+import { getKernel } from '../src/kernels/kernel.js';
 import { asUklError } from '../src/lib/errors.js';
-import { ensurePackages, requirements } from '../src/toolchain/probes.js';
-import { build } from '../src/index.js';
+import { createLog } from '../src/lib/log.js';
 import { projectRoot } from '../src/lib/paths.js';
-import { getCompiler } from '../src/toolchain/compiler.js';
-import { getKernel } from '../src/toolchain/kernel.js';
-import { getBacklog, getInit, getLoaders } from '../src/toolchain/runtime.js';
+import { getCompiler } from '../src/libc/compiler.js';
+import { build } from '../src/sdk/index.js';
 
 /** Programs that nobody here wrote, and the clients that try them. */
 const testPackages = [
@@ -31,7 +31,10 @@ const testPackages = [
 
 const log = createLog();
 try {
-  await ensurePackages(log, [...requirements, ...testPackages].filter(({ file }) => file === undefined || !existsSync(file)));
+  await ensurePackages(
+    log,
+    [...requirements, ...testPackages].filter(({ file }) => file === undefined || !existsSync(file)),
+  );
   await getKernel('ukl', { log });
   await getKernel('stock', { log });
   await getInit({ log });
@@ -39,7 +42,8 @@ try {
   await getBacklog({ log });
   await getCompiler({ log });
   // Programs that the tests link from Debian's sources.
-  for (const example of ['memcached', 'redis', 'nginx', 'sqlite', 'postgres', 'typescript/better-sqlite3.ts', 'api/src/server.ts', 'perf-trace']) await build(join(projectRoot, 'examples', example), { log });
+  for (const example of ['memcached', 'redis', 'nginx', 'sqlite', 'postgres', 'typescript/better-sqlite3.ts', 'api/src/server.ts', 'perf-trace'])
+    await build(join(projectRoot, 'examples', example), { log });
 } catch (error) {
   const failure = asUklError(error);
   console.error(`✖ ${failure.message}\n${failure.details ?? ''}\nnext: ${failure.hint ?? ''}\nlog: ${failure.log ?? ''}`);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { defineConfig } from '../../src/index.js';
+import { defineConfig } from 'ukl';
 
 /** An echo server in ring 0, with plain sockets, and a client in ring 3 that measures it. */
 export default defineConfig({

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { readdirSync } from 'node:fs';
-import { defineConfig } from '../../src/index.js';
+import { defineConfig } from 'ukl';
 
 const version = readdirSync('/usr/share/perl').find((name) => /^\d+\.\d+$/.test(name)) ?? '';
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { defineConfig } from '../../src/index.js';
+import { defineConfig } from 'ukl';
 
 /** memcached from Debian's source, unmodified, with Debian's libevent.a. */
 export default defineConfig({

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { defineConfig } from '../../src/index.js';
+import { defineConfig } from 'ukl';
 
 /** nginx from Debian's source, unmodified: a master and two workers that it forks, all in ring 0. */
 export default defineConfig({

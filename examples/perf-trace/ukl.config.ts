@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { defineConfig } from '../../src/index.js';
+import { defineConfig } from 'ukl';
 
 /** Debian's perf, in ring 3, traces the system calls of a program in ring 0, which are calls. */
 export default defineConfig({

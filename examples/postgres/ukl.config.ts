@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { defineConfig } from '../../src/index.js';
+import { defineConfig } from 'ukl';
 
 const PREFIX = '/usr/local/pgsql';
 /**
@@ -9,11 +9,7 @@ const PREFIX = '/usr/local/pgsql';
 export default defineConfig({
   name: 'postgres',
   debianSource: 'postgresql-15',
-  build: [
-    `./configure --prefix=${PREFIX} --without-readline --without-zlib --without-icu`,
-    'make -s -j"$JOBS"',
-    'make -s install DESTDIR="$PWD/root"',
-  ],
+  build: [`./configure --prefix=${PREFIX} --without-readline --without-zlib --without-icu`, 'make -s -j"$JOBS"', 'make -s install DESTDIR="$PWD/root"'],
   program: '/bin/dash',
   args: ['/bench.sh'],
   ring: 3,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { defineConfig } from '../../src/index.js';
+import { defineConfig } from 'ukl';
 
 /**
  * redis' own tests, in the guest: tclsh in ring 3 starts the servers, which are
@@ -20,7 +20,9 @@ export default defineConfig({
     '$BUILD/tests:/t/tests',
     ...['server', 'cli', 'benchmark', 'check-aof', 'check-rdb'].map((name) => `$BUILD/src/redis-${name}:/t/src/redis-${name}`),
     '/usr/share/tcltk/tcl8.6',
-    ...['sh', 'cat', 'cp', 'date', 'env', 'grep', 'head', 'kill', 'ls', 'mkdir', 'mv', 'ps', 'rm', 'sleep', 'tail', 'touch', 'tr', 'uname', 'wc'].map((name) => `/usr/bin/${name}`),
+    ...['sh', 'cat', 'cp', 'date', 'env', 'grep', 'head', 'kill', 'ls', 'mkdir', 'mv', 'ps', 'rm', 'sleep', 'tail', 'touch', 'tr', 'uname', 'wc'].map(
+      (name) => `/usr/bin/${name}`,
+    ),
   ],
   memory: '2G',
   cpus: 2,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { defineConfig } from '../../src/index.js';
+import { defineConfig } from 'ukl';
 
 /** The echo server next door, with shortcuts: `diff -r examples/echo examples/shortcut`. */
 export default defineConfig({

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { defineConfig } from '../../src/index.js';
+import { defineConfig } from 'ukl';
 
 /** SQLite's own tests: its testfixture, a Tcl shell with the library, runs them in ring 0. */
 export default defineConfig({

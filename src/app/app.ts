@@ -2,17 +2,17 @@
 import { existsSync } from 'node:fs';
 import { mkdir, realpath, rename, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import type { App, GuestFile, Libc, NodeRuntime } from '../artifacts.js';
-import { type ResolvedConfig, configSchema, type UklConfig } from '../config/schema.js';
 import { findConfig, loadConfig, parseConfig } from '../config/load.js';
-import { exec } from '../lib/exec.js';
+import { configSchema, type ResolvedConfig, type UklConfig } from '../config/schema.js';
+import { isElf, readElf } from '../elf/elf.js';
 import { UklError } from '../lib/errors.js';
+import { exec } from '../lib/exec.js';
 import type { Log } from '../lib/log.js';
 import { projectRoot } from '../lib/paths.js';
-import { isElf, readElf } from './elf.js';
+import type { App, GuestFile, Libc, NodeRuntime } from '../model/index.js';
+import { make } from '../runtimes/native/make.js';
+import { findEntry, isScript, makeNodeApp, scriptName } from '../runtimes/node/node.js';
 import { packFile, packLibraries } from './files.js';
-import { make } from './make.js';
-import { findEntry, isScript, makeNodeApp, scriptName } from './node/node.js';
 
 /** What the user handed in, with the configuration that goes with it. */
 export interface Target {
@@ -120,18 +120,24 @@ export interface AppOptions {
 }
 
 /** An ELF program, compiled if need be, with its libraries. */
-async function makeElfApp(target: Target, options: AppOptions, libcOf: (byDefault: boolean) => Promise<Libc | undefined>): Promise<App & { readonly marked: boolean; readonly tree: string }> {
+async function makeElfApp(
+  target: Target,
+  options: AppOptions,
+  libcOf: (byDefault: boolean) => Promise<Libc | undefined>,
+): Promise<App & { readonly marked: boolean; readonly tree: string }> {
   const { config } = target;
   const made = config.build !== undefined || config.program === undefined;
-  const tree = config.build === undefined
-    ? target.directory
-    : await make({ ...options, directory: target.directory, name: target.name, config, libc: await libcOf(true) });
+  const tree =
+    config.build === undefined
+      ? target.directory
+      : await make({ ...options, directory: target.directory, name: target.name, config, libc: await libcOf(true) });
   const named = config.program === undefined ? undefined : resolve(tree, config.program);
-  const host = named === undefined
-    ? await compile(target, await libcOf(true), options.outDir, options.log, options.signal)
-    : await realpath(named).catch(() => {
-        throw new UklError('UKL_NO_FILE', `the program ${config.program} does not exist`);
-      });
+  const host =
+    named === undefined
+      ? await compile(target, await libcOf(true), options.outDir, options.log, options.signal)
+      : await realpath(named).catch(() => {
+          throw new UklError('UKL_NO_FILE', `the program ${config.program} does not exist`);
+        });
   const elf = await readElf(host);
   if (elf.type === 'other') {
     throw new UklError('UKL_NOT_ELF', `${host} is an object file, not a program`, { hint: 'link it first' });
@@ -163,21 +169,22 @@ export async function makeApp(target: Target, options: AppOptions): Promise<App>
   const choice = options.libc ?? config.libc;
   const libcOf = async (byDefault: boolean): Promise<Libc | undefined> =>
     (choice === undefined ? byDefault : choice === 'ukl') ? options.getLibc() : undefined;
-  const { marked, tree, ...app } = config.entry === undefined
-    ? await makeElfApp(target, options, libcOf)
-    : {
-        ...(await makeNodeApp({
-          ...config,
-          ...options,
-          name: target.name,
-          entry: resolve(target.directory, config.entry),
-          check: options.check ?? config.check,
-          node: await options.getNode(config.runtime.slice('node@'.length)),
-          workDir: options.outDir,
-        })),
-        marked: true,
-        tree: target.directory,
-      };
+  const { marked, tree, ...app } =
+    config.entry === undefined
+      ? await makeElfApp(target, options, libcOf)
+      : {
+          ...(await makeNodeApp({
+            ...config,
+            ...options,
+            name: target.name,
+            entry: resolve(target.directory, config.entry),
+            check: options.check ?? config.check,
+            node: await options.getNode(config.runtime.slice('node@'.length)),
+            workDir: options.outDir,
+          })),
+          marked: true,
+          tree: target.directory,
+        };
   const files = [...app.files];
   for (const spec of config.files) files.push(...(await packFile(spec.replace(/^\$BUILD(?=\/|:)/, tree), target.directory)));
   for (const spec of options.extraFiles) files.push(...(await packFile(spec, process.cwd())));

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 import { lstat, readdir, readlink, realpath, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import type { GuestFile } from '../artifacts.js';
+import { isElf } from '../elf/elf.js';
 import { UklError } from '../lib/errors.js';
-import { isElf } from './elf.js';
+import type { GuestFile } from '../model/index.js';
 import { resolveLibraries } from './libraries.js';
 
 /**

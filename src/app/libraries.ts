@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { exec } from '../lib/exec.js';
+import { readElf } from '../elf/elf.js';
 import { UklError } from '../lib/errors.js';
-import { readElf } from './elf.js';
+import { exec } from '../lib/exec.js';
 
 /**
  * The shared objects that a dynamic ELF file needs, as its own loader finds

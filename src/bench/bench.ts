@@ -5,14 +5,14 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import type { ImageManifest } from '../artifacts.js';
-import { build, run } from '../index.js';
+import { ensurePackages } from '../host/requirements.js';
 import { asUklError, UklError } from '../lib/errors.js';
 import { exec } from '../lib/exec.js';
 import { type Log, silentLog } from '../lib/log.js';
 import { projectRoot } from '../lib/paths.js';
-import { ensurePackages } from '../toolchain/probes.js';
-import { type Metric, type Suite, USUAL, type Variant, type VariantName, VARIANTS, type Workload } from './suite.js';
+import type { ImageManifest } from '../model/index.js';
+import { build, run } from '../sdk/index.js';
+import { type Metric, type Suite, USUAL, VARIANTS, type Variant, type VariantName, type Workload } from './suite.js';
 import { boot } from './suites/boot.js';
 import { echo } from './suites/echo.js';
 import { node } from './suites/node.js';
@@ -47,7 +47,14 @@ export interface BenchResult {
   readonly complete: boolean;
   /** The arguments that make it again. */
   readonly command: string;
-  readonly machine: { readonly cpu: string; readonly cores: number; readonly qemu: string; readonly accel: string; readonly kernel: string; readonly commit: string };
+  readonly machine: {
+    readonly cpu: string;
+    readonly cores: number;
+    readonly qemu: string;
+    readonly accel: string;
+    readonly kernel: string;
+    readonly commit: string;
+  };
   readonly variants: readonly { readonly name: VariantName; readonly title: string }[];
   readonly suites: readonly SuiteResult[];
 }
@@ -151,10 +158,15 @@ class Collector {
 export async function bench(options: BenchOptions): Promise<BenchResult> {
   const log = options.log ?? silentLog;
   const unknown = options.suites.filter((name) => !SUITES.some((suite) => suite.name === name));
-  if (unknown.length > 0) throw new UklError('UKL_USAGE', `no suite is called ${unknown.join(', ')}`, { hint: `one of ${SUITES.map(({ name }) => name).join(', ')}` });
+  if (unknown.length > 0)
+    throw new UklError('UKL_USAGE', `no suite is called ${unknown.join(', ')}`, { hint: `one of ${SUITES.map(({ name }) => name).join(', ')}` });
   const suites = SUITES.filter(({ name }) => options.suites.length === 0 || options.suites.includes(name));
   const variants = VARIANTS.filter(({ name }) => options.variants === undefined || options.variants.includes(name));
-  await ensurePackages(log, suites.flatMap(({ packages }) => packages), options.signal);
+  await ensurePackages(
+    log,
+    suites.flatMap(({ packages }) => packages),
+    options.signal,
+  );
   const work = await mkdtemp(join(tmpdir(), 'ukl-bench-'));
   const results: SuiteResult[] = [];
   let kernel = 'unknown';

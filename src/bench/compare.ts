@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { UklError } from '../lib/errors.js';
 import type { BenchResult } from './bench.js';
-import { compare, type Comparison } from './report.js';
+import { type Comparison, compare } from './report.js';
 import { median } from './stats.js';
 
 /** Below this, in parts, nobody would call it a regression, however sure it is. */
@@ -42,7 +42,9 @@ export function changes(before: BenchResult, after: BenchResult): Change[] {
         const was = old?.values[variant] ?? [];
         const is = metric.values[variant] ?? [];
         if (was.length === 0 || is.length === 0) return [];
-        return [{ suite: suite.name, metric: metric.title, unit: metric.unit, variant, before: median(was), after: median(is), ...compare(is, was, metric.better) }];
+        return [
+          { suite: suite.name, metric: metric.title, unit: metric.unit, variant, before: median(was), after: median(is), ...compare(is, was, metric.better) },
+        ];
       });
     }),
   );
@@ -56,10 +58,13 @@ export function lost(before: BenchResult, after: BenchResult): string[] {
     if (now === undefined) return [];
     return suite.metrics.flatMap((metric) => {
       const is = now.metrics.find(({ name }) => name === metric.name);
-      return suite.variants.filter((variant) => (metric.values[variant] ?? []).length > 0 && (is?.values[variant] ?? []).length === 0).map((variant) => `${suite.name}: ${metric.title}, ${variant}`);
+      return suite.variants
+        .filter((variant) => (metric.values[variant] ?? []).length > 0 && (is?.values[variant] ?? []).length === 0)
+        .map((variant) => `${suite.name}: ${metric.title}, ${variant}`);
     });
   });
 }
 
 /** Those that are told, and worse: more than the noise, and enough to matter. */
-export const regressions = (all: readonly Change[]): Change[] => all.filter(({ standing, ratio }) => standing === 'worse' && Math.abs(ratio - 1) > WORTH_TELLING);
+export const regressions = (all: readonly Change[]): Change[] =>
+  all.filter(({ standing, ratio }) => standing === 'worse' && Math.abs(ratio - 1) > WORTH_TELLING);

@@ -3,8 +3,8 @@
 import { readFile } from 'node:fs/promises';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { run, type RunningVm, type RunOptions } from '../index.js';
 import { UklError } from '../lib/errors.js';
+import { type RunningVm, type RunOptions, run } from '../sdk/index.js';
 import type { Built } from './suite.js';
 
 /** The kernel parses the last word of each name. Its own messages would be in between. */
@@ -32,7 +32,11 @@ interface Ended {
 
 async function toTheEnd(built: Built, options: RunOptions): Promise<Ended> {
   const vm = await start(built, options);
-  const [output, , result] = await Promise.all([text(outputOf(built, vm)), text(vm.stderr === outputOf(built, vm) ? new PassThrough().end() : vm.stderr), vm.result]);
+  const [output, , result] = await Promise.all([
+    text(outputOf(built, vm)),
+    text(vm.stderr === outputOf(built, vm) ? new PassThrough().end() : vm.stderr),
+    vm.result,
+  ]);
   if (built.variant.name !== 'pid1') return { ok: result.end.kind === 'exit' && result.end.status === 0, output, why: JSON.stringify(result.end) };
   // When PID 1 exits, the kernel says with what, and dies.
   const console = await readFile(result.log, 'utf8');

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /** A result as one HTML page that needs nothing else: charts, tables, and the numbers themselves. */
 import type { BenchResult, Measured, SuiteResult } from './bench.js';
-import type { VariantName } from './suite.js';
 import { median, ratioOf, spread } from './stats.js';
+import type { VariantName } from './suite.js';
 
 const ESCAPES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
 const escape = (text: string): string => text.replaceAll(/[&<>"]/g, (character) => ESCAPES[character] ?? character);
@@ -45,10 +45,12 @@ export function variantsOf(suite: SuiteResult, result: BenchResult): readonly [T
   return [base, ...others];
 }
 
-export const valuesOf = (metric: Measured, variant: Titled | undefined): readonly number[] => (variant === undefined ? [] : (metric.values[variant.name] ?? []));
+export const valuesOf = (metric: Measured, variant: Titled | undefined): readonly number[] =>
+  variant === undefined ? [] : (metric.values[variant.name] ?? []);
 
 /** What a metric is compared with: the first that has a number. */
-export const rivalOf = (metric: Measured, variants: readonly (Titled | undefined)[]): readonly number[] => variants.map((variant) => valuesOf(metric, variant)).find(({ length }) => length > 0) ?? [];
+export const rivalOf = (metric: Measured, variants: readonly (Titled | undefined)[]): readonly number[] =>
+  variants.map((variant) => valuesOf(metric, variant)).find(({ length }) => length > 0) ?? [];
 
 const WORDS: Readonly<Record<Standing, string>> = { better: 'better', worse: 'worse', noise: 'within the noise', unknown: 'too few rounds to tell' };
 
@@ -93,7 +95,8 @@ function table(suite: SuiteResult, result: BenchResult): string {
   const head = [base, ...others].map((variant) => `<th>${escape(variant?.title ?? '')}</th>`).join('');
   const rows = suite.metrics.map((metric) => {
     const rival = rivalOf(metric, [base, ...others]);
-    const cell = (values: readonly number[]): string => `${formatFigure(median(values))}${values.length > 1 ? ` <small>±${(100 * spread(values)).toFixed(1)} %</small>` : ''}`;
+    const cell = (values: readonly number[]): string =>
+      `${formatFigure(median(values))}${values.length > 1 ? ` <small>±${(100 * spread(values)).toFixed(1)} %</small>` : ''}`;
     const compared = others.map((variant) => {
       const values = valuesOf(metric, variant);
       const { standing, ratio } = compare(values, rival, metric.better);

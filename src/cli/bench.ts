@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 import { writeFile } from 'node:fs/promises';
 import pc from 'picocolors';
-import { bench, type BenchResult } from '../bench/bench.js';
-import { type Comparison, compare, formatFigure, renderReport, rivalOf, valuesOf, variantsOf } from '../bench/report.js';
+import { type BenchResult, bench } from '../bench/bench.js';
 import { changes, lost, readResult, regressions } from '../bench/compare.js';
+import { type Comparison, compare, formatFigure, renderReport, rivalOf, valuesOf, variantsOf } from '../bench/report.js';
 import { median } from '../bench/stats.js';
-import { EXIT } from './exit-codes.js';
+import { EXIT } from './exit-status.js';
 import { type GlobalOptions, logFor, printJson } from './output.js';
 
 export interface BenchFlags extends Omit<GlobalOptions, 'json'> {
@@ -38,7 +38,9 @@ function table(result: BenchResult): string {
       if (base !== undefined) lines.push(`    ${base.title.padEnd(34)} ${formatFigure(median(valuesOf(metric, base)))}`);
       for (const variant of others) {
         const values = valuesOf(metric, variant);
-        lines.push(`    ${variant.title.padEnd(34)} ${formatFigure(median(values)).padEnd(12)} ${values === rival ? '' : verdict(compare(values, rival, metric.better))}`);
+        lines.push(
+          `    ${variant.title.padEnd(34)} ${formatFigure(median(values)).padEnd(12)} ${values === rival ? '' : verdict(compare(values, rival, metric.better))}`,
+        );
       }
     }
     for (const { variant, message } of suite.failures) lines.push(pc.red(`  ${variant}: ${message}`));
@@ -75,7 +77,9 @@ export async function compareCommand(before: string, after: string, flags: Globa
       process.stdout.write(`${change.suite}: ${change.metric}, ${change.variant}: ${figures}, ${verdict(change)}\n`);
     }
     for (const what of gone) process.stdout.write(`${what}: not measured any more\n`);
-    process.stdout.write(`${all.length} compared, ${worse.length} worse, ${gone.length} lost${unknown > 0 ? `, ${unknown} with too few rounds to tell` : ''}\n`);
+    process.stdout.write(
+      `${all.length} compared, ${worse.length} worse, ${gone.length} lost${unknown > 0 ? `, ${unknown} with too few rounds to tell` : ''}\n`,
+    );
   }
   return ok ? EXIT.ok : EXIT.failed;
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 import { relative } from 'node:path';
-import type { ImageFormat } from '../artifacts.js';
-import { build, type BuildOptions } from '../index.js';
 import { formatSize } from '../lib/size.js';
+import type { ImageFormat } from '../model/index.js';
+import { type BuildOptions, build } from '../sdk/index.js';
+import { EXIT } from './exit-status.js';
 import { type GlobalOptions, logFor, printJson } from './output.js';
-import { EXIT } from './exit-codes.js';
 
 /** Flags of all commands that make an image. */
 export interface BuildFlags extends GlobalOptions {
@@ -34,7 +34,11 @@ export function toBuildOptions(flags: BuildFlags, signal: AbortSignal): BuildOpt
 }
 
 /** `ukl build`: writes an image. */
-export async function buildCommand(target: string, flags: BuildFlags & { readonly out?: string; readonly format: ImageFormat }, signal: AbortSignal): Promise<number> {
+export async function buildCommand(
+  target: string,
+  flags: BuildFlags & { readonly out?: string; readonly format: ImageFormat },
+  signal: AbortSignal,
+): Promise<number> {
   const image = await build(target, { ...toBuildOptions(flags, signal), format: flags.format, ...(flags.out === undefined ? {} : { out: flags.out }) });
   const { manifest, path } = image;
   if (flags.json) {

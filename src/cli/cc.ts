@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-import { join } from 'node:path';
+
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { getCompiler } from '../toolchain/compiler.js';
-import { ensurePackages, requirements } from '../toolchain/probes.js';
-import { EXIT } from './exit-codes.js';
+import { join } from 'node:path';
+import { ensurePackages, requirements } from '../host/requirements.js';
+import { getCompiler } from '../libc/compiler.js';
+import { EXIT } from './exit-status.js';
 import { type GlobalOptions, logFor, printJson } from './output.js';
 
 export interface CcFlags extends GlobalOptions {

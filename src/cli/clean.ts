@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { formatSize } from '../lib/size.js';
 import { storeRoot } from '../lib/paths.js';
-import { listStore } from '../toolchain/store.js';
-import { EXIT } from './exit-codes.js';
+import { formatSize } from '../lib/size.js';
+import { listStore } from '../store/store.js';
+import { EXIT } from './exit-status.js';
 import { type GlobalOptions, printJson } from './output.js';
 
 export interface CleanFlags extends GlobalOptions {

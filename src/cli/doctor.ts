@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 import pc from 'picocolors';
-import { getKernel } from '../toolchain/kernel.js';
-import { type ProbeResult, probeHost } from '../toolchain/probes.js';
-import { kvmDeviceProblem, probeKvm } from '../vmm/accel.js';
-import { EXIT } from './exit-codes.js';
+import { type ProbeResult, probeHost } from '../host/requirements.js';
+import { getKernel } from '../kernels/kernel.js';
+import { kvmDeviceProblem, probeKvm } from '../vmms/qemu/accel.js';
+import { EXIT } from './exit-status.js';
 import { type GlobalOptions, logFor, printJson } from './output.js';
 
 async function probeAccel(flags: GlobalOptions, hostOk: boolean): Promise<ProbeResult> {
@@ -31,7 +31,9 @@ export async function doctorCommand(flags: GlobalOptions): Promise<number> {
       process.stdout.write(`${mark} ${probe.name.padEnd(width)}  ${probe.found}\n  ${' '.repeat(width)}  ${pc.dim(probe.why)}\n`);
       if (probe.fix) process.stdout.write(`  ${' '.repeat(width)}  ${pc.bold('mend:')} ${probe.fix}\n`);
     }
-    process.stdout.write(ok ? 'ready: ukl run examples/hello\n' : 'mend what is marked ✖, then: ukl run examples/hello (as root it installs what is missing)\n');
+    process.stdout.write(
+      ok ? 'ready: ukl run examples/hello\n' : 'mend what is marked ✖, then: ukl run examples/hello (as root it installs what is missing)\n',
+    );
   }
   return ok ? EXIT.ok : EXIT.failed;
 }

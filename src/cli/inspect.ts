@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: MIT
+
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { callSites, type CallSites } from '../app/calls.js';
-import { isElf } from '../app/elf.js';
-import { readSections, type Section } from '../app/sections.js';
-import type { Image } from '../artifacts.js';
-import { filesOf } from '../image/extract.js';
-import { isImage, openImage } from '../image/image.js';
-import { findKernel } from '../toolchain/kernel.js';
-import { UklError } from '../lib/errors.js';
-import { formatSize } from '../lib/size.js';
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { findConfig, loadConfig } from '../config/load.js';
-import { EXIT } from './exit-codes.js';
+import { type CallSites, callSites } from '../elf/calls.js';
+import { isElf } from '../elf/elf.js';
+import { readSections, type Section } from '../elf/sections.js';
+import { filesOf } from '../image/extract.js';
+import { isImage, openImage } from '../image/image.js';
+import { findKernel } from '../kernels/kernel.js';
+import { UklError } from '../lib/errors.js';
+import { formatSize } from '../lib/size.js';
+import type { Image } from '../model/index.js';
+import { EXIT } from './exit-status.js';
 import { type GlobalOptions, logFor, printJson } from './output.js';
 
 export interface InspectFlags extends GlobalOptions {
@@ -63,7 +64,9 @@ function describeCalls({ path, calls }: FileDetails): string[] {
   const raw = [...new Set(calls.raw)];
   return [
     `  ${path}: ${total} sites, ${calls.calls} through the entry, ${calls.raw.length} by the SYSCALL instruction`,
-    ...(raw.length > 0 ? [`    SYSCALL in ${raw.slice(0, SHOWN_FILES).join(', ')}${raw.length > SHOWN_FILES ? `, and ${raw.length - SHOWN_FILES} more` : ''}`] : []),
+    ...(raw.length > 0
+      ? [`    SYSCALL in ${raw.slice(0, SHOWN_FILES).join(', ')}${raw.length > SHOWN_FILES ? `, and ${raw.length - SHOWN_FILES} more` : ''}`]
+      : []),
     `    ${calls.names.length} system calls: ${calls.names.join(' ')}`,
     ...(calls.unknown > 0 ? [`    and ${calls.unknown} sites whose number is not in sight (syscall() and its like)`] : []),
   ];
@@ -116,7 +119,13 @@ export async function inspectCommand(target: string, flags: InspectFlags): Promi
     ...largest.slice(0, SHOWN_FILES).map((file) => `    ${formatSize(file.bytes).padStart(10)}  ${file.path}  ${file.sha256.slice(0, 16)}`),
     ...(largest.length > SHOWN_FILES ? [`    ... and ${largest.length - SHOWN_FILES} more (--json lists all)`] : []),
     ...(flags.calls ? ['system calls', ...details.flatMap(describeCalls)] : []),
-    ...(flags.sections ? ['sections', ...details.flatMap((one) => describeSections(one.path, one.sections ?? [])), ...(kernel ? describeSections('the kernel', kernel) : ['  the kernel is not in the store any more'])] : []),
+    ...(flags.sections
+      ? [
+          'sections',
+          ...details.flatMap((one) => describeSections(one.path, one.sections ?? [])),
+          ...(kernel ? describeSections('the kernel', kernel) : ['  the kernel is not in the store any more']),
+        ]
+      : []),
   ];
   process.stdout.write(`${lines.join('\n')}\n`);
   return EXIT.ok;

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
-import { Command, CommanderError, InvalidArgumentError, Option, type OptionValues } from '@commander-js/extra-typings';
+
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { dev } from '../dev.js';
-import { projectRoot } from '../lib/paths.js';
+import { Command, CommanderError, InvalidArgumentError, Option, type OptionValues } from '@commander-js/extra-typings';
 import { SUITES } from '../bench/bench.js';
+import { dev } from '../dev/dev.js';
+import { projectRoot } from '../lib/paths.js';
 import { type BenchFlags, benchCommand, compareCommand } from './bench.js';
 import { buildCommand } from './build.js';
 import { ccCommand } from './cc.js';
 import { cleanCommand } from './clean.js';
 import { doctorCommand } from './doctor.js';
-import { EXIT } from './exit-codes.js';
+import { EXIT } from './exit-status.js';
 import { initCommand } from './init.js';
 import { inspectCommand } from './inspect.js';
 import { type GlobalOptions, reportError } from './output.js';
@@ -43,7 +44,8 @@ function ring(text: string): 0 | 3 {
 }
 
 const kernelOption = () => new Option('--kernel <which>', 'ukl, or stock: the same kernel without the series').choices(['ukl', 'stock'] as const);
-const formatOption = () => new Option('--format <which>', 'a bzImage, or an ELF with a PVH entry for microVMs').choices(['bzImage', 'elf'] as const).default('bzImage' as const);
+const formatOption = () =>
+  new Option('--format <which>', 'a bzImage, or an ELF with a PVH entry for microVMs').choices(['bzImage', 'elf'] as const).default('bzImage' as const);
 const libcOption = () => new Option('--libc <which>', "the C library: ours, with calls for system calls, or the host's").choices(['ukl', 'host'] as const);
 const sourceOption = () => new Option('--kernel-source <tarball>', "a linux-6.12.*.tar.* in place of Debian's");
 const optionsOption = () => new Option('--kernel-config <file>', 'build the kernel with further options: lines like CONFIG_XFS_FS=y');
@@ -120,7 +122,10 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
     .showSuggestionAfterError()
     .enablePositionalOptions()
     .exitOverride()
-    .addHelpText('after', '\nExamples:\n  ukl run examples/hello\n  ukl run /usr/bin/memcached -p 11211:11211 -- -u root\n  ukl build examples/hello && ukl inspect examples/hello\n');
+    .addHelpText(
+      'after',
+      '\nExamples:\n  ukl run examples/hello\n  ukl run /usr/bin/memcached -p 11211:11211 -- -u root\n  ukl build examples/hello && ukl inspect examples/hello\n',
+    );
 
   const handle = (flags: GlobalOptions, work: (interruption: Interruptible) => Promise<number>): Promise<void> => {
     flagsSeen(flags);
@@ -148,7 +153,7 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
       .command('build')
       .description('build an image')
       .argument('[target]', 'a C, TypeScript or JavaScript file, an x86-64 ELF program or a project directory', '.')
-      .option('-o, --out <path>', "where the image goes (.ukl/NAME.image)")
+      .option('-o, --out <path>', 'where the image goes (.ukl/NAME.image)')
       .option('--file <host[:guest]>', 'pack a further file or directory', many)
       .addOption(kernelOption())
       .option('--ring <n>', 'run the program in ring 0 or 3', ring)
@@ -178,9 +183,9 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
       .option('--sections', 'the sections of its programs and of the kernel'),
   ).action((target, flags) => handle(flags, () => inspectCommand(target, flags)));
 
-  withGlobals(
-    program.command('init').description('write a TypeScript project that runs').argument('[directory]', 'where it goes', '.'),
-  ).action((directory, flags) => handle(flags, () => initCommand(directory, flags)));
+  withGlobals(program.command('init').description('write a TypeScript project that runs').argument('[directory]', 'where it goes', '.')).action(
+    (directory, flags) => handle(flags, () => initCommand(directory, flags)),
+  );
 
   const benchVerb = program
     .command('bench')
@@ -214,7 +219,9 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
       .option('--report <file>', 'where the flame graph goes (profile.html)'),
   ).action((target, args, flags) => handle(flags, ({ signal }) => profileCommand(target, own(args), flags as ProfileFlags, signal)));
 
-  withGlobals(program.command('doctor').description('what this machine has and lacks, and how to mend it')).action((flags) => handle(flags, () => doctorCommand(flags)));
+  withGlobals(program.command('doctor').description('what this machine has and lacks, and how to mend it')).action((flags) =>
+    handle(flags, () => doctorCommand(flags)),
+  );
 
   withGlobals(
     program
@@ -228,7 +235,7 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
   return program as Command;
 }
 
-/** The command line. Returns the exit status; src/cli/exit-codes.ts has the table. */
+/** The command line. Returns the exit status; src/cli/exit-status.ts has the table. */
 export async function main(argv: readonly string[]): Promise<number> {
   let code: number = EXIT.ok;
   // Known before parsing fails: errors are JSON for who asked for JSON.

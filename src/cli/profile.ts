@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 import { writeFile } from 'node:fs/promises';
+import { Readable } from 'node:stream';
 import pc from 'picocolors';
+import { UklError } from '../lib/errors.js';
 import { flamegraph } from '../profile/flamegraph.js';
 import type { FunctionCost } from '../profile/fold.js';
-import { profile, type Profile } from '../profile/profile.js';
+import { type Profile, profile } from '../profile/profile.js';
 import { isKernel } from '../profile/symbols.js';
-import { EXIT } from './exit-codes.js';
+import { exitCodeOf } from '../vmms/qemu/vm.js';
+import { EXIT } from './exit-status.js';
 import { printJson } from './output.js';
 import { describeEnd, type RunFlags, toOptions } from './run.js';
-import { exitCodeOf } from '../vmm/vm.js';
-import { UklError } from '../lib/errors.js';
-import { Readable } from 'node:stream';
 
 export type ProfileFlags = RunFlags & {
   readonly load?: string;
@@ -24,7 +24,9 @@ const SHOWN = 10;
 function table(title: string, functions: readonly FunctionCost[], total: number, count: number | undefined): string[] {
   const per = count ?? 1;
   const rows = functions.slice(0, SHOWN).map(({ name, object, self, calls }) => {
-    const figure = Math.round(self / per).toLocaleString('en').padStart(count === undefined ? 15 : 9);
+    const figure = Math.round(self / per)
+      .toLocaleString('en')
+      .padStart(count === undefined ? 15 : 9);
     const called = (calls / per).toLocaleString('en', { maximumFractionDigits: count === undefined ? 0 : 1 }).padStart(12);
     return `  ${`${((100 * self) / total).toFixed(1)} %`.padStart(7)} ${figure} ${called}  ${name}${isKernel({ name, object }) ? '' : pc.dim(` (${object})`)}`;
   });
@@ -46,7 +48,12 @@ function describe({ total, functions }: Profile, count: number | undefined): str
 
 /** `ukl profile`: prints the costliest functions and writes the flame graph. */
 export async function profileCommand(target: string, args: readonly string[], flags: ProfileFlags, signal: AbortSignal): Promise<number> {
-  for (const [given, flag] of [[flags.dryRun, '--dry-run'], [flags.gdb, '--gdb'], [flags.accel === 'kvm', '--accel kvm'], [flags.seconds !== undefined && flags.count !== undefined, '--seconds with --count']] as const) {
+  for (const [given, flag] of [
+    [flags.dryRun, '--dry-run'],
+    [flags.gdb, '--gdb'],
+    [flags.accel === 'kvm', '--accel kvm'],
+    [flags.seconds !== undefined && flags.count !== undefined, '--seconds with --count'],
+  ] as const) {
     if (given) throw new UklError('UKL_USAGE', `ukl profile cannot be had with ${flag}`);
   }
   const measured = await profile(target, {

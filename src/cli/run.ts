@@ -2,10 +2,10 @@
 import { constants } from 'node:os';
 import { PassThrough, Writable } from 'node:stream';
 import pc from 'picocolors';
-import type { RunEnd, RunResult } from '../artifacts.js';
-import { type BuildOptions, dryRun, run, type RunningVm, type RunOptions } from '../index.js';
 import { UklError } from '../lib/errors.js';
 import { formatSeconds } from '../lib/log.js';
+import type { RunEnd, RunResult } from '../model/index.js';
+import { type BuildOptions, dryRun, type RunningVm, type RunOptions, run } from '../sdk/index.js';
 import { type BuildFlags, toBuildOptions } from './build.js';
 import { printJson } from './output.js';
 
@@ -130,12 +130,36 @@ function collector(): { stream: Writable; text: () => string } {
 }
 
 /** `ukl run` and `ukl dev`: returns the exit status of the tool. */
-export async function runCommand(target: string, args: readonly string[], flags: RunFlags, setUp: Interruptible, begin: (target: string, options: RunOptions & BuildOptions) => Promise<RunningVm> = run): Promise<number> {
+export async function runCommand(
+  target: string,
+  args: readonly string[],
+  flags: RunFlags,
+  setUp: Interruptible,
+  begin: (target: string, options: RunOptions & BuildOptions) => Promise<RunningVm> = run,
+): Promise<number> {
   const options = toOptions(flags, args, setUp.signal);
   if (flags.dryRun) {
     const plan = await dryRun(target, options);
     const { argv, command, accelWhy, qemu, image } = plan;
-    if (flags.json) printJson({ ok: true, plan: { argv, command, accel: qemu.accel, accelWhy, ring: image.manifest.ring, program: image.manifest.program, kernel: image.manifest.kernel, memoryMiB: qemu.memoryMiB, cpus: qemu.cpus, cpu: qemu.cpu, ports: qemu.ports, disks: qemu.disks, volumes: qemu.volumes } });
+    if (flags.json)
+      printJson({
+        ok: true,
+        plan: {
+          argv,
+          command,
+          accel: qemu.accel,
+          accelWhy,
+          ring: image.manifest.ring,
+          program: image.manifest.program,
+          kernel: image.manifest.kernel,
+          memoryMiB: qemu.memoryMiB,
+          cpus: qemu.cpus,
+          cpu: qemu.cpu,
+          ports: qemu.ports,
+          disks: qemu.disks,
+          volumes: qemu.volumes,
+        },
+      });
     else {
       process.stdout.write(
         `${[
@@ -179,7 +203,16 @@ export async function runCommand(target: string, args: readonly string[], flags:
     process.stdin.destroy();
   }
   if (flags.json) {
-    printJson({ ok: result.exitCode === 0, exit: result.end, exitCode: result.exitCode, timings: result.timings, stdout: out.text(), stderr: err.text(), kernelLog: result.kernelLog, log: result.log });
+    printJson({
+      ok: result.exitCode === 0,
+      exit: result.end,
+      exitCode: result.exitCode,
+      timings: result.timings,
+      stdout: out.text(),
+      stderr: err.text(),
+      kernelLog: result.kernelLog,
+      log: result.log,
+    });
   } else {
     tellEnd(result, flags.quiet === true);
     if (flags.verbose) process.stderr.write(`started after ${result.timings.startMs ?? '?'} ms, ended after ${formatSeconds(result.timings.totalMs)}\n`);

@@ -6,26 +6,22 @@ import { pathToFileURL } from 'node:url';
 import { build, type Plugin } from 'esbuild';
 import { z } from 'zod';
 import { UklError } from '../lib/errors.js';
-import { projectRoot } from '../lib/paths.js';
-import { type ResolvedConfig, configSchema } from './schema.js';
+import { configSchema, type ResolvedConfig } from './schema.js';
 
 const NAMES = ['ukl.config.ts', 'ukl.config.mts', 'ukl.config.js', 'ukl.config.mjs', 'ukl.config.json'];
 
-/** What a configuration imports from 'ukl', or from this checkout: its types, and the function that gives them. */
-const sdk = join(projectRoot, 'src/index');
+/** A configuration imports types from 'ukl', and the function that gives them: the rest of the SDK need not be there. */
 const configOnly: Plugin = {
   name: 'ukl',
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^ukl$|\/index(\.[jt]s)?$/ }, ({ path, resolveDir }) =>
-      path === 'ukl' || resolve(resolveDir, path).replace(/\.[jt]s$/, '') === sdk ? { path: 'ukl', namespace: 'ukl' } : undefined,
-    );
+    onResolve({ filter: /^ukl$/ }, () => ({ path: 'ukl', namespace: 'ukl' }));
     onLoad({ filter: /.*/, namespace: 'ukl' }, () => ({ contents: 'export const defineConfig = (config) => config;' }));
   },
 };
 
 /**
  * Runs a configuration as an ES module, whatever package.json says of its
- * directory, wherever this checkout is, and without a file of its own.
+ * directory, wherever ukl is installed, and without a file of its own.
  */
 async function evaluate(path: string): Promise<unknown> {
   const { outputFiles } = await build({

@@ -47,9 +47,7 @@ export function cpioHeader(entry: CpioEntry, inode: number): Buffer {
     Buffer.byteLength(name),
     0, // no checksum in this variant
   ];
-  const header = Buffer.from(
-    `070701${fields.map((field) => field.toString(16).padStart(8, '0')).join('')}${name}`,
-  );
+  const header = Buffer.from(`070701${fields.map((field) => field.toString(16).padStart(8, '0')).join('')}${name}`);
   return Buffer.concat([header, padding(header.length)]);
 }
 

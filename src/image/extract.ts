@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 import { type FileHandle, open } from 'node:fs/promises';
-import type { Image } from '../artifacts.js';
 import { UklError } from '../lib/errors.js';
+import type { Image } from '../model/index.js';
 
 /** A cpio header of the "newc" format: 6 bytes of magic, 13 fields of 8 hex digits (initramfs-buffer-format.rst). */
 const HEADER = 110;

@@ -3,12 +3,12 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import type { App, Image, ImageFormat, ImageManifest, Kernel, Loaders, Ring, RunDefaults } from '../artifacts.js';
+import { bzImagePrefix } from '../containers/bzimage.js';
+import { pvhPrefix } from '../containers/pvh.js';
+import { encodeSpec } from '../guest/spec.js';
 import { UklError } from '../lib/errors.js';
-import { bzImagePrefix } from './bzimage.js';
+import type { App, Image, ImageFormat, ImageManifest, Kernel, Loaders, Ring, RunDefaults } from '../model/index.js';
 import { canonicalGuestPath, writeInitramfs } from './initramfs.js';
-import { pvhPrefix } from './pvh.js';
-import { encodeSpec } from './spec.js';
 
 /** An image ends with its manifest, the manifest's length and this. */
 const MAGIC = 'UKLIMAGE';
@@ -65,7 +65,15 @@ export async function writeImage(
   const archive = `${partial}.initramfs`;
   await mkdir(dirname(partial), { recursive: true });
   try {
-    const spec = encodeSpec({ exec: program, argv: [...run.command, ...run.args], hostname: app.name.slice(0, 63), network: true, disks: run.disks.map(({ path: at }, index) => ({ serial: `ukl${index}`, path: at })), volumes: run.volumes.map(({ path: at }, index) => ({ tag: `ukl${index}`, path: at })), run });
+    const spec = encodeSpec({
+      exec: program,
+      argv: [...run.command, ...run.args],
+      hostname: app.name.slice(0, 63),
+      network: true,
+      disks: run.disks.map(({ path: at }, index) => ({ serial: `ukl${index}`, path: at })),
+      volumes: run.volumes.map(({ path: at }, index) => ({ tag: `ukl${index}`, path: at })),
+      run,
+    });
     const initramfs = await writeInitramfs(archive, [
       ...app.files,
       { guest: '/.ukl/init', kind: 'file', host: init, mode: 0o755 },
@@ -99,9 +107,10 @@ export async function writeImage(
       files: initramfs.files,
       run,
     };
-    const prefix = format === 'elf'
-      ? pvhPrefix(await readFile(kernel.vmlinux), await readFile(loaders.pvh), cmdline, initramfs.bytes)
-      : bzImagePrefix(await readFile(kernel.bzImage), await readFile(loaders.bzImage), cmdline, initramfs.bytes);
+    const prefix =
+      format === 'elf'
+        ? pvhPrefix(await readFile(kernel.vmlinux), await readFile(loaders.pvh), cmdline, initramfs.bytes)
+        : bzImagePrefix(await readFile(kernel.bzImage), await readFile(loaders.bzImage), cmdline, initramfs.bytes);
     const complete = { ...manifest, kernel: { ...manifest.kernel, bytes: prefix.length } };
     const text = Buffer.from(JSON.stringify(complete));
     const trailer = Buffer.alloc(TRAILER_BYTES);

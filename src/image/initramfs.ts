@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import { dirname, posix } from 'node:path';
-import type { GuestFile } from '../artifacts.js';
 import { UklError } from '../lib/errors.js';
+import type { GuestFile } from '../model/index.js';
 import { cpioHeader, cpioTrailer, MAX_FILE_BYTES, padding, S_IFDIR, S_IFLNK, S_IFREG } from './cpio.js';
 
 export interface PackedFile {

@@ -41,7 +41,7 @@ export interface UklErrorOptions {
   readonly details?: string;
   /** The full log of what failed. */
   readonly log?: string;
-  /** Exit status of the tool; see src/cli/exit-codes.ts. */
+  /** Exit status of the tool; see src/cli/exit-status.ts. */
   readonly exitCode?: number;
   readonly cause?: unknown;
 }
@@ -67,9 +67,7 @@ export class UklError extends Error {
 
 /** The errno name of a failed system call ("ENOENT"), if that is what it was. */
 export function errnoOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string'
-    ? error.code
-    : undefined;
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
 /** Any thrown value as a UklError; what is not one already is a bug of ours. */

@@ -3,7 +3,7 @@ import { createWriteStream } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { execa } from 'execa';
-import { errnoOf, UklError, type ErrorCode } from './errors.js';
+import { type ErrorCode, errnoOf, UklError } from './errors.js';
 
 export interface ExecOptions {
   readonly cwd?: string;
@@ -34,11 +34,7 @@ export function lastLines(text: string, count = SHOWN_LINES): string {
  *
  * @throws UklError with the command, its status and the end of its output
  */
-export async function exec(
-  file: string,
-  args: readonly string[],
-  options: ExecOptions = {},
-): Promise<string> {
+export async function exec(file: string, args: readonly string[], options: ExecOptions = {}): Promise<string> {
   options.signal?.throwIfAborted();
   const child = execa(file, args, {
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
@@ -89,11 +85,7 @@ export async function exec(
       `${full ? 'no space left on the device' : 'could not run'}: ${file} ${args.slice(0, 4).join(' ')}${args.length > 4 ? ' ...' : ''}: ${why}`,
       {
         details: lastLines(output),
-        ...(full
-          ? { hint: 'free some space, or set UKL_STORE to a directory on a larger disk' }
-          : options.hint === undefined
-            ? {}
-            : { hint: options.hint }),
+        ...(full ? { hint: 'free some space, or set UKL_STORE to a directory on a larger disk' } : options.hint === undefined ? {} : { hint: options.hint }),
         ...(options.log === undefined ? {} : { log: options.log }),
         cause: result.cause,
       },

@@ -13,19 +13,13 @@ import { hashValue } from './hash.js';
  *
  * @param onWait called once if somebody else holds the lock
  */
-export async function withLock<T>(
-  name: string,
-  work: () => Promise<T>,
-  onWait: () => void = () => {},
-): Promise<T> {
+export async function withLock<T>(name: string, work: () => Promise<T>, onWait: () => void = () => {}): Promise<T> {
   const address = `\0ukl-lock-${hashValue([process.getuid?.(), name]).slice(0, 32)}`;
   let waited = false;
   for (;;) {
     const server = createServer();
     const free = await new Promise<boolean>((resolve, reject) => {
-      server.once('error', (error) =>
-        errnoOf(error) === 'EADDRINUSE' ? resolve(false) : reject(error),
-      );
+      server.once('error', (error) => (errnoOf(error) === 'EADDRINUSE' ? resolve(false) : reject(error)));
       server.listen(address, () => resolve(true));
     });
     if (free) {

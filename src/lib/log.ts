@@ -51,11 +51,7 @@ export function createLog(options: LogOptions = {}): Log {
           stream.write(`\r\x1b[K${pc.cyan('▸')} ${text.slice(0, (stream.columns || 80) - 3)}`);
           painted = true;
         } else if (!painted || now - lastPrint > HEARTBEAT_MS) {
-          print(
-            painted
-              ? `▸ ${title}: ${detail || lastDetail || 'working'} (${formatSeconds(now - start)})`
-              : `▸ ${title} ...`,
-          );
+          print(painted ? `▸ ${title}: ${detail || lastDetail || 'working'} (${formatSeconds(now - start)})` : `▸ ${title} ...`);
           painted = true;
           lastPrint = now;
           lastDetail = detail;

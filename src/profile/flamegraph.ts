@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /** A profile as one HTML page that needs nothing else. */
-import { build } from 'esbuild';
+
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { build } from 'esbuild';
 import { projectRoot } from '../lib/paths.js';
 import type { Frame } from './fold.js';
 import type { Profile } from './profile.js';
@@ -73,7 +74,10 @@ export async function flamegraph(profile: Profile): Promise<string> {
   const data = { total, tree: pruned(tree, total * LEAST_SHARE) };
   const rows = functions
     .slice(0, SHOWN)
-    .map(({ name, object, self, calls }) => `<tr><td>${((100 * self) / total).toFixed(2)} %</td><td>${self.toLocaleString('en')}</td><td>${calls.toLocaleString('en')}</td><td>${escape(name)} <small>${escape(object)}</small></td></tr>`);
+    .map(
+      ({ name, object, self, calls }) =>
+        `<tr><td>${((100 * self) / total).toFixed(2)} %</td><td>${self.toLocaleString('en')}</td><td>${calls.toLocaleString('en')}</td><td>${escape(name)} <small>${escape(object)}</small></td></tr>`,
+    );
   const title = `ukl profile ${target}`;
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${escape(title)}</title><style>${css}${STYLE}</style></head>

@@ -6,14 +6,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { build, type BuildOptions, run, type RunningVm, type RunOptions } from '../index.js';
-import type { KernelFlavour, Ring, RunEnd, RunResult } from '../artifacts.js';
+import { getProfiler } from '../guest/programs.js';
 import { isImage, openImage } from '../image/image.js';
+import { findKernel } from '../kernels/kernel.js';
 import { UklError } from '../lib/errors.js';
 import { silentLog } from '../lib/log.js';
-import { findKernel } from '../toolchain/kernel.js';
-import { getProfiler } from '../toolchain/runtime.js';
-import { fold, type Folded } from './fold.js';
+import type { KernelFlavour, Ring, RunEnd, RunResult } from '../model/index.js';
+import { type BuildOptions, build, type RunningVm, type RunOptions, run } from '../sdk/index.js';
+import { type Folded, fold } from './fold.js';
 import { type Dump, Profiler } from './profiler.js';
 import { kernelLandmarks, type Mapping, parseMaps, Symbols } from './symbols.js';
 
@@ -50,7 +50,11 @@ const FIRST_LOOK_MS = 2;
 async function runLoad(command: string, port: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   // A group of its own, so that all that the command started can be ended.
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'sh', '-c', command], { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, PORT: String(port) }, detached: true });
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'sh', '-c', command], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, PORT: String(port) },
+    detached: true,
+  });
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => {
     said += chunk.toString();
@@ -69,7 +73,8 @@ async function runLoad(command: string, port: number, signal: AbortSignal): Prom
     end(); // what it left in the background
     await closed;
     signal.throwIfAborted();
-    if (code !== 0) throw new UklError('UKL_COMMAND', `the load ended with status ${code}: ${command}`, { details: said.trim().split('\n').slice(-5).join('\n') });
+    if (code !== 0)
+      throw new UklError('UKL_COMMAND', `the load ended with status ${code}: ${command}`, { details: said.trim().split('\n').slice(-5).join('\n') });
   } finally {
     signal.removeEventListener('abort', end);
   }
@@ -112,7 +117,9 @@ export async function profile(target: string, options: ProfileOptions): Promise<
     const { manifest } = image;
     const vmlinux = await findKernel(manifest.kernel.sha256);
     if (vmlinux === undefined) {
-      throw new UklError('UKL_IMAGE', 'the image was built with another kernel: its symbols are not here', { hint: 'ukl profile TARGET, with the program rather than the image' });
+      throw new UklError('UKL_IMAGE', 'the image was built with another kernel: its symbols are not here', {
+        hint: 'ukl profile TARGET, with the program rather than the image',
+      });
     }
     // A run without a load is over when the user says so, and then has a profile.
     const { signal: stop, ...others } = options;
@@ -138,7 +145,9 @@ export async function profile(target: string, options: ProfileOptions): Promise<
       result = its;
       over();
     }, over);
-    const dump = await (options.load === undefined ? wholeRun(vm, profiler, maps, manifest.program, options) : underLoad(vm, profiler, maps, options.load, options, signal));
+    const dump = await (options.load === undefined
+      ? wholeRun(vm, profiler, maps, manifest.program, options)
+      : underLoad(vm, profiler, maps, options.load, options, signal));
     const symbols = await log.step('read symbols', () => Symbols.read(image, vmlinux, maps.list()));
     const folded = fold(dump, (address) => symbols.place(address));
     return {
@@ -178,7 +187,10 @@ async function wholeRun(vm: RunningVm, profiler: Profiler, maps: Maps, program: 
 async function underLoad(vm: RunningVm, profiler: Profiler, maps: Maps, load: string, options: ProfileOptions, signal: AbortSignal): Promise<Dump> {
   const { seconds, log = silentLog } = options;
   const [port] = vm.plan.qemu.ports.filter(({ protocol }) => protocol === 'tcp');
-  if (port === undefined) throw new UklError('UKL_USAGE', 'a load needs a port of this host that leads to the guest', { hint: '-p 0:8080, with the port that the program listens on' });
+  if (port === undefined)
+    throw new UklError('UKL_USAGE', 'a load needs a port of this host that leads to the guest', {
+      hint: '-p 0:8080, with the port that the program listens on',
+    });
   await log.step(`wait for port ${port.guest}`, () =>
     vm.listening(port.guest).catch((error: unknown) => {
       options.signal?.throwIfAborted();

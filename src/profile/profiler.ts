@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** Our end of the socket that runtime/vmm/profile.c speaks on. */
+/** Our end of the socket that vmm-plugins/profile.c speaks on. */
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';

@@ -4,10 +4,10 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import type { Image } from '../artifacts.js';
-import { type Elf, readElf } from '../app/elf.js';
+import { type Elf, readElf } from '../elf/elf.js';
 import { filesOf } from '../image/extract.js';
 import { exec } from '../lib/exec.js';
+import type { Image } from '../model/index.js';
 import { parseAddress } from './profiler.js';
 
 interface Symbol {
@@ -58,7 +58,9 @@ async function nm(path: string, ...options: string[]): Promise<Symbol[]> {
  * another program, where interrupts enter (arch/x86/include/asm/idtentry.h names them so), and
  * what indirect calls go by.
  */
-export async function kernelLandmarks(vmlinux: string): Promise<{ readonly switch: string; readonly interrupts: string; readonly forget: string; readonly thunks: string }> {
+export async function kernelLandmarks(
+  vmlinux: string,
+): Promise<{ readonly switch: string; readonly interrupts: string; readonly forget: string; readonly thunks: string }> {
   const symbols = await exec('nm', ['-S', vmlinux]);
   const ranges = (name: string): string =>
     [...symbols.matchAll(new RegExp(`^([0-9a-f]{16}) ([0-9a-f]{16}) [tT] ${name}`, 'gm'))].map(([, start, size]) => `${start}+${size}`).join(':');
@@ -111,7 +113,7 @@ interface File {
   readonly segments: Elf['segments'];
 }
 
-/** Where the image's init runs (src/toolchain/runtime.ts). */
+/** Where the image's init runs (src/guest/programs.ts). */
 const INIT = { start: 0x20000000, end: 0x30000000 } as const;
 /** The plugin's mark of what ran before the kernel: firmware, our loader, what unpacks the kernel. */
 const UNPACKING = 2 ** 48;
@@ -154,7 +156,8 @@ export class Symbols {
         // What was stripped for the image may have its symbols here still, at the same addresses.
         const onHost = path === program && existsSync(image.manifest.programOnHost);
         files.set(path, { symbols: await symbolsOf(onHost ? image.manifest.programOnHost : copy), segments: elf.segments });
-        if (path === program && !maps.some((mapping) => mapping.path === program)) mappings.push(...elf.segments.map((segment) => asLoaded(path, elf.type, segment)));
+        if (path === program && !maps.some((mapping) => mapping.path === program))
+          mappings.push(...elf.segments.map((segment) => asLoaded(path, elf.type, segment)));
       }
     } finally {
       await rm(work, { recursive: true, force: true });

@@ -8,12 +8,12 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
-import type { Image, KernelFlavour, RunEnd } from '../../src/artifacts.js';
-import { build, run } from '../../src/index.js';
-import { exec } from '../../src/lib/exec.js';
 import { UklError } from '../../src/lib/errors.js';
+import { exec } from '../../src/lib/exec.js';
 import type { Log } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
+import type { Image, KernelFlavour, RunEnd } from '../../src/model/index.js';
+import { build, run } from '../../src/sdk/index.js';
 
 /** Ours with the programs in ring 0, and the unpatched one with them in ring 3. */
 export const SIDES = ['ring0', 'stock'] as const;
@@ -61,7 +61,8 @@ export const PATIENCE = ['rcupdate.rcu_cpu_stall_timeout=120', 'watchdog_thresh=
 const GUEST_SECONDS = 6 * 3600;
 
 /** What a healthy kernel never says. */
-const COMPLAINT = /\b(WARNING: |BUG: |Oops|general protection fault|kernel BUG at|INFO: (rcu|task)|rcu: INFO|soft lockup|hard LOCKUP|Kernel panic|stack-protector|unchecked MSR|Bad pagetable|bad: scheduling|sleeping function|double fault|Unable to handle|list_(add|del) corruption|refcount_t|UBSAN)/;
+const COMPLAINT =
+  /\b(WARNING: |BUG: |Oops|general protection fault|kernel BUG at|INFO: (rcu|task)|rcu: INFO|soft lockup|hard LOCKUP|Kernel panic|stack-protector|unchecked MSR|Bad pagetable|bad: scheduling|sleeping function|double fault|Unable to handle|list_(add|del) corruption|refcount_t|UBSAN)/;
 
 /** The lines of a console in which the kernel complains about itself. */
 export function complaintsIn(console: readonly string[]): string[] {
@@ -130,7 +131,15 @@ async function makeImage(side: Side, batch: Batch, jobs: readonly Job[], work: s
 }
 
 /** One guest, from a job on. Returns the number of the first job that has no result yet. */
-async function runGuest(image: Image, batch: Batch, jobs: readonly Job[], first: number, onResult: (number: number, result: JobResult) => void, onJob: (job: Job) => void, { signal }: Context): Promise<number> {
+async function runGuest(
+  image: Image,
+  batch: Batch,
+  jobs: readonly Job[],
+  first: number,
+  onResult: (number: number, result: JobResult) => void,
+  onJob: (job: Job) => void,
+  { signal }: Context,
+): Promise<number> {
   let current: number | undefined;
   let next = first;
   let lines: string[] = [];
@@ -205,7 +214,10 @@ export async function runBatch(side: Side, batch: Batch, outputs: string, contex
         next = await runGuest(image, batch, jobs, next, onResult, (job) => progress(job.name), context);
         const ring = results.get(0)?.lines[0];
         const expected = side === 'ring0' ? '0' : '3';
-        if (ring !== expected) throw new UklError('UKL_BUG', `the programs of ${batch.name} are in ring ${ring ?? '?'}, not ${expected}`, { details: JSON.stringify(results.get(0)) });
+        if (ring !== expected)
+          throw new UklError('UKL_BUG', `the programs of ${batch.name} are in ring ${ring ?? '?'}, not ${expected}`, {
+            details: JSON.stringify(results.get(0)),
+          });
       }
     });
     await Promise.all(written);

@@ -33,7 +33,8 @@ function excess(some: readonly string[], others: readonly string[]): string[] {
 
 /** Compares two lists of verdicts. Their order does not count: threads print when they run. */
 export function differences(test: string, ring0: readonly string[], stock: readonly string[], explanations: readonly Explanation[]): Difference[] {
-  const explain = (line: string): string | undefined => explanations.find((one) => (one.test === test || one.test === '*') && (one.lines ?? ORDINARY).test(line))?.why;
+  const explain = (line: string): string | undefined =>
+    explanations.find((one) => (one.test === test || one.test === '*') && (one.lines ?? ORDINARY).test(line))?.why;
   const of = (side: Side, lines: readonly string[]): Difference[] => lines.map((line) => ({ test, side, line, why: explain(line) }));
   return [...of('ring0', excess(ring0, stock)), ...of('stock', excess(stock, ring0))];
 }

@@ -36,7 +36,13 @@ async function compareOnce(batch: Batch, suite: Suite, repeats: number, context:
   const results = await runBoth(batch, suite.outputs, context);
   return results.ring0.map((ring0, index) => {
     const stock = results.stock[index] ?? { ...ring0, end: 'absent', lines: [], complaints: [] };
-    return { test: ring0.name, ring0: suite.summary(ring0), stock: suite.summary(stock), differences: differences(ring0.name, suite.verdicts(ring0), suite.verdicts(stock), suite.explanations), repeats };
+    return {
+      test: ring0.name,
+      ring0: suite.summary(ring0),
+      stock: suite.summary(stock),
+      differences: differences(ring0.name, suite.verdicts(ring0), suite.verdicts(stock), suite.explanations),
+      repeats,
+    };
   });
 }
 
@@ -66,7 +72,8 @@ const show = ({ side, line }: Difference): string => `${side === 'ring0' ? 'ring
 
 export function printRow({ test, ring0, stock, differences: found, repeats }: Row): void {
   process.stdout.write(`${test}: ring 0: ${ring0}; stock: ${stock}${repeats > 0 ? ` (run ${repeats + 1})` : ''}\n`);
-  for (const one of new Set(found.map((difference) => `    ${show(difference)}${difference.why === undefined ? '' : ` (${difference.why})`}\n`))) process.stdout.write(one);
+  for (const one of new Set(found.map((difference) => `    ${show(difference)}${difference.why === undefined ? '' : ` (${difference.why})`}\n`)))
+    process.stdout.write(one);
 }
 
 export function countRows(rows: readonly Row[]): string {
@@ -78,17 +85,25 @@ export function countRows(rows: readonly Row[]): string {
  * say no more than `plain` are only named.
  */
 export function reportRows(rows: readonly Row[], further: readonly string[], plain?: string): string {
-  const verdict = (row: Row): string => [row.differences.length === 0 ? '' : unexplained(row) ? '**not explained**' : 'explained', row.repeats > 0 ? `run ${row.repeats + 1}` : ''].filter((word) => word !== '').join(', ');
+  const verdict = (row: Row): string =>
+    [row.differences.length === 0 ? '' : unexplained(row) ? '**not explained**' : 'explained', row.repeats > 0 ? `run ${row.repeats + 1}` : '']
+      .filter((word) => word !== '')
+      .join(', ');
   const named = rows.filter(({ ring0, stock, differences: found, repeats }) => ring0 === plain && stock === plain && found.length === 0 && repeats === 0);
   return [
     `${countRows(rows)}.`,
-    table(['test', 'ring 0', 'stock', 'differs'], rows.filter((row) => !named.includes(row)).map((row) => [row.test, row.ring0, row.stock, verdict(row)])),
+    table(
+      ['test', 'ring 0', 'stock', 'differs'],
+      rows.filter((row) => !named.includes(row)).map((row) => [row.test, row.ring0, row.stock, verdict(row)]),
+    ),
     ...(named.length > 0 ? [`${named.length} ${plain} on both sides: ${named.map(({ test }) => test).join(', ')}.`] : []),
     ...further,
-    ...rows.filter((row) => row.differences.length > 0).map(({ test, differences: found }) => {
-      const lines = [...new Set(found.filter(({ why }) => why === undefined).map(show))];
-      const reasons = [...new Set(found.flatMap(({ why }) => (why === undefined ? [] : [why])))];
-      return [`**${test}**`, '', ...reasons.map((why) => `* ${why}`), ...lines.map((line) => `* not explained: ${line}`)].join('\n');
-    }),
+    ...rows
+      .filter((row) => row.differences.length > 0)
+      .map(({ test, differences: found }) => {
+        const lines = [...new Set(found.filter(({ why }) => why === undefined).map(show))];
+        const reasons = [...new Set(found.flatMap(({ why }) => (why === undefined ? [] : [why])))];
+        return [`**${test}**`, '', ...reasons.map((why) => `* ${why}`), ...lines.map((line) => `* not explained: ${line}`)].join('\n');
+      }),
   ].join('\n\n');
 }

@@ -14,7 +14,9 @@ afterAll(() => rm(work, { recursive: true, force: true }));
 
 test('ukl bench syscalls measures every operation on each side, and says what it ran on', async () => {
   const file = join(work, 'out.json');
-  const { code, stdout, stderr } = await host(ukl, ['bench', 'syscalls', '--rounds', '1', '--json', file, '--report', join(work, 'bench.html')], { NO_COLOR: '1' });
+  const { code, stdout, stderr } = await host(ukl, ['bench', 'syscalls', '--rounds', '1', '--json', file, '--report', join(work, 'bench.html')], {
+    NO_COLOR: '1',
+  });
   expect(code, stderr).toBe(0);
   expect(stdout).toMatch(/getppid\(\) \(instructions, less is better\)\n +stock kernel +[\d,.]+\n/);
   const result = JSON.parse(await readFile(file, 'utf8')) as BenchResult;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** The command line's own words, against files that a person has read. */
-import { cp, stat, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -58,15 +58,24 @@ describe('a project', () => {
       .replaceAll(/^.*\/etc\/(passwd|group|ld\.so\.cache) .*\n/gm, '');
 
   test('is planned, built, inspected and cleaned', { timeout: 120_000 }, async () => {
-    await host('sh', ['-c', `echo '{ "name": "count", "sources": ["count.c"], "memory": "128M", "ports": ["18080:80"], "ring": 3 }' > ${project}/ukl.config.json`]);
+    await host('sh', [
+      '-c',
+      `echo '{ "name": "count", "sources": ["count.c"], "memory": "128M", "ports": ["18080:80"], "ring": 3 }' > ${project}/ukl.config.json`,
+    ]);
 
     const plan = await cli('run', project, '--dry-run', '--accel', 'tcg', '-c', '2', '--', 'a b');
     expect(plan.code, plan.stderr).toBe(0);
     await expect(neutral(plan.stdout)).toMatchFileSnapshot(golden('dry-run'));
 
     expect((await cli('run', project, '--dry-run', '--accel', 'tcg', '--cpu', 'EPYC,-avx')).stdout).toMatch(/ -cpu EPYC,-avx /);
-    expect(await cli('run', project, '--dry-run', '--accel', 'tcg', '--cpu', 'EPYK')).toMatchObject({ code: 2, stderr: expect.stringMatching(/no model of a processor named 'EPYK' \[UKL_USAGE\]\nnext: one of .*, EPYC, /) });
-    expect(await cli('run', project, '--dry-run', '--accel', 'tcg', '--cpu', 'host')).toMatchObject({ code: 2, stderr: expect.stringMatching(/needs KVM.*\nnext: --cpu max/) });
+    expect(await cli('run', project, '--dry-run', '--accel', 'tcg', '--cpu', 'EPYK')).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/no model of a processor named 'EPYK' \[UKL_USAGE\]\nnext: one of .*, EPYC, /),
+    });
+    expect(await cli('run', project, '--dry-run', '--accel', 'tcg', '--cpu', 'host')).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/needs KVM.*\nnext: --cpu max/),
+    });
 
     const built = await cli('build', project);
     expect(built.code, built.stderr).toBe(0);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /** Our kernels have what protects a distribution's; what they leave out is in a table, with the reason. */
 import { beforeAll, describe, expect, test } from 'vitest';
+import { readOptions } from '../../src/kernels/kconfig.js';
+import { getKernelConfig } from '../../src/kernels/kernel.js';
 import { silentLog } from '../../src/lib/log.js';
-import { readOptions } from '../../src/toolchain/kconfig.js';
-import { getKernelConfig } from '../../src/toolchain/kernel.js';
 import { EXCLUSIONS, excluded, findGaps, getDebianOptions, getHardeningOptions, type Options } from '../protections/debian.js';
 
 const context = { log: silentLog };
@@ -24,7 +24,10 @@ describe("protections against Debian's configuration", () => {
     const known = excluded(flavour);
     expect(gaps.filter(({ option }) => !known.has(option))).toEqual([]);
     const missing = new Set(gaps.map(({ option }) => option));
-    expect([...known].filter((option) => !missing.has(option)), 'excluded without need').toEqual([]);
+    expect(
+      [...known].filter((option) => !missing.has(option)),
+      'excluded without need',
+    ).toEqual([]);
   });
 
   test('the table has a reason for each, once', () => {

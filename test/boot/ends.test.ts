@@ -6,9 +6,9 @@ import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { build } from '../../src/index.js';
 import { projectRoot } from '../../src/lib/paths.js';
-import { Qmp } from '../../src/vmm/qmp.js';
+import { build } from '../../src/sdk/index.js';
+import { Qmp } from '../../src/vmms/qemu/qmp.js';
 import { type CommandResult, freePort, host, ukl } from './harness.js';
 
 let work: string;
@@ -86,7 +86,9 @@ describe('a kernel that dies', () => {
  * A machine without some of its devices: the QEMU that is found first leaves out those whose options match, and takes
  * further ones on a QMP socket.
  */
-async function machineWithout(pattern: string): Promise<{ readonly env: Readonly<Record<string, string>>; plug(driver: string, options: object): Promise<void> }> {
+async function machineWithout(
+  pattern: string,
+): Promise<{ readonly env: Readonly<Record<string, string>>; plug(driver: string, options: object): Promise<void> }> {
   const directory = await mkdtemp(join(work, 'machine-'));
   await writeFile(
     join(directory, 'qemu-system-x86_64'),
@@ -127,12 +129,18 @@ describe("the guest's init", () => {
     await writeFile(join(work, 'project/app.c'), 'int main(void) { return 0; }\n');
     await writeFile(join(work, 'project/ukl.config.json'), JSON.stringify({ sources: ['app.c'], cwd: '/nowhere' }));
     const result = await host(ukl, ['run', join(work, 'project'), '--accel', 'tcg'], { NO_COLOR: '1' });
-    expect(result).toMatchObject({ code: 125, stderr: expect.stringMatching(/the program could not be started: No such file or directory \(ENOENT\)\n[\s\S]*next: .*ukl inspect\n/) as string });
+    expect(result).toMatchObject({
+      code: 125,
+      stderr: expect.stringMatching(/the program could not be started: No such file or directory \(ENOENT\)\n[\s\S]*next: .*ukl inspect\n/) as string,
+    });
   });
 
   test('waits for the host, however slow it is', async () => {
     const machine = await machineWithout('virtserialport,chardev=control,*');
-    const child = spawn(ukl, ['run', image, '--accel', 'tcg', '--verbose', '--timeout', '120', '--', 'exit', '3'], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...machine.env } });
+    const child = spawn(ukl, ['run', image, '--accel', 'tcg', '--verbose', '--timeout', '120', '--', 'exit', '3'], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...machine.env },
+    });
     const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
     let out = '';
     let errors = '';
@@ -176,7 +184,7 @@ async function started(...args: string[]) {
 }
 
 describe('ending the tool', () => {
-  test('Ctrl-C is the program\'s: it dies of SIGINT, and no VMM is left', async () => {
+  test("Ctrl-C is the program's: it dies of SIGINT, and no VMM is left", async () => {
     const { child, ended, stderr } = await started();
     child.kill('SIGINT');
     expect(await ended).toEqual({ code: 130, signal: null });
@@ -257,7 +265,10 @@ describe('bad input', () => {
 
   test("a compile error is told in the compiler's words", async () => {
     await writeFile(join(work, 'broken.c'), 'int main(void) { return undeclared; }\n');
-    expect(await bad('run', join(work, 'broken.c'))).toMatchObject({ code: 1, stderr: expect.stringMatching(/UKL_COMPILE[\s\S]*broken\.c:1:25: error: 'undeclared' undeclared/) });
+    expect(await bad('run', join(work, 'broken.c'))).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/UKL_COMPILE[\s\S]*broken\.c:1:25: error: 'undeclared' undeclared/),
+    });
   });
 
   test('a taken port names its holder', async () => {
@@ -266,7 +277,10 @@ describe('bad input', () => {
     await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
     const result = await bad('run', image, '-p', `${port}:80`);
     server.close();
-    expect(result).toMatchObject({ code: 125, stderr: expect.stringMatching(new RegExp(`port ${port} is taken by .*\\(pid ${process.pid}\\).*UKL_PORT_TAKEN`)) });
+    expect(result).toMatchObject({
+      code: 125,
+      stderr: expect.stringMatching(new RegExp(`port ${port} is taken by .*\\(pid ${process.pid}\\).*UKL_PORT_TAKEN`)),
+    });
   });
 
   test('too little memory says how much', async () => {

@@ -3,10 +3,10 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { getKernel } from '../../src/kernels/kernel.js';
 import { exec } from '../../src/lib/exec.js';
 import { silentLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
-import { getKernel } from '../../src/toolchain/kernel.js';
 import { runGuest, startGuest } from './harness.js';
 
 const fixture = (name: string): string => join(projectRoot, 'test/fixtures', name);
@@ -29,7 +29,10 @@ test('a thread flag that stays set costs a call nothing', async () => {
   const { stdout, end, kernelLog } = await runGuest(fixture('sticky.c'), { ring: 0, env: { UKL_RING: '0' }, icount: true });
   expect(end, `${stdout}\n${kernelLog.join('\n')}`).toEqual({ kind: 'exit', status: 0 });
   console.log(`instructions of getppid(), before and after:\n${stdout}`);
-  const rows = stdout.trim().split('\n').map((line) => STICKY.exec(line));
+  const rows = stdout
+    .trim()
+    .split('\n')
+    .map((line) => STICKY.exec(line));
   expect(rows).toHaveLength(4);
   for (const row of rows) {
     expect(row, stdout).not.toBeNull();

@@ -35,18 +35,31 @@ test('a breakpoint in main(), one in a system call, and a backtrace across both'
     guest.once('close', () => reject(new Error(said)));
   });
   const commands = [
-    'break main', 'continue', 'echo \\n[main]\\n', 'backtrace',
-    'break __x64_sys_getppid', 'continue', 'echo \\n[kernel]\\n', 'backtrace',
-    'frame function inner', 'print n', 'finish', 'delete',
+    'break main',
+    'continue',
+    'echo \\n[main]\\n',
+    'backtrace',
+    'break __x64_sys_getppid',
+    'continue',
+    'echo \\n[kernel]\\n',
+    'backtrace',
+    'frame function inner',
+    'print n',
+    'finish',
+    'delete',
     // The first instruction of the entry, and each after it, knows where it came from.
-    'break *ukl_syscall', 'continue',
+    'break *ukl_syscall',
+    'continue',
     ...Array.from({ length: 40 }, () => ['echo \\n[entry]\\n', 'backtrace -3', 'stepi']).flat(),
-    'delete', 'detach',
+    'delete',
+    'detach',
   ];
   const { stdout, stderr } = await host('timeout', ['90', 'gdb', '-q', '-nx', '-batch', '-x', script, ...commands.flatMap((command) => ['-ex', command])]);
   const [, main = '', kernel = '', ...entries] = stdout.split(/\n\[(?:main|kernel|entry)\]\n/);
   expect(main, stderr).toMatch(/^#0 +main \(\) at .*app\.c:4\n/);
-  expect(kernel).toMatch(/__do_sys_getppid[\s\S]* in getppid \(\)\n[\s\S]* in inner \(n=.*3\) at .*app\.c:2\n[\s\S]* in outer \(n=.*3\) at .*app\.c:3\n[\s\S]* main \(\) at .*app\.c:4\n/);
+  expect(kernel).toMatch(
+    /__do_sys_getppid[\s\S]* in getppid \(\)\n[\s\S]* in inner \(n=.*3\) at .*app\.c:2\n[\s\S]* in outer \(n=.*3\) at .*app\.c:3\n[\s\S]* main \(\) at .*app\.c:4\n/,
+  );
   expect(kernel).toMatch(/\$1 = 3\n/);
   expect(entries).toHaveLength(40);
   for (const entry of entries) expect(entry).toMatch(/ in inner [\s\S]* in main \(\) at /);

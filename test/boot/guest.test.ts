@@ -12,9 +12,9 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { projectRoot } from '../../src/lib/paths.js';
 import { silentLog } from '../../src/lib/log.js';
-import { getCompiler } from '../../src/toolchain/compiler.js';
+import { projectRoot } from '../../src/lib/paths.js';
+import { getCompiler } from '../../src/libc/compiler.js';
 import { type GuestOptions, host, runGuest } from './harness.js';
 
 const sources = join(projectRoot, 'test/guest');
@@ -34,7 +34,19 @@ beforeAll(async () => {
   const compile = async (build: keyof typeof builds, name: string, ...extra: string[]): Promise<string> => {
     const { compiler, options } = builds[build];
     const out = join(bin, build, name);
-    await promisify(execFile)(compiler === 'gcc' ? 'gcc' : join(libc.bin, compiler), ['-O2', '-Wall', '-Wextra', ...options, ...extra, '-pthread', '-o', out, join(sources, `${name}.c`), '-lm', '-lrt']);
+    await promisify(execFile)(compiler === 'gcc' ? 'gcc' : join(libc.bin, compiler), [
+      '-O2',
+      '-Wall',
+      '-Wextra',
+      ...options,
+      ...extra,
+      '-pthread',
+      '-o',
+      out,
+      join(sources, `${name}.c`),
+      '-lm',
+      '-lrt',
+    ]);
     return out;
   };
   for (const build of ['host', 'linked', 'dynamic'] as const) {

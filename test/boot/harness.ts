@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 import { spawn } from 'node:child_process';
-import { mkdir, copyFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { copyFile, mkdir } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { basename, join } from 'node:path';
 import { Readable, Writable } from 'node:stream';
-import type { RunResult } from '../../src/artifacts.js';
-import { type BuildOptions, type RunOptions, type RunningVm, run } from '../../src/index.js';
 import { projectRoot } from '../../src/lib/paths.js';
+import type { RunResult } from '../../src/model/index.js';
+import { type BuildOptions, type RunningVm, type RunOptions, run } from '../../src/sdk/index.js';
 
 /** Serial logs of runs that went wrong are kept here. */
 const evidence = join(projectRoot, '.ukl/test-logs');

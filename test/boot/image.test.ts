@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 /** The image is one file that boots by itself, whoever starts it. */
-import { randomBytes, createHash } from 'node:crypto';
-import { copyFile, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
+import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { copyFile, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { build } from '../../src/index.js';
 import { projectRoot } from '../../src/lib/paths.js';
-import { hostTscKhz } from '../../src/vmm/cmdline.js';
-import { QEMU } from '../../src/vmm/qemu.js';
+import { hostTscKhz } from '../../src/run/cmdline.js';
+import { build } from '../../src/sdk/index.js';
+import { QEMU } from '../../src/vmms/qemu/args.js';
 import { host, runGuest } from './harness.js';
 
 let work: string;
@@ -31,11 +31,34 @@ describe.each(['bzImage', 'elf'] as const)('%s', (format) => {
 
   // Emulated microVMs have no clock to measure the TSC by.
   const khz = hostTscKhz(readFileSync('/proc/cpuinfo', 'utf8'));
-  test.each([['microvm', ['-append', `tsc_early_khz=${khz}`]], ...(format === 'bzImage' ? [['pc', []] as const] : [])] as const)('boots by itself on QEMU -M %s', async (machine, append) => {
-    const { stdout, code } = await host('timeout', ['60', QEMU, '-M', machine, '-accel', 'tcg', '-cpu', 'max', '-m', '96', '-no-reboot', '-nodefaults', '-display', 'none', '-serial', 'stdio', '-kernel', imageOf(format), ...append]);
-    expect(stdout).toMatch(/Hello from ring 0 of Linux 6\.12\.\d+\r\n/);
-    expect(code).toBe(0);
-  });
+  test.each([['microvm', ['-append', `tsc_early_khz=${khz}`]], ...(format === 'bzImage' ? [['pc', []] as const] : [])] as const)(
+    'boots by itself on QEMU -M %s',
+    async (machine, append) => {
+      const { stdout, code } = await host('timeout', [
+        '60',
+        QEMU,
+        '-M',
+        machine,
+        '-accel',
+        'tcg',
+        '-cpu',
+        'max',
+        '-m',
+        '96',
+        '-no-reboot',
+        '-nodefaults',
+        '-display',
+        'none',
+        '-serial',
+        'stdio',
+        '-kernel',
+        imageOf(format),
+        ...append,
+      ]);
+      expect(stdout).toMatch(/Hello from ring 0 of Linux 6\.12\.\d+\r\n/);
+      expect(code).toBe(0);
+    },
+  );
 });
 
 test('every byte of a large image arrives', async () => {

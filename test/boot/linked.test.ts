@@ -6,12 +6,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { callSites } from '../../src/app/calls.js';
-import { readElf } from '../../src/app/elf.js';
-import type { Libc } from '../../src/artifacts.js';
+import { callSites } from '../../src/elf/calls.js';
+import { readElf } from '../../src/elf/elf.js';
 import { silentLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
-import { getCompiler } from '../../src/toolchain/compiler.js';
+import { getCompiler } from '../../src/libc/compiler.js';
+import type { Libc } from '../../src/model/index.js';
 import { host, runGuest, ukl } from './harness.js';
 
 const run = promisify(execFile);
@@ -53,7 +53,12 @@ afterAll(() => rm(work, { recursive: true, force: true }));
 
 const EXPECTED = '0\n1\n1.41421\n1.73205\n2\nfive\n2.44949\n2.64575\n';
 
-describe.each([['static', ['-static']], ['static-pie', ['-static-pie']], ['dynamic', []], ['no-pie', ['-no-pie']]] as const)('C++ with threads and exceptions, %s', (kind, options) => {
+describe.each([
+  ['static', ['-static']],
+  ['static-pie', ['-static-pie']],
+  ['dynamic', []],
+  ['no-pie', ['-no-pie']],
+] as const)('C++ with threads and exceptions, %s', (kind, options) => {
   test('runs on the host, at ring 0 and at ring 3, marked as ours', async () => {
     const program = join(work, kind);
     await run(join(libc.bin, 'ukl-g++'), ['-O2', '-pthread', ...options, '-o', program, join(work, 'app.cc'), '-lm', '-ldl']);

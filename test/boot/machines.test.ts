@@ -12,7 +12,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { exec } from '../../src/lib/exec.js';
 import { silentLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
-import { getCompiler } from '../../src/toolchain/compiler.js';
+import { getCompiler } from '../../src/libc/compiler.js';
 import { type GuestOptions, runGuest } from './harness.js';
 
 const sources = join(projectRoot, 'test/guest');
@@ -65,21 +65,25 @@ async function expected(batch: readonly string[]): Promise<string> {
 }
 
 describe.each(machines)('$name', ({ cpu, kernelArgs, ring, without = [] }) => {
-  test.concurrent.each(batches(without).map((batch) => ({ batch, first: batch[0], last: batch.at(-1) })))('$first to $last', { timeout: 400_000 }, async ({ batch }) => {
-    const paths = batch.map((name) => `/guest/${name}`);
-    const result = await runGuest(join(bin, 'runner'), {
-      ring: 0,
-      ring0: paths,
-      files: batch.map((name) => `${join(bin, 'guest', name)}:/guest/${name}`),
-      args: paths,
-      env: { UKL_RING: String(ring) },
-      cpus: 2,
-      accel: 'tcg',
-      timeoutSeconds: 360,
-      ...(cpu === undefined ? {} : { cpu }),
-      ...(kernelArgs === undefined ? {} : { kernelArgs }),
-    });
-    expect(result.stdout, `${result.stderr}\n${result.kernelLog.join('\n')}`).toBe(await expected(batch));
-    expect(result.end).toEqual({ kind: 'exit', status: 0 });
-  });
+  test.concurrent.each(batches(without).map((batch) => ({ batch, first: batch[0], last: batch.at(-1) })))(
+    '$first to $last',
+    { timeout: 400_000 },
+    async ({ batch }) => {
+      const paths = batch.map((name) => `/guest/${name}`);
+      const result = await runGuest(join(bin, 'runner'), {
+        ring: 0,
+        ring0: paths,
+        files: batch.map((name) => `${join(bin, 'guest', name)}:/guest/${name}`),
+        args: paths,
+        env: { UKL_RING: String(ring) },
+        cpus: 2,
+        accel: 'tcg',
+        timeoutSeconds: 360,
+        ...(cpu === undefined ? {} : { cpu }),
+        ...(kernelArgs === undefined ? {} : { kernelArgs }),
+      });
+      expect(result.stdout, `${result.stderr}\n${result.kernelLog.join('\n')}`).toBe(await expected(batch));
+      expect(result.end).toEqual({ kind: 'exit', status: 0 });
+    },
+  );
 });

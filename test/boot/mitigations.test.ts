@@ -2,7 +2,7 @@
 /** What the kernel does against the defects of real processors, in both rings, is what docs/mitigations.md says. */
 import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
-import { findTable, formatTable, type Model, MODELS, PAGE, readModel, readVulnerabilities } from '../mitigations/vulnerabilities.js';
+import { findTable, formatTable, MODELS, type Model, PAGE, readModel, readVulnerabilities } from '../mitigations/vulnerabilities.js';
 
 /** Defects that stay, by model. Where the kernel says that only microcode is missing, no entry is needed. */
 const OPEN: Readonly<Record<Model, Readonly<Record<string, string>>>> = {
@@ -33,6 +33,7 @@ describe('mitigations', () => {
   });
 
   test('retbleed=stuff: the depth of calls is tracked, without microcode', async () => {
-    for (const ring of [0, 3] as const) expect((await readVulnerabilities('Skylake-Server', ring, ['retbleed=stuff'])).get('retbleed')).toBe('Mitigation: Stuffing');
+    for (const ring of [0, 3] as const)
+      expect((await readVulnerabilities('Skylake-Server', ring, ['retbleed=stuff'])).get('retbleed')).toBe('Mitigation: Stuffing');
   });
 });

@@ -6,18 +6,18 @@
  */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer as createTlsServer } from 'node:https';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { type AddressInfo } from 'node:net';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { projectRoot } from '../../src/lib/paths.js';
 import { silentLog } from '../../src/lib/log.js';
-import { getNode } from '../../src/toolchain/node.js';
+import { projectRoot } from '../../src/lib/paths.js';
+import { getNode } from '../../src/runtimes/node/release.js';
 import { freePort, type Guest, type GuestOptions, host, runGuest, Sink, startGuest, ukl } from './harness.js';
 
 const example = (name: string): string => join(projectRoot, 'examples/typescript', `${name}.ts`);
@@ -117,12 +117,15 @@ describe('servers', () => {
     await using guest = await serve('stream', { timeoutSeconds: 600 });
     let received = 0;
     const answer = await fetch(`${guest.url}/${GIGABYTE}`);
-    await pipeline(Readable.fromWeb(answer.body as never), new Writable({
-      write(chunk: Buffer, _encoding, done) {
-        received += chunk.length;
-        done();
-      },
-    }));
+    await pipeline(
+      Readable.fromWeb(answer.body as never),
+      new Writable({
+        write(chunk: Buffer, _encoding, done) {
+          received += chunk.length;
+          done();
+        },
+      }),
+    );
     expect(received).toBe(GIGABYTE);
     const curl = promisify(execFile)('sh', ['-c', `head -c ${GIGABYTE} /dev/zero | curl -sS -X POST -T - ${guest.url}/`]);
     // CRC-32 of 2^30 zero bytes.
@@ -148,14 +151,33 @@ describe('servers', () => {
 describe('programs', () => {
   test('fetch over TLS from a server of the host', async () => {
     await promisify(execFile)('openssl', [
-      'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2',
-      '-subj', '/CN=host', '-addext', 'subjectAltName=IP:10.0.2.2', '-keyout', join(work, 'key.pem'), '-out', join(work, 'cert.pem'),
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:prime256v1',
+      '-nodes',
+      '-days',
+      '2',
+      '-subj',
+      '/CN=host',
+      '-addext',
+      'subjectAltName=IP:10.0.2.2',
+      '-keyout',
+      join(work, 'key.pem'),
+      '-out',
+      join(work, 'cert.pem'),
     ]);
-    const server = createTlsServer({ key: await readFile(join(work, 'key.pem')), cert: await readFile(join(work, 'cert.pem')) }, (_request, response) => response.end('over TLS'));
+    const server = createTlsServer({ key: await readFile(join(work, 'key.pem')), cert: await readFile(join(work, 'cert.pem')) }, (_request, response) =>
+      response.end('over TLS'),
+    );
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const url = `https://10.0.2.2:${(server.address() as AddressInfo).port}/`;
     try {
-      expect(await output('fetch', { args: [url], files: [`${join(work, 'cert.pem')}:/etc/ca.pem`], env: { NODE_EXTRA_CA_CERTS: '/etc/ca.pem' } })).toEqual(['200 over TLS']);
+      expect(await output('fetch', { args: [url], files: [`${join(work, 'cert.pem')}:/etc/ca.pem`], env: { NODE_EXTRA_CA_CERTS: '/etc/ca.pem' } })).toEqual([
+        '200 over TLS',
+      ]);
       const { stderr, end } = await runGuest(example('fetch'), { args: [url], status: 1 });
       expect(end).toEqual({ kind: 'exit', status: 1 });
       expect(stderr).toMatch(/DEPTH_ZERO_SELF_SIGNED_CERT/);
@@ -175,10 +197,13 @@ describe('programs', () => {
 
   test.each([
     ['a disk', () => ({ disks: [`${join(work, 'journal.img')}:/data`] })],
-    ['a volume', async () => {
-      await mkdir(join(work, 'volume'));
-      return { volumes: [`${join(work, 'volume')}:/data`] };
-    }],
+    [
+      'a volume',
+      async () => {
+        await mkdir(join(work, 'volume'));
+        return { volumes: [`${join(work, 'volume')}:/data`] };
+      },
+    ],
   ] as const)('what was fsynced to %s is there after a kill in the middle', async (_title, place) => {
     const where = await place();
     const first = await startGuest(example('journal'), { ...where, args: ['100000'] });
@@ -210,7 +235,10 @@ describe('programs', () => {
 test('examples/api passes its own tests, and its data outlive the guest', async () => {
   const disks = [`${join(work, 'notes.img')}:/data`];
   const { bin } = await getNode('24', { log: silentLog });
-  const suite = (guest: Guest) => host(join(bin, 'node'), ['--test', '--test-reporter=tap', join(projectRoot, 'examples/api/test/api.test.ts')], { API_URL: `http://127.0.0.1:${guest.port(8080)}` });
+  const suite = (guest: Guest) =>
+    host(join(bin, 'node'), ['--test', '--test-reporter=tap', join(projectRoot, 'examples/api/test/api.test.ts')], {
+      API_URL: `http://127.0.0.1:${guest.port(8080)}`,
+    });
   const start = async (): Promise<Guest> => {
     const guest = await startGuest(join(projectRoot, 'examples/api/src/server.ts'), { ports: ['0:8080'], disks });
     await guest.stdout.until(/listening/);
@@ -290,7 +318,9 @@ describe('ends', () => {
   });
 
   test('more memory than there is: V8 says so, and the tool too', async () => {
-    const { stdout, stderr, code } = await host(ukl, ['run', example('crash'), '-M', '448M', '--accel', 'tcg', '--timeout', '120', '--', 'memory'], { NO_COLOR: '1' });
+    const { stdout, stderr, code } = await host(ukl, ['run', example('crash'), '-M', '448M', '--accel', 'tcg', '--timeout', '120', '--', 'memory'], {
+      NO_COLOR: '1',
+    });
     expect(stdout).toBe('');
     expect(stderr).toMatch(/JavaScript heap out of memory|ran out of memory/);
     expect([134, 137]).toContain(code);

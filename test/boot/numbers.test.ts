@@ -6,9 +6,9 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { getKernel } from '../../src/kernels/kernel.js';
 import { silentLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
-import { getKernel } from '../../src/toolchain/kernel.js';
 import { runGuest } from './harness.js';
 
 test.each([

@@ -85,19 +85,39 @@ describe('the report of ukl bench', () => {
 
 describe('the flame graph of ukl profile', () => {
   const leaf = (name: string, object: string, value: number, children: Frame[] = []): Frame => ({ name, object, value, children });
-  const tree = leaf('guest', 'guest', 1000, [leaf('main', 'app', 900, [leaf('write', 'libc.so.6', 600, [leaf('ksys_write</script>', 'kernel', 500)]), leaf('work', 'app', 200)]), leaf('asm_common_interrupt', 'kernel', 100)]);
+  const tree = leaf('guest', 'guest', 1000, [
+    leaf('main', 'app', 900, [leaf('write', 'libc.so.6', 600, [leaf('ksys_write</script>', 'kernel', 500)]), leaf('work', 'app', 200)]),
+    leaf('asm_common_interrupt', 'kernel', 100),
+  ]);
 
   test.each(SIGHTS)('at %j', async (sight) => {
     const file = join(work, 'profile.html');
     const functions = [{ name: 'ksys_write</script>', object: 'kernel', self: 500, calls: 5 }];
-    await writeFile(file, await flamegraph({ format: 1, made: '2026-01-02', target: 'app', kernel: { flavour: 'ukl', version: '6.12' }, ring: 0, load: 'wrk <x>', total: 1000, end: undefined, tree, functions }));
+    await writeFile(
+      file,
+      await flamegraph({
+        format: 1,
+        made: '2026-01-02',
+        target: 'app',
+        kernel: { flavour: 'ukl', version: '6.12' },
+        ring: 0,
+        load: 'wrk <x>',
+        total: 1000,
+        end: undefined,
+        tree,
+        functions,
+      }),
+    );
     await look(file, sight, async (page) => {
       const frames = page.locator('#graph svg g.frame');
       expect(await frames.count()).toBe(6);
       const box = await frames.filter({ hasText: 'main' }).first().boundingBox();
       await frames.filter({ hasText: /^work/ }).first().hover();
       expect(await page.locator('#details').textContent()).toBe('work (app): 200 instructions, 20.00 %');
-      await frames.filter({ hasText: /^write/ }).first().click();
+      await frames
+        .filter({ hasText: /^write/ })
+        .first()
+        .click();
       // The library moves frames on a later tick.
       const width = async (text: RegExp): Promise<number> => (await frames.filter({ hasText: text }).first().boundingBox())?.width ?? 0;
       await expect.poll(() => width(/^write/)).toBeGreaterThan(0.95 * sight.width - 40);

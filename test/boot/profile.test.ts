@@ -77,7 +77,22 @@ test.each([
 
 test('ukl profile shows a server under load, and keeps it as a page', async () => {
   const report = join(work, 'profile.html');
-  const { code, stdout, stderr } = await host(ukl, ['profile', join(projectRoot, 'examples/redis'), '-p', '0:6379', '--load', 'redis-benchmark -p $PORT -t get -c 4 -n 2000 -q', '--count', '2000', '--report', report], { NO_COLOR: '1' });
+  const { code, stdout, stderr } = await host(
+    ukl,
+    [
+      'profile',
+      join(projectRoot, 'examples/redis'),
+      '-p',
+      '0:6379',
+      '--load',
+      'redis-benchmark -p $PORT -t get -c 4 -n 2000 -q',
+      '--count',
+      '2000',
+      '--report',
+      report,
+    ],
+    { NO_COLOR: '1' },
+  );
   expect(code, stderr).toBe(0);
   expect(stdout).toMatch(/instructions, [\d,]+ a request: [\d.]+ % in the kernel, [\d.]+ % in programs/);
   expect(stdout).toMatch(/ % +[\d,]+ +1 +tcp_sendmsg_locked\n/);

@@ -10,7 +10,12 @@ const probe = join(projectRoot, 'test/fixtures/protections.c');
 async function ask(kernelArgs: readonly string[] = []): Promise<Record<string, string>> {
   const result = await runGuest(probe, { ring: 0, accel: 'tcg', kernelArgs });
   expect(result.end, result.stdout).toEqual({ kind: 'exit', status: 0 });
-  return Object.fromEntries(result.stdout.trim().split('\n').map((line) => line.split(' ') as [string, string]));
+  return Object.fromEntries(
+    result.stdout
+      .trim()
+      .split('\n')
+      .map((line) => line.split(' ') as [string, string]),
+  );
 }
 
 test('protections: SMEP and SMAP are on, and the kernel is elsewhere at each boot (KASLR)', async () => {

@@ -7,12 +7,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { getKernel } from '../../src/kernels/kernel.js';
 import { silentLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
-import { getCompiler } from '../../src/toolchain/compiler.js';
-import { getKernel } from '../../src/toolchain/kernel.js';
-import { hostTscKhz } from '../../src/vmm/cmdline.js';
-import { QEMU } from '../../src/vmm/qemu.js';
+import { getCompiler } from '../../src/libc/compiler.js';
+import { hostTscKhz } from '../../src/run/cmdline.js';
+import { QEMU } from '../../src/vmms/qemu/args.js';
 import { host } from './harness.js';
 
 const run = promisify(execFile);
@@ -44,10 +44,32 @@ const khz = hostTscKhz(readFileSync('/proc/cpuinfo', 'utf8'));
 async function boot(name: 'static' | 'dynamic', named: readonly string[]): Promise<string> {
   const { bzImage } = await getKernel('ukl', { log: silentLog });
   const { stdout } = await host('timeout', [
-    '120', QEMU, '-M', 'microvm,rtc=on', '-accel', 'tcg', '-cpu', 'max', '-m', '128', '-no-reboot', '-nodefaults', '-display', 'none',
-    '-serial', 'stdio', '-global', 'virtio-mmio.force-legacy=false',
-    '-drive', `if=none,id=root,format=raw,file=${await makeDisk(name)}`, '-device', 'virtio-blk-device,drive=root',
-    '-kernel', bzImage, '-append', `console=ttyS0 root=/dev/vda rw init=/sbin/init reboot=t panic=-1 tsc_early_khz=${khz} ukl=${named.join(',')}`,
+    '120',
+    QEMU,
+    '-M',
+    'microvm,rtc=on',
+    '-accel',
+    'tcg',
+    '-cpu',
+    'max',
+    '-m',
+    '128',
+    '-no-reboot',
+    '-nodefaults',
+    '-display',
+    'none',
+    '-serial',
+    'stdio',
+    '-global',
+    'virtio-mmio.force-legacy=false',
+    '-drive',
+    `if=none,id=root,format=raw,file=${await makeDisk(name)}`,
+    '-device',
+    'virtio-blk-device,drive=root',
+    '-kernel',
+    bzImage,
+    '-append',
+    `console=ttyS0 root=/dev/vda rw init=/sbin/init reboot=t panic=-1 tsc_early_khz=${khz} ukl=${named.join(',')}`,
   ]);
   return stdout.replaceAll('\r', '');
 }

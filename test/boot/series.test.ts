@@ -6,9 +6,9 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { getKernelSource, listSeries } from '../../src/kernels/source.js';
 import { silentLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
-import { getKernelSource, listSeries } from '../../src/toolchain/source.js';
 
 const run = promisify(execFile);
 const big = { maxBuffer: 256 * 1024 * 1024 };
@@ -69,7 +69,7 @@ describe('against the tree', () => {
   /** Builds objects out of the tree, with or without CONFIG_UKL. */
   async function build(tree: string, out: string, fragments: readonly string[], objects: readonly string[]): Promise<void> {
     await mkdir(out, { recursive: true });
-    const texts = await Promise.all(fragments.map((name) => readFile(join(projectRoot, 'kernel/config', name), 'utf8')));
+    const texts = await Promise.all(fragments.map((name) => readFile(join(projectRoot, 'kernel/6.12/config', name), 'utf8')));
     // Line numbers in BUG tables would differ for no reason; #MC is part of the series.
     await writeFile(join(out, 'fragment'), `${texts.join('\n').replace('CONFIG_DEBUG_BUGVERBOSE=y', 'CONFIG_DEBUG_BUGVERBOSE=n')}\nCONFIG_X86_MCE=y\n`);
     await run('make', ['-C', tree, `O=${out}`, `KCONFIG_ALLCONFIG=${join(out, 'fragment')}`, 'allnoconfig'], big);

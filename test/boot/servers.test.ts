@@ -4,8 +4,9 @@
  * Debian built them, the same with our C library, and linked by ukl-gcc from
  * Debian's sources (the projects in examples/).
  */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+
 import { spawn } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -27,7 +28,10 @@ const variants = (program: string, example: string) =>
 
 /** "[pass]" and "[FAIL]" per test, without the times. */
 function verdicts(output: string): string[] {
-  return output.split('\n').filter((line) => /\[(pass|FAIL)\]|All tests passed/.test(line)).map((line) => line.trim());
+  return output
+    .split('\n')
+    .filter((line) => /\[(pass|FAIL)\]|All tests passed/.test(line))
+    .map((line) => line.trim());
 }
 
 describe.each(variants('/usr/bin/memcached', 'memcached'))('memcached, $how', ({ target, libc }) => {
@@ -108,7 +112,12 @@ http { access_log off; server { listen 80; root /www; } }
       ports: [`${port}:80`],
       cpus: 2,
       args: ['-c', '/etc/nginx/nginx.conf'],
-      files: [`${join(work, 'nginx.conf')}:/etc/nginx/nginx.conf`, `${join(work, 'www')}:/www`, `${join(work, 'lib')}:/var/lib/nginx`, `${join(work, 'lib')}:/var/log/nginx`],
+      files: [
+        `${join(work, 'nginx.conf')}:/etc/nginx/nginx.conf`,
+        `${join(work, 'www')}:/www`,
+        `${join(work, 'lib')}:/var/lib/nginx`,
+        `${join(work, 'lib')}:/var/log/nginx`,
+      ],
     });
     await guest.stderr.until(/(start worker process \d+[\s\S]*){2}/);
     const response = await fetch(`http://127.0.0.1:${port}/`);
@@ -133,7 +142,8 @@ test("sqlite, linked from Debian's source, runs its own benchmark and finds its 
 test("PostgreSQL, linked from Debian's source: initdb, a server of many processes forked in ring 0, pgbench", async () => {
   const { stdout, stderr, end } = await runGuest(join(projectRoot, 'examples/postgres'), {});
   expect(end, stdout + stderr).toEqual({ kind: 'exit', status: 0 });
-  for (const name of ['checkpointer', 'background writer', 'walwriter', 'autovacuum launcher']) expect(stdout).toMatch(new RegExp(`in ring 0: postgres: ${name}`));
+  for (const name of ['checkpointer', 'background writer', 'walwriter', 'autovacuum launcher'])
+    expect(stdout).toMatch(new RegExp(`in ring 0: postgres: ${name}`));
   expect(stdout).toMatch(/transactions actually processed: 200\/200/);
   expect(stdout).toMatch(/failed transactions: 0 /);
   expect(stdout).toMatch(/^100000\|t$/m);

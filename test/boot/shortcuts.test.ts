@@ -4,8 +4,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { build } from '../../src/index.js';
 import { projectRoot } from '../../src/lib/paths.js';
+import { build } from '../../src/sdk/index.js';
 import { type CommandResult, host, runGuest } from './harness.js';
 
 const probe = join(projectRoot, 'test/fixtures/shortcut');
@@ -41,7 +41,10 @@ describe('the linking of a kernel half', () => {
   afterAll(() => rm(work, { recursive: true, force: true }));
 
   const link = async (body: string, licence: string, before = ''): Promise<CommandResult> => {
-    await writeFile(join(work, 'mine.c'), `#include <linux/uio.h>\n#include <linux/skbuff.h>\n#include <ukl.h>\n${before}\nSYSCALL_DEFINE0(mine)\n{\n\t${body}\n}\nUKL_SHORTCUTS(UKL_SHORTCUT(mine));\nMODULE_DESCRIPTION("test");\n${licence === '' ? '' : `MODULE_LICENSE("${licence}");\n`}`);
+    await writeFile(
+      join(work, 'mine.c'),
+      `#include <linux/uio.h>\n#include <linux/skbuff.h>\n#include <ukl.h>\n${before}\nSYSCALL_DEFINE0(mine)\n{\n\t${body}\n}\nUKL_SHORTCUTS(UKL_SHORTCUT(mine));\nMODULE_DESCRIPTION("test");\n${licence === '' ? '' : `MODULE_LICENSE("${licence}");\n`}`,
+    );
     return host(join(projectRoot, 'ukl'), ['run', '--accel', 'tcg', work], { NO_COLOR: '1' });
   };
   // kfree_skb_list_reason() is exported to all, import_ubuf() to GPL-compatible modules.
@@ -94,8 +97,22 @@ describe('the example', () => {
     // The plain server with recv(2) and send(2) in the place of read(2) and write(2).
     work = await mkdtemp(join(tmpdir(), 'ukl-recv-'));
     const source = await readFile(join(example('echo'), 'echo.c'), 'utf8');
-    await writeFile(join(work, 'echo.c'), source.replace('read(ends[0], buffer, sizeof(buffer))', 'recv(ends[0], buffer, sizeof(buffer), 0)').replace('write(ends[0], buffer, n)', 'send(ends[0], buffer, n, 0)'));
-    await writeFile(join(work, 'ukl.config.json'), JSON.stringify({ name: 'recv', build: ['$CC -O2 -static -o echo echo.c', `$CC -O2 -static -o client ${join(example('echo'), 'client.c')}`], program: 'echo', args: ['/app/client'], files: ['client:/app/client'] }));
+    await writeFile(
+      join(work, 'echo.c'),
+      source
+        .replace('read(ends[0], buffer, sizeof(buffer))', 'recv(ends[0], buffer, sizeof(buffer), 0)')
+        .replace('write(ends[0], buffer, n)', 'send(ends[0], buffer, n, 0)'),
+    );
+    await writeFile(
+      join(work, 'ukl.config.json'),
+      JSON.stringify({
+        name: 'recv',
+        build: ['$CC -O2 -static -o echo echo.c', `$CC -O2 -static -o client ${join(example('echo'), 'client.c')}`],
+        program: 'echo',
+        args: ['/app/client'],
+        files: ['client:/app/client'],
+      }),
+    );
   });
   afterAll(() => rm(work, { recursive: true, force: true }));
 

@@ -7,8 +7,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { Ring } from '../../src/artifacts.js';
 import { projectRoot } from '../../src/lib/paths.js';
+import type { Ring } from '../../src/model/index.js';
 import { runGuest } from './harness.js';
 
 // dash is the program to be looked at. Of all VMAs, only those of ring 0 programs have the flag "uk".
@@ -72,7 +72,10 @@ test.each([0, 3] as const)('gdb stops and steps a process in ring %s', async (ri
 });
 
 // The kernel of the example has tracepoints for system calls: `kernelConfig`.
-test.each([[0, {}], [3, { ring: 3 }]] as const)('perf trace counts the system calls of a program in ring %s', async (ring, options) => {
+test.each([
+  [0, {}],
+  [3, { ring: 3 }],
+] as const)('perf trace counts the system calls of a program in ring %s', async (ring, options) => {
   const result = await runGuest(join(projectRoot, 'examples/perf-trace'), options);
   expect(result.stdout, result.stderr).toBe(`ring ${ring}\n`);
   expect(result.stderr).toMatch(/^ +getppid +1000 +0 /m);

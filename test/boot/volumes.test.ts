@@ -20,7 +20,10 @@ afterEach(() => rm(work, { recursive: true, force: true }));
 
 const volumes = (): string[] => [`${join(work, 'a')}:/a`, `${join(work, 'b')}:/b`];
 
-describe.each([{ how: 'ring 0', options: {} }, { how: 'the stock kernel', options: { kernel: 'stock' } }] as const)('a volume, $how', ({ options }) => {
+describe.each([
+  { how: 'ring 0', options: {} },
+  { how: 'the stock kernel', options: { kernel: 'stock' } },
+] as const)('a volume, $how', ({ options }) => {
   test('is read and written on both sides', async () => {
     const result = await runGuest(program, { ...options, volumes: volumes() });
     expect(result).toMatchObject({ end: { kind: 'exit', status: 0 }, stdout: 'from the host\ndone\n', stderr: '' });
@@ -46,9 +49,17 @@ test('what the host writes meanwhile is seen', async () => {
 });
 
 test('a program in a volume runs in ring 3: ring 0 is for files of the image', async () => {
-  await writeFile(join(work, 'a/ring.c'), '#include <stdio.h>\nint main(void) { unsigned short cs; __asm__ ("mov %%cs, %0" : "=r" (cs)); printf ("%d\\n", cs & 3); }\n');
+  await writeFile(
+    join(work, 'a/ring.c'),
+    '#include <stdio.h>\nint main(void) { unsigned short cs; __asm__ ("mov %%cs, %0" : "=r" (cs)); printf ("%d\\n", cs & 3); }\n',
+  );
   expect((await host('gcc', ['-static', '-o', join(work, 'a/ring'), join(work, 'a/ring.c')])).code).toBe(0);
-  const { stdout } = await runGuest('/bin/bash', { volumes: volumes(), files: [`${join(work, 'a/ring')}:/ring`], ring0: ['/ring'], args: ['-c', '/ring; /a/ring'] });
+  const { stdout } = await runGuest('/bin/bash', {
+    volumes: volumes(),
+    files: [`${join(work, 'a/ring')}:/ring`],
+    ring0: ['/ring'],
+    args: ['-c', '/ring; /a/ring'],
+  });
   expect(stdout).toBe('0\n3\n');
 });
 

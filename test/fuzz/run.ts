@@ -13,12 +13,12 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { build, run } from '../../src/index.js';
+import { ensurePackages, requirements } from '../../src/host/requirements.js';
 import { asUklError, UklError } from '../../src/lib/errors.js';
 import { createLog, type Log } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
-import { ensurePackages, requirements } from '../../src/toolchain/probes.js';
-import { compileStatic, complaintsIn, describeEnd, Lines, PATIENCE, type Side, SIDES } from '../batch/batch.js';
+import { build, run } from '../../src/sdk/index.js';
+import { compileStatic, complaintsIn, describeEnd, Lines, PATIENCE, SIDES, type Side } from '../batch/batch.js';
 import { table, writeNote } from '../batch/note.js';
 
 const OUTPUTS = join(projectRoot, '.ukl/fuzz');
@@ -113,7 +113,8 @@ async function fuzz({ image, side, seed, seconds, features, child, signal, onPro
   if (ring !== expected) throw new UklError('UKL_BUG', `the fuzzer is in ring ${ring ?? '?'}, not ${expected}`, { details: console.slice(-20).join('\n') });
   failures.push(...new Set(complaintsIn(console)));
   if (silent) failures.push(`the guest says nothing any more for ${SILENCE_MS / 1000} s`);
-  else if (!done && failures.length === 0) failures.push(`${end.kind === 'exit' || end.kind === 'signal' ? 'the supervisor' : 'the guest'} ended: ${describeEnd(end)}`);
+  else if (!done && failures.length === 0)
+    failures.push(`${end.kind === 'exit' || end.kind === 'signal' ? 'the supervisor' : 'the guest'} ended: ${describeEnd(end)}`);
   const [calls = 0, children = 0, killed = 0] = counts;
   return { calls, children, killed, seconds: Math.round((performance.now() - begin) / 1000), failures, running: started, lastCalls, console };
 }
@@ -130,7 +131,13 @@ interface Settings {
 /** Runs one side and, if it fails, its last children again: those calls are on the disk before they are made. */
 async function runSide(side: Side, program: string, work: string, settings: Settings): Promise<{ outcome: Outcome; again: Outcome[] }> {
   const { seed, seconds, features, child, log, signal } = settings;
-  const image = await build(program, { kernel: side === 'ring0' ? 'ukl' : 'stock', ring: side === 'ring0' ? 0 : 3, out: join(work, `${side}.image`), log, signal });
+  const image = await build(program, {
+    kernel: side === 'ring0' ? 'ukl' : 'stock',
+    ring: side === 'ring0' ? 0 : 3,
+    out: join(work, `${side}.image`),
+    log,
+    signal,
+  });
   const base = { image: image.path, side, seed, features, signal };
   const outcome = await log.step(`fuzz (${side})`, (onProgress) => fuzz({ ...base, seconds, onProgress, ...(child === undefined ? {} : { child }) }));
   const again: Outcome[] = [];
@@ -153,8 +160,13 @@ function describe(side: Side, { outcome, again }: { outcome: Outcome; again: rea
   return [
     `${side}: seed ${seed}: ${calls} calls of ${children} children, ${killed} of them killed, in ${seconds} s: ${failures.length === 0 ? 'passed' : 'FAILED'}`,
     ...failures.map((text) => `  ${text}`),
-    ...(failures.length === 0 ? [] : [`  children at that time: ${running.join(', ')}`, '  last calls:', ...lastCalls.slice(-4 * CHILDREN).map((text) => `    ${text}`)]),
-    ...again.flatMap((one, index) => [`  child ${running[index] ?? '?'} again, alone: ${one.failures.length === 0 ? 'passes' : one.failures.slice(0, 3).join('; ')}`, ...(one.failures.length === 0 ? [] : one.lastCalls.slice(-1).map((text) => `    ${text}`))]),
+    ...(failures.length === 0
+      ? []
+      : [`  children at that time: ${running.join(', ')}`, '  last calls:', ...lastCalls.slice(-4 * CHILDREN).map((text) => `    ${text}`)]),
+    ...again.flatMap((one, index) => [
+      `  child ${running[index] ?? '?'} again, alone: ${one.failures.length === 0 ? 'passes' : one.failures.slice(0, 3).join('; ')}`,
+      ...(one.failures.length === 0 ? [] : one.lastCalls.slice(-1).map((text) => `    ${text}`)),
+    ]),
     ...(failures.length === 0 ? [] : ['  console:', ...lastWords(console).map((text) => `    ${text}`)]),
     '',
   ].join('\n');
@@ -177,11 +189,19 @@ async function main(): Promise<number> {
   const sides = SIDES.filter((side) => values.only === undefined || values.only === side);
   if (sides.length === 0) throw new UklError('UKL_USAGE', `--only takes one of ${SIDES.join(', ')}`);
   const controller = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => controller.abort(new UklError('UKL_COMMAND', `interrupted by ${name}`)));
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(name, () => controller.abort(new UklError('UKL_COMMAND', `interrupted by ${name}`)));
   const log = createLog();
   const seed = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed);
   const features = FEATURES.filter((word) => !without.includes(word));
-  const settings: Settings = { seed, seconds: Math.ceil(Number(values.minutes) * 60), features, child: values.child === undefined ? undefined : Number(values.child), log, signal: controller.signal };
+  const settings: Settings = {
+    seed,
+    seconds: Math.ceil(Number(values.minutes) * 60),
+    features,
+    child: values.child === undefined ? undefined : Number(values.child),
+    log,
+    signal: controller.signal,
+  };
   await ensurePackages(log, requirements, controller.signal);
   log.info(`seed ${seed}, with ${features.join(', ')}`);
   const work = await mkdtemp(join(tmpdir(), 'ukl-fuzz-'));
@@ -200,9 +220,21 @@ async function main(): Promise<number> {
       process.stdout.write(`${text.split('\n').slice(0, 40).join('\n')}\n${result.outcome.failures.length === 0 ? '' : `all of it: ${file}\n`}`);
       failed ||= result.outcome.failures.length > 0;
       const { calls, children, killed, seconds, failures } = result.outcome;
-      rows.push([side === 'ring0' ? 'ring 0' : 'stock', String(seed), String(seconds), String(calls), String(children), String(killed), failures.length === 0 ? 'none' : failures.join('; ')]);
+      rows.push([
+        side === 'ring0' ? 'ring 0' : 'stock',
+        String(seed),
+        String(seconds),
+        String(calls),
+        String(children),
+        String(killed),
+        failures.length === 0 ? 'none' : failures.join('; '),
+      ]);
     }
-    if (values.note) await writeNote('fuzz.md', `With ${features.join(', ')}.\n\n${table(['side', 'seed', 'seconds', 'calls', 'children', 'killed by a signal', 'complaints'], rows)}`);
+    if (values.note)
+      await writeNote(
+        'fuzz.md',
+        `With ${features.join(', ')}.\n\n${table(['side', 'seed', 'seconds', 'calls', 'children', 'killed by a signal', 'complaints'], rows)}`,
+      );
     return failed ? 1 : 0;
   } finally {
     await rm(work, { recursive: true, force: true });

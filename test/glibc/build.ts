@@ -7,7 +7,7 @@ import { exec } from '../../src/lib/exec.js';
 import { hashValue } from '../../src/lib/hash.js';
 import type { Log } from '../../src/lib/log.js';
 import { projectRoot, storeRoot } from '../../src/lib/paths.js';
-import { CONFIGURE_VARIABLES, configureArgs, hashSource, unpackSource, VERSION } from '../../src/toolchain/glibc.js';
+import { CONFIGURE_VARIABLES, configureArgs, hashSource, unpackSource, VERSION } from '../../src/libc/glibc.js';
 
 /** Ours, with the subtree, for ring 0; Debian's, for the unpatched kernel. */
 export const FLAVOURS = ['ukl', 'stock'] as const;
@@ -81,16 +81,30 @@ export async function buildTree(flavour: Flavour, log: Log, signal: AbortSignal)
     // have no user namespaces: support/test-container says UNSUPPORTED in any case.
     for (const name of ['testroot.pristine', 'testroot.root']) await mkdir(join(build, name), { recursive: true });
     // Only the tests of iconvdata ask for these, and those of other directories need them.
-    await make(tree, 'iconvdata', ['gconv-modules', 'gconv-modules.d/gconv-modules-extra.conf'].map((name) => join(build, 'iconvdata', name)), { signal });
+    await make(
+      tree,
+      'iconvdata',
+      ['gconv-modules', 'gconv-modules.d/gconv-modules-extra.conf'].map((name) => join(build, 'iconvdata', name)),
+      { signal },
+    );
     await writeFile(complete, '');
   });
   return tree;
 }
 
 /** make in one of glibc's directories ("." for all of it); returns what it prints. */
-export async function make(tree: Tree, subset: string, args: readonly string[], options: { signal: AbortSignal; jobs?: number; onLine?: (line: string) => void }): Promise<string> {
+export async function make(
+  tree: Tree,
+  subset: string,
+  args: readonly string[],
+  options: { signal: AbortSignal; jobs?: number; onLine?: (line: string) => void },
+): Promise<string> {
   const where = subset === '.' ? ['-C', tree.build] : ['-C', join(tree.source, subset), `objdir=${tree.build}`];
-  return exec('make', ['-r', `-j${options.jobs ?? availableParallelism()}`, ...where, ...args], { log: tree.log, signal: options.signal, ...(options.onLine ? { onLine: options.onLine } : {}) });
+  return exec('make', ['-r', `-j${options.jobs ?? availableParallelism()}`, ...where, ...args], {
+    log: tree.log,
+    signal: options.signal,
+    ...(options.onLine ? { onLine: options.onLine } : {}),
+  });
 }
 
 /** Compiles a directory's tests, on the host. Returns the names of the static ones. */

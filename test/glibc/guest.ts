@@ -2,8 +2,8 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { exec } from '../../src/lib/exec.js';
 import { UklError } from '../../src/lib/errors.js';
+import { exec } from '../../src/lib/exec.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { freePort, startGuest } from '../boot/harness.js';
 import { make, type Tree, treeRoot } from './build.js';
@@ -13,7 +13,54 @@ const TIMEOUT_FACTOR = 50;
 const GUEST_SECONDS = 6 * 3600;
 
 /** What tests start, and what the server's login and the script need. */
-const PROGRAMS = ['bash', 'sh', 'dash', 'env', 'mount', 'mkdir', 'cat', 'cp', 'mv', 'rm', 'ls', 'ln', 'touch', 'chmod', 'echo', 'printf', 'true', 'false', 'sleep', 'kill', 'date', 'id', 'uname', 'pwd', 'head', 'tail', 'tr', 'sort', 'cmp', 'diff', 'grep', 'sed', 'expr', 'test', 'basename', 'dirname', 'mktemp', 'timeout', 'seq', 'wc', 'tty', 'stty', 'dd', 'cut', 'uniq', 'umount'];
+const PROGRAMS = [
+  'bash',
+  'sh',
+  'dash',
+  'env',
+  'mount',
+  'mkdir',
+  'cat',
+  'cp',
+  'mv',
+  'rm',
+  'ls',
+  'ln',
+  'touch',
+  'chmod',
+  'echo',
+  'printf',
+  'true',
+  'false',
+  'sleep',
+  'kill',
+  'date',
+  'id',
+  'uname',
+  'pwd',
+  'head',
+  'tail',
+  'tr',
+  'sort',
+  'cmp',
+  'diff',
+  'grep',
+  'sed',
+  'expr',
+  'test',
+  'basename',
+  'dirname',
+  'mktemp',
+  'timeout',
+  'seq',
+  'wc',
+  'tty',
+  'stty',
+  'dd',
+  'cut',
+  'uniq',
+  'umount',
+];
 
 /** C++ tests bring them along by name only; cancellation and backtraces open the second. */
 const LIBRARIES = ['libstdc++.so.6', 'libgcc_s.so.1'].map((name) => `/usr/lib/x86_64-linux-gnu/${name}`);
@@ -94,7 +141,13 @@ export async function startTestGuest(tree: Tree, staticTests: readonly string[],
     signal,
   });
   void guest.result.then(
-    (result) => ended.abort(new UklError('UKL_VMM', `the guest ended: ${JSON.stringify(result.end)}`, { details: [...result.kernelLog, guest.stderr.text()].join('\n'), log: result.log })),
+    (result) =>
+      ended.abort(
+        new UklError('UKL_VMM', `the guest ended: ${JSON.stringify(result.end)}`, {
+          details: [...result.kernelLog, guest.stderr.text()].join('\n'),
+          log: result.log,
+        }),
+      ),
     (error: unknown) => ended.abort(error),
   );
   const whileUp = AbortSignal.any([signal, ended.signal]);

@@ -18,7 +18,10 @@ export async function readResults(tree: Tree, subset: string): Promise<Results> 
 
 /** The sorted list of one flavour, as glibc writes it. */
 export function formatResults(results: Results): string {
-  return [...results].sort(([a], [b]) => (a < b ? -1 : 1)).map(([test, result]) => `${result}: ${test}\n`).join('');
+  return [...results]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([test, result]) => `${result}: ${test}\n`)
+    .join('');
 }
 
 export function countResults(results: Results): Record<string, number> {

@@ -10,14 +10,14 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { ensurePackages, requirements } from '../../src/host/requirements.js';
 import { asUklError, UklError } from '../../src/lib/errors.js';
 import { withLock } from '../../src/lib/lock.js';
 import { createLog, type Log } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
-import { ensurePackages, requirements } from '../../src/toolchain/probes.js';
-import { buildTree, compileTests, type Flavour, FLAVOURS, LEFT_OUT, make, type Tree, treeRoot } from './build.js';
+import { buildTree, compileTests, FLAVOURS, type Flavour, LEFT_OUT, make, type Tree, treeRoot } from './build.js';
 import { startTestGuest } from './guest.js';
-import { compareResults, countResults, formatResults, readResults, type Results } from './results.js';
+import { compareResults, countResults, formatResults, type Results, readResults } from './results.js';
 
 const SUBSETS = ['setjmp', 'signal', 'nptl', 'socket', 'time', 'misc', 'posix', 'stdio-common', 'malloc', 'string'];
 const RESULTS = join(projectRoot, '.ukl/glibc-tests');
@@ -59,7 +59,11 @@ async function runSubset(tree: Tree, subset: string, statics: readonly string[],
   if (existsSync(sum)) return readResults(tree, subset);
   await log.step(`run the tests of ${subset} (${tree.flavour})`, async (progress) => {
     await forgetCutOff(tree, subset);
-    await using guest = await startTestGuest(tree, statics.map((name) => `${subset}/${name}`), signal);
+    await using guest = await startTestGuest(
+      tree,
+      statics.map((name) => `${subset}/${name}`),
+      signal,
+    );
     const onLine = (line: string): void => {
       const test = /evaluate-test\.sh (\S+)/.exec(line)?.[1];
       if (test !== undefined) progress(test);
@@ -132,20 +136,33 @@ async function runSubsets(trees: Readonly<Record<Flavour, Tree>>, subsets: reado
   const differences = compareResults(all.stock, all.ukl);
   for (const { test, stock, ukl } of differences) process.stdout.write(`differs: ${test}: stock ${stock}, ukl ${ukl}\n`);
   process.stdout.write(`${all.stock.size} tests, ${differences.length} differ; lists in ${RESULTS}\n`);
-  await repeatInBoth(trees, differences.map(({ test }) => test), times, work);
+  await repeatInBoth(
+    trees,
+    differences.map(({ test }) => test),
+    times,
+    work,
+  );
   return differences.length === 0;
 }
 
 async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({ allowPositionals: true, options: { again: { type: 'boolean', default: false }, jobs: { type: 'string', default: '1' }, times: { type: 'string', default: String(TIMES) } } });
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { again: { type: 'boolean', default: false }, jobs: { type: 'string', default: '1' }, times: { type: 'string', default: String(TIMES) } },
+  });
   const names = positionals.length > 0 ? positionals : SUBSETS;
   const unknown = names.find((name) => !SUBSETS.includes(name.split('/')[0] ?? ''));
   if (unknown !== undefined) throw new UklError('UKL_USAGE', `'${unknown}' is not one of ${SUBSETS.join(', ')}, nor a test of one`);
   const controller = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => controller.abort(new UklError('UKL_COMMAND', `interrupted by ${name}; the next run goes on from here`)));
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(name, () => controller.abort(new UklError('UKL_COMMAND', `interrupted by ${name}; the next run goes on from here`)));
   const work = { log: createLog(), signal: controller.signal, jobs: Number(values.jobs) };
   await ensurePackages(work.log, [...requirements, ...PACKAGES], work.signal);
-  return withLock(treeRoot, () => runAll(names, values.again, Number(values.times), work), () => work.log.info('waiting: another run uses the same trees'));
+  return withLock(
+    treeRoot,
+    () => runAll(names, values.again, Number(values.times), work),
+    () => work.log.info('waiting: another run uses the same trees'),
+  );
 }
 
 async function runAll(names: readonly string[], again: boolean, times: number, work: Work): Promise<number> {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 import { chmod, cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { getKernelSource } from '../../src/kernels/source.js';
 import { exec } from '../../src/lib/exec.js';
-import { getKernelSource } from '../../src/toolchain/source.js';
-import { fromStore, type StoreContext } from '../../src/toolchain/store.js';
+import { fromStore, type StoreContext } from '../../src/store/store.js';
 import type { TestSet } from './sets.js';
 
 /** What every test includes. */
@@ -65,7 +65,10 @@ export async function buildSet(set: TestSet, context: StoreContext): Promise<Bui
         await rm(work, { recursive: true, force: true });
         await mkdir(copy, { recursive: true });
         await mkdir(built);
-        await exec('cp', ['-r', '--parents', ...COMMON, join('tools/testing/selftests', set.directory), 'tools/include', ...(set.sources ?? []), copy], { cwd: source.path, log });
+        await exec('cp', ['-r', '--parents', ...COMMON, join('tools/testing/selftests', set.directory), 'tools/include', ...(set.sources ?? []), copy], {
+          cwd: source.path,
+          log,
+        });
         const make = (args: readonly string[]): Promise<string> =>
           exec('make', ['-C', tests, ...args, `OUTPUT=${built}`, `KHDR_INCLUDES=-isystem ${headers}`], { log, signal: context.signal });
         // What does not compile is told from what is there afterwards.

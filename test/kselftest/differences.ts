@@ -21,7 +21,7 @@ export const EXPLANATIONS: readonly Explanation[] = [
   },
   {
     test: 'x86/sigreturn_64',
-    why: 'The test returns from signals to code and stack segments of its own, 16 and 32 bits wide. Code in ring 0 has the kernel\'s CS and SS, always: what the frame says about them does not count.',
+    why: "The test returns from signals to code and stack segments of its own, 16 and 32 bits wide. Code in ring 0 has the kernel's CS and SS, always: what the frame says about them does not count.",
   },
   {
     test: 'x86/ldt_gdt_64',

@@ -25,6 +25,10 @@ export function summary(result: JobResult): string {
   const skipped = verdicts.filter((line) => /# SKIP|\[\s*(SKIP|UNSUPPORTED)\s*\]/i.test(line));
   const bad = verdicts.filter((line) => !skipped.includes(line) && /^not ok|\[\s*(FAIL(ED)?|ERROR)\s*\]|^Bail/.test(line));
   const good = verdicts.length - skipped.length - bad.length;
-  const counts: [number, string][] = [[good, 'ok'], [bad.length, 'not ok'], [skipped.length, 'skipped']];
+  const counts: [number, string][] = [
+    [good, 'ok'],
+    [bad.length, 'not ok'],
+    [skipped.length, 'skipped'],
+  ];
   return [...counts.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`), result.end].join(', ');
 }

@@ -9,13 +9,13 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { ensurePackages, requirements } from '../../src/host/requirements.js';
 import { asUklError, UklError } from '../../src/lib/errors.js';
 import { createLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
-import { ensurePackages, requirements } from '../../src/toolchain/probes.js';
 import type { Batch, Job } from '../batch/batch.js';
 import { writeNote } from '../batch/note.js';
-import { compareBatch, countRows, printRow, rememberRows, reportRows, type Row, type Suite, unexplainedRows } from '../batch/report.js';
+import { compareBatch, countRows, printRow, type Row, rememberRows, reportRows, type Suite, unexplainedRows } from '../batch/report.js';
 import { type BuiltSet, buildSet } from './build.js';
 import { EXPLANATIONS } from './differences.js';
 import { summary, verdictsOf } from './results.js';
@@ -27,14 +27,19 @@ const PACKAGES = [{ package: 'libcap-dev', why: "seccomp's tests", file: '/usr/i
 const PROGRAMS = 15;
 const SECONDS = 120;
 /** The shells bring the C library along, which a directory does not. */
-const USERLAND = [...['bash', 'dash', 'true', 'grep', 'wc'].map((name) => `/usr/bin/${name}`), ...['libcap.so.2', 'libm.so.6'].map((name) => `/lib/x86_64-linux-gnu/${name}`)];
+const USERLAND = [
+  ...['bash', 'dash', 'true', 'grep', 'wc'].map((name) => `/usr/bin/${name}`),
+  ...['libcap.so.2', 'libm.so.6'].map((name) => `/lib/x86_64-linux-gnu/${name}`),
+];
 
 /** A set's tests, in as many batches as its programs need. */
 function batchesOf({ set, directory, tests }: BuiltSet, only: readonly string[]): Batch[] {
   const helpers = set.helpers ?? [];
   const guest = `/kselftest/${set.directory}`;
   const names = (set.commands ? Object.keys(set.commands) : tests).filter((name) => only.length === 0 || only.includes(name));
-  const jobs = names.map((name): Job => ({ name: `${set.name}/${name}`, command: set.commands?.[name] ?? [`./${name}`], directory: guest, seconds: set.limits?.[name] ?? SECONDS }));
+  const jobs = names.map(
+    (name): Job => ({ name: `${set.name}/${name}`, command: set.commands?.[name] ?? [`./${name}`], directory: guest, seconds: set.limits?.[name] ?? SECONDS }),
+  );
   // A script starts any of the set's programs.
   const room = set.commands ? jobs.length : PROGRAMS - helpers.length;
   const batches: Batch[] = [];
@@ -68,7 +73,8 @@ async function main(): Promise<number> {
   const unknown = names.find((name) => !SETS.some((set) => set.name === name.split('/')[0]));
   if (unknown !== undefined) throw new UklError('UKL_USAGE', `'${unknown}' is not one of ${SETS.map(({ name }) => name).join(', ')}, nor a test of one`);
   const controller = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => controller.abort(new UklError('UKL_COMMAND', `interrupted by ${name}`)));
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(name, () => controller.abort(new UklError('UKL_COMMAND', `interrupted by ${name}`)));
   const context = { log: createLog(), signal: controller.signal };
   await ensurePackages(context.log, [...requirements, ...PACKAGES], context.signal);
   if (positionals.length === 0) await rm(SUITE.outputs, { recursive: true, force: true });
@@ -86,7 +92,12 @@ async function main(): Promise<number> {
     }
   }
   const missing = built.flatMap((one) => one.missing);
-  process.stdout.write(`${built.flatMap(leftOut).map((line) => `${line}\n`).join('')}${countRows(rows)}; their output is in ${SUITE.outputs}\n`);
+  process.stdout.write(
+    `${built
+      .flatMap(leftOut)
+      .map((line) => `${line}\n`)
+      .join('')}${countRows(rows)}; their output is in ${SUITE.outputs}\n`,
+  );
   const all = await rememberRows(SUITE, rows);
   if (values.note) await writeNote('kselftest.md', reportRows(all, built.flatMap(leftOut)));
   return unexplainedRows(rows).length === 0 && missing.length === 0 ? 0 : 1;

@@ -27,8 +27,37 @@ const TOO_LONG = 'a benchmark, with loops for the speed of a real processor; the
 /** As futex's script calls its tests; by themselves, so that one that waits for ever costs no other. */
 const FUTEX_COMMANDS = Object.fromEntries(
   [
-    ...['', ' -b', ' -b -l', ' -b -o', ' -l', ' -o', ' -b -l -t 5000', ' -l -t 5000', ' -b -l -t 500000', ' -l -t 500000', ' -b -t 5000', ' -t 5000', ' -b -t 500000', ' -t 500000', ' -b -o -t 5000', ' -b -o -t 500000', ' -b -l -t 2000000000', ' -l -t 2000000000'].map((options) => `futex_requeue_pi${options}`),
-    ...['requeue_pi_mismatched_ops', 'requeue_pi_signal_restart', 'wait_timeout', 'wait_wouldblock', 'wait_uninitialized_heap', 'wait_private_mapped_file', 'wait', 'requeue', 'waitv'].map((name) => `futex_${name}`),
+    ...[
+      '',
+      ' -b',
+      ' -b -l',
+      ' -b -o',
+      ' -l',
+      ' -o',
+      ' -b -l -t 5000',
+      ' -l -t 5000',
+      ' -b -l -t 500000',
+      ' -l -t 500000',
+      ' -b -t 5000',
+      ' -t 5000',
+      ' -b -t 500000',
+      ' -t 500000',
+      ' -b -o -t 5000',
+      ' -b -o -t 500000',
+      ' -b -l -t 2000000000',
+      ' -l -t 2000000000',
+    ].map((options) => `futex_requeue_pi${options}`),
+    ...[
+      'requeue_pi_mismatched_ops',
+      'requeue_pi_signal_restart',
+      'wait_timeout',
+      'wait_wouldblock',
+      'wait_uninitialized_heap',
+      'wait_private_mapped_file',
+      'wait',
+      'requeue',
+      'waitv',
+    ].map((name) => `futex_${name}`),
   ].map((command) => [command, `./${command}`.split(' ')]),
 );
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /** What a guest's kernel says of the defects of its processor, and the tables of docs/mitigations.md. */
 import { join } from 'node:path';
-import type { Ring } from '../../src/artifacts.js';
 import { projectRoot } from '../../src/lib/paths.js';
+import type { Ring } from '../../src/model/index.js';
 import { runGuest } from '../boot/harness.js';
 
 /** Processors that clouds have, as QEMU emulates them: without the microcode that came later. */
@@ -16,7 +16,10 @@ export type Vulnerabilities = ReadonlyMap<string, string>;
 
 export async function readVulnerabilities(model: Model, ring: Ring, kernelArgs: readonly string[] = []): Promise<Vulnerabilities> {
   const { end, stdout, stderr } = await runGuest(join(projectRoot, 'test/fixtures/vulnerabilities.c'), { accel: 'tcg', cpu: model, ring, kernelArgs });
-  const lines = stdout.trimEnd().split('\n').map((line) => /^(\w+): (.*)$/.exec(line)?.slice(1) ?? [line, '']);
+  const lines = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => /^(\w+): (.*)$/.exec(line)?.slice(1) ?? [line, '']);
   const found = new Map(lines.map(([name = '', text = '']): [string, string] => [name, text]));
   if (end.kind !== 'exit' || found.get('ring') !== String(ring)) throw new Error(`${model}, ring ${ring}: ${JSON.stringify(end)}\n${stdout}${stderr}`);
   found.delete('ring');

@@ -9,10 +9,10 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+import { findKernel } from '../../src/kernels/kernel.js';
 import { exec } from '../../src/lib/exec.js';
 import { silentLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
-import { findKernel } from '../../src/toolchain/kernel.js';
 import { type Guest, type GuestOptions, startGuest } from '../boot/harness.js';
 import { Gdb, type Registers } from './gdb.js';
 
@@ -105,7 +105,10 @@ async function readSymbols(elf: string): Promise<Symbols> {
     size(name) {
       const { address, size } = find(name);
       if (size !== undefined) return Number(size);
-      const next = [...found.values()].map((other) => other.address).filter((other) => other > address).reduce((a, b) => (a < b ? a : b));
+      const next = [...found.values()]
+        .map((other) => other.address)
+        .filter((other) => other > address)
+        .reduce((a, b) => (a < b ? a : b));
       return Number(next - address);
     },
   };
@@ -115,7 +118,16 @@ async function readSymbols(elf: string): Promise<Symbols> {
 async function disassemble(gdb: Gdb, symbols: Symbols, symbol: string, directory: string): Promise<Instruction[]> {
   const file = join(directory, symbol);
   await writeFile(file, await gdb.read(symbols.at(symbol), symbols.size(symbol)));
-  const text = await exec('objdump', ['-D', '-b', 'binary', '-m', 'i386:x86-64', `--adjust-vma=0x${symbols.at(symbol).toString(16)}`, '--no-show-raw-insn', file]);
+  const text = await exec('objdump', [
+    '-D',
+    '-b',
+    'binary',
+    '-m',
+    'i386:x86-64',
+    `--adjust-vma=0x${symbols.at(symbol).toString(16)}`,
+    '--no-show-raw-insn',
+    file,
+  ]);
   return [...text.matchAll(/^\s*([0-9a-f]+):\s+(\S.*?)\s*$/gm)].map(([, address, code = '']) => ({ address: BigInt(`0x${address}`), symbol, text: code }));
 }
 
@@ -160,7 +172,9 @@ async function takePageFault(gdb: Gdb, kernel: Symbols, handler: Pick<Registers,
   const returned = await gdb.go();
   const after = await gdb.registers();
   if (returned !== handler.rip || after.rsp !== frame + 8n || after.rax !== 8n) {
-    throw new Error(`the page fault in the handler led to ${returned.toString(16)} with ${after.rax} bytes left, RSP ${(after.rsp - frame - 8n).toString(16)} off`);
+    throw new Error(
+      `the page fault in the handler led to ${returned.toString(16)} with ${after.rax} bytes left, RSP ${(after.rsp - frame - 8n).toString(16)} off`,
+    );
   }
   const cr2 = BigInt(`0x${/\bCR2=([0-9a-f]+)/.exec(await gdb.monitor('info registers'))?.[1] ?? '0'}`);
   // Of what a caller may lose nothing is kept but the argument.

@@ -13,7 +13,11 @@ try {
   const { values, positionals } = parseArgs({ options: { 'machine-check': { type: 'boolean', default: false } }, allowPositionals: true });
   const check = values['machine-check'];
   const started = performance.now();
-  console.log(formatReport(await strikeEntryCode({ kernelArgs: positionals, timeoutSeconds: 1200, ...(check ? { cpu: MACHINE_CHECK_CPU } : {}) }, check ? MACHINE_CHECK : NMI)));
+  console.log(
+    formatReport(
+      await strikeEntryCode({ kernelArgs: positionals, timeoutSeconds: 1200, ...(check ? { cpu: MACHINE_CHECK_CPU } : {}) }, check ? MACHINE_CHECK : NMI),
+    ),
+  );
   console.log(`${Math.round((performance.now() - started) / 1000)} s`);
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);

@@ -6,12 +6,12 @@
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { KernelFlavour } from '../../src/artifacts.js';
+import { getDebianPackage } from '../../src/host/debian.js';
+import { readOptions } from '../../src/kernels/kconfig.js';
+import { getKernelSource } from '../../src/kernels/source.js';
 import { exec } from '../../src/lib/exec.js';
-import { getDebianPackage } from '../../src/toolchain/debian.js';
-import { readOptions } from '../../src/toolchain/kconfig.js';
-import { getKernelSource } from '../../src/toolchain/source.js';
-import type { StoreContext } from '../../src/toolchain/store.js';
+import type { KernelFlavour } from '../../src/model/index.js';
+import type { StoreContext } from '../../src/store/store.js';
 
 export type Options = ReadonlyMap<string, string>;
 
@@ -51,11 +51,27 @@ export const EXCLUSIONS: readonly Exclusion[] = [
   },
   { options: ['INTEL_TDX_GUEST', 'RESET_ATTACK_MITIGATION', 'LOCK_DOWN_IN_EFI_SECURE_BOOT'], why: 'need EFI, and images boot without a firmware' },
   { options: ['MITIGATION_VMSCAPE'], why: 'protects a host of virtual machines: depends on KVM' },
-  { options: ['IOMMU_SUPPORT', 'INTEL_IOMMU', 'INTEL_IOMMU_SVM', 'AMD_IOMMU'], why: 'the guest has no device of its own whose DMA could be confined: all are virtio, which the VMM does' },
+  {
+    options: ['IOMMU_SUPPORT', 'INTEL_IOMMU', 'INTEL_IOMMU_SVM', 'AMD_IOMMU'],
+    why: 'the guest has no device of its own whose DMA could be confined: all are virtio, which the VMM does',
+  },
   {
     options: [
-      'SECURITY', 'SECURITY_APPARMOR', 'SECURITY_INFINIBAND', 'SECURITY_IPE', 'SECURITY_LANDLOCK', 'SECURITY_LOCKDOWN_LSM', 'SECURITY_NETWORK', 'SECURITY_PATH', 'SECURITY_SELINUX',
-      'SECURITY_TOMOYO', 'SECURITY_YAMA', 'INTEGRITY', 'IMA', 'IMA_APPRAISE', 'EVM',
+      'SECURITY',
+      'SECURITY_APPARMOR',
+      'SECURITY_INFINIBAND',
+      'SECURITY_IPE',
+      'SECURITY_LANDLOCK',
+      'SECURITY_LOCKDOWN_LSM',
+      'SECURITY_NETWORK',
+      'SECURITY_PATH',
+      'SECURITY_SELINUX',
+      'SECURITY_TOMOYO',
+      'SECURITY_YAMA',
+      'INTEGRITY',
+      'IMA',
+      'IMA_APPRAISE',
+      'EVM',
     ],
     why: "security modules: hooks in each open, read and send, for policies that a distribution's user space loads and an image does not have. Landlock, which programs use by themselves, is a line of kernelConfig",
   },
@@ -65,7 +81,10 @@ export const EXCLUSIONS: readonly Exclusion[] = [
   { options: ['BPF_UNPRIV_DEFAULT_OFF'], why: 'there is no bpf()' },
   { options: ['STRICT_MODULE_RWX'], kernels: ['stock'], why: 'there are no modules' },
   { options: ['MODULE_SIG'], why: 'the stock kernel has no modules; ours takes those of the image, from init, before any program runs, and then none' },
-  { options: ['DEBUG_WX'], why: 'a look at the page tables at the end of each start, which protects nothing by itself and takes 140 million instructions: more than all else until main()' },
+  {
+    options: ['DEBUG_WX'],
+    why: 'a look at the page tables at the end of each start, which protects nothing by itself and takes 140 million instructions: more than all else until main()',
+  },
   { options: ['KFENCE', 'PAGE_POISONING'], why: "off in Debian's kernels as well until the command line turns them on: they find defects" },
 ];
 

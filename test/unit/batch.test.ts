@@ -16,20 +16,33 @@ describe('verdicts of kselftest', () => {
 });
 
 describe('differences', () => {
-  const of = (ring0: string[], stock: string[]) => differences('x86/some', ring0, stock, [{ test: 'x86/some', why: 'by design' }]).map(({ side, line, why }) => [side, line, why]);
+  const of = (ring0: string[], stock: string[]) =>
+    differences('x86/some', ring0, stock, [{ test: 'x86/some', why: 'by design' }]).map(({ side, line, why }) => [side, line, why]);
 
   test('do not depend on the order, but on how often a line is there', () => {
     expect(of(['a', 'b'], ['b', 'a'])).toEqual([]);
     expect(of(['a', 'a'], ['a'])).toEqual([['ring0', 'a', 'by design']]);
-    expect(of(['a'], ['a', 'a', 'b'])).toEqual([['stock', 'a', 'by design'], ['stock', 'b', 'by design']]);
+    expect(of(['a'], ['a', 'a', 'b'])).toEqual([
+      ['stock', 'a', 'by design'],
+      ['stock', 'b', 'by design'],
+    ]);
   });
 
   test('are not explained by the way if the guest died', () => {
-    expect(of(['end: guest: panic: x', 'kernel: WARNING: y'], [])).toEqual([['ring0', 'end: guest: panic: x', undefined], ['ring0', 'kernel: WARNING: y', undefined]]);
+    expect(of(['end: guest: panic: x', 'kernel: WARNING: y'], [])).toEqual([
+      ['ring0', 'end: guest: panic: x', undefined],
+      ['ring0', 'kernel: WARNING: y', undefined],
+    ]);
   });
 });
 
 test('the kernel complains about itself, not about programs', () => {
-  const console = ['[    1.0] WARNING: CPU: 1 PID: 5 at a.c:1 f+0x1/0x2', '[    2.0] traps: app[3] general protection fault ip:1', '[    2.1] app[3]: segfault at 8', '<4>[    3.0] BUG: kernel NULL pointer dereference', '[ 0.1] rcu: Hierarchical RCU'];
+  const console = [
+    '[    1.0] WARNING: CPU: 1 PID: 5 at a.c:1 f+0x1/0x2',
+    '[    2.0] traps: app[3] general protection fault ip:1',
+    '[    2.1] app[3]: segfault at 8',
+    '<4>[    3.0] BUG: kernel NULL pointer dereference',
+    '[ 0.1] rcu: Hierarchical RCU',
+  ];
   expect(complaintsIn(console)).toEqual(['WARNING: CPU: 1 PID: 5 at a.c:1 f+0x1/0x2', 'BUG: kernel NULL pointer dereference']);
 });

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
-import { callSites } from '../../src/app/calls.js';
+import { callSites } from '../../src/elf/calls.js';
 
 test('sites that are calls, sites that trap, and numbers that nobody can tell', async () => {
   const work = await mkdtemp(join(tmpdir(), 'ukl-calls-'));

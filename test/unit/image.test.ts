@@ -4,11 +4,11 @@ import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { isElf, readElf } from '../../src/app/elf.js';
 import { packFile } from '../../src/app/files.js';
 import { resolveLibraries } from '../../src/app/libraries.js';
+import { isElf, readElf } from '../../src/elf/elf.js';
+import { encodeSpec } from '../../src/guest/spec.js';
 import { canonicalGuestPath, writeInitramfs } from '../../src/image/initramfs.js';
-import { encodeSpec } from '../../src/image/spec.js';
 
 let work: string;
 beforeAll(async () => {
@@ -82,8 +82,40 @@ describe('initramfs', () => {
 });
 
 test('the spec is words that end in NUL', () => {
-  const words = encodeSpec({ exec: '/app', argv: ['app', ''], hostname: 'h', network: true, disks: [{ serial: 's', path: '/d' }], volumes: [{ tag: 't', path: '/v' }], run: { env: { A: 'b=c', PATH: '/p' }, cwd: '/' } })
+  const words = encodeSpec({
+    exec: '/app',
+    argv: ['app', ''],
+    hostname: 'h',
+    network: true,
+    disks: [{ serial: 's', path: '/d' }],
+    volumes: [{ tag: 't', path: '/v' }],
+    run: { env: { A: 'b=c', PATH: '/p' }, cwd: '/' },
+  })
     .toString()
     .split('\0');
-  expect(words).toEqual(['host', 'h', 'exec', '/app', 'cwd', '/', 'arg', 'app', 'arg', '', 'env', 'PATH=/p', 'env', 'HOME=/root', 'env', 'A=b=c', 'net', '1', 'disk', 's:/d', 'volume', 't:/v', '']);
+  expect(words).toEqual([
+    'host',
+    'h',
+    'exec',
+    '/app',
+    'cwd',
+    '/',
+    'arg',
+    'app',
+    'arg',
+    '',
+    'env',
+    'PATH=/p',
+    'env',
+    'HOME=/root',
+    'env',
+    'A=b=c',
+    'net',
+    '1',
+    'disk',
+    's:/d',
+    'volume',
+    't:/v',
+    '',
+  ]);
 });

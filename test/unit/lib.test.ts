@@ -9,7 +9,7 @@ import { withLock } from '../../src/lib/lock.js';
 import { silentLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { formatSize, parseSize } from '../../src/lib/size.js';
-import { fromStore, listStore } from '../../src/toolchain/store.js';
+import { fromStore, listStore } from '../../src/store/store.js';
 
 let work: string;
 beforeEach(async () => {
@@ -51,14 +51,23 @@ describe('locks', () => {
 
   test('a holder that is killed lets go', async () => {
     const script = join(work, 'hold.ts');
-    await writeFile(script, `import { withLock } from '${projectRoot}/src/lib/lock.js';\nvoid withLock('${work}', async () => { console.log('held'); await new Promise(() => setInterval(() => {}, 1000)); });\n`);
-    const child = spawn(process.execPath, ['--import', `file://${projectRoot}/node_modules/tsx/dist/loader.mjs`, script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await writeFile(
+      script,
+      `import { withLock } from '${projectRoot}/src/lib/lock.js';\nvoid withLock('${work}', async () => { console.log('held'); await new Promise(() => setInterval(() => {}, 1000)); });\n`,
+    );
+    const child = spawn(process.execPath, ['--import', `file://${projectRoot}/node_modules/tsx/dist/loader.mjs`, script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     await new Promise((resolve) => child.stdout.once('data', resolve));
     let waiting = false;
-    const mine = withLock(work, async () => 'mine', () => {
-      waiting = true;
-      child.kill('SIGKILL');
-    });
+    const mine = withLock(
+      work,
+      async () => 'mine',
+      () => {
+        waiting = true;
+        child.kill('SIGKILL');
+      },
+    );
     expect(await mine).toBe('mine');
     expect(waiting).toBe(true);
   });
@@ -81,7 +90,10 @@ describe('exec', () => {
   test('an abort ends the whole process group', async () => {
     const controller = new AbortController();
     const pidFile = join(work, 'pid');
-    const running = exec('sh', ['-c', `sleep 1000 & echo $! > ${pidFile}; echo up; wait`], { signal: controller.signal, onLine: () => controller.abort(new Error('stop')) });
+    const running = exec('sh', ['-c', `sleep 1000 & echo $! > ${pidFile}; echo up; wait`], {
+      signal: controller.signal,
+      onLine: () => controller.abort(new Error('stop')),
+    });
     await expect(running).rejects.toThrow('stop');
     const pid = Number(await readFile(pidFile, 'utf8'));
     // It has had its signal, and closed its files; its end may be a moment away.

@@ -3,12 +3,12 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { bundle } from '../../src/app/node/bundle.js';
-import { checkTypes } from '../../src/app/node/check.js';
-import { findEntry } from '../../src/app/node/node.js';
-import { carryPackages } from '../../src/app/node/packages.js';
 import { silentLog } from '../../src/lib/log.js';
-import { nodeVersion } from '../../src/toolchain/node.js';
+import { bundle } from '../../src/runtimes/node/bundle.js';
+import { checkTypes } from '../../src/runtimes/node/check.js';
+import { findEntry } from '../../src/runtimes/node/node.js';
+import { carryPackages } from '../../src/runtimes/node/packages.js';
+import { nodeVersion } from '../../src/runtimes/node/release.js';
 
 let root: string;
 beforeAll(async () => {
@@ -26,7 +26,8 @@ async function project(name: string, files: Readonly<Record<string, string>>): P
   return join(root, name);
 }
 
-const bundled = async (directory: string, entry: string, external: readonly string[] = []) => bundle({ entry: join(directory, entry), root: directory, nodeVersion: '24.0.0', external });
+const bundled = async (directory: string, entry: string, external: readonly string[] = []) =>
+  bundle({ entry: join(directory, entry), root: directory, nodeVersion: '24.0.0', external });
 const paths = (files: readonly { guest: string }[]): string[] => files.map(({ guest }) => guest).sort();
 function text(files: readonly { guest: string }[], guest: string): string {
   const file = files.find((candidate) => candidate.guest === guest);
@@ -37,7 +38,8 @@ function text(files: readonly { guest: string }[], guest: string): string {
 describe('bundle', () => {
   test('a module, its imports, a worker and a file beside it, with maps', async () => {
     const directory = await project('esm', {
-      'src/server.ts': "import { greet } from './greet.ts';\nconst w: URL = new URL('./worker.ts', import.meta.url);\nconsole.log(greet(w), new URL('../page.html', import.meta.url));\n",
+      'src/server.ts':
+        "import { greet } from './greet.ts';\nconst w: URL = new URL('./worker.ts', import.meta.url);\nconsole.log(greet(w), new URL('../page.html', import.meta.url));\n",
       'src/greet.ts': 'export const greet = (url: URL): string => `hello ${url}`;\n',
       'src/worker.ts': "import { greet } from './greet.ts';\ngreet(new URL('x:y'));\n",
       'page.html': '<p>',
@@ -83,8 +85,11 @@ describe('bundle', () => {
   });
 });
 
-test('type errors are the compiler\'s own words', async () => {
-  const directory = await project('types', { 'main.ts': "import { readFileSync } from 'node:fs';\nconst n: number = readFileSync('x', 'utf8');\nconsole.log(n);\n", 'good.ts': 'export const n: number = 1;\n' });
+test("type errors are the compiler's own words", async () => {
+  const directory = await project('types', {
+    'main.ts': "import { readFileSync } from 'node:fs';\nconst n: number = readFileSync('x', 'utf8');\nconsole.log(n);\n",
+    'good.ts': 'export const n: number = 1;\n',
+  });
   await expect(checkTypes(join(directory, 'main.ts'), directory)).rejects.toMatchObject({
     code: 'UKL_COMPILE',
     details: expect.stringMatching(/^main\.ts\(2,7\): error TS2322: /) as string,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 import { describe, expect, test } from 'vitest';
-import { fold, type Frame } from '../../src/profile/fold.js';
+import { type Frame, fold } from '../../src/profile/fold.js';
 import { type Dump, DumpReader, parseAddress } from '../../src/profile/profiler.js';
-import { parseMaps, parseNm, type Place, SymbolTable } from '../../src/profile/symbols.js';
+import { type Place, parseMaps, parseNm, SymbolTable } from '../../src/profile/symbols.js';
 
 describe('addresses', () => {
   test('of the kernel keep every bit, below zero', () => {
@@ -11,8 +11,21 @@ describe('addresses', () => {
   });
 
   test('have the function that they are in, and none beyond its end', () => {
-    const table = new SymbolTable(parseNm('0000000000001010 0000000000000010 T main\n0000000000001000 0000000000000008 t helper.cold\n0000000000002000 t asm_entry\n0000000000000008 D data\n'));
-    expect([0xfff, 0x1000, 0x1007, 0x1008, 0x1010, 0x101f, 0x1020, 0x2345].map((address) => table.find(address))).toEqual([undefined, 'helper', 'helper', undefined, 'main', 'main', undefined, 'asm_entry']);
+    const table = new SymbolTable(
+      parseNm(
+        '0000000000001010 0000000000000010 T main\n0000000000001000 0000000000000008 t helper.cold\n0000000000002000 t asm_entry\n0000000000000008 D data\n',
+      ),
+    );
+    expect([0xfff, 0x1000, 0x1007, 0x1008, 0x1010, 0x101f, 0x1020, 0x2345].map((address) => table.find(address))).toEqual([
+      undefined,
+      'helper',
+      'helper',
+      undefined,
+      'main',
+      'main',
+      undefined,
+      'asm_entry',
+    ]);
   });
 
   test('of a program are those that can be executed', () => {

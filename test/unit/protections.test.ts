@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** How configurations of kernels are compared; test/boot/config.test.ts compares ours with Debian's. */
 import { describe, expect, test } from 'vitest';
-import { readOptions } from '../../src/toolchain/kconfig.js';
+import { readOptions } from '../../src/kernels/kconfig.js';
 import { findGaps } from '../protections/debian.js';
 
 const gaps = (ours: string, theirs: readonly string[], hardening = ''): string[] =>

@@ -22,7 +22,14 @@ const result: BenchResult = {
       variants: ['stock', 'linked'],
       failures: [{ variant: 'linked', message: 'it <died>' }],
       metrics: [
-        { name: 'null', title: 'getppid()', unit: 'instructions', better: 'less', clock: 'instructions', values: { stock: [220, 220, 221], linked: [97, 97, 98] } },
+        {
+          name: 'null',
+          title: 'getppid()',
+          unit: 'instructions',
+          better: 'less',
+          clock: 'instructions',
+          values: { stock: [220, 220, 221], linked: [97, 97, 98] },
+        },
         { name: 'none', title: 'nothing', unit: 'instructions', better: 'less', clock: 'instructions', values: { stock: [], linked: [] } },
       ],
     },

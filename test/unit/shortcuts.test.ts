@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { expect, test } from 'vitest';
-import { findShortcut, refusals } from '../../src/toolchain/shortcuts.js';
+import { findShortcut, refusals } from '../../src/kernels/shortcuts.js';
 
 test("modpost's refusals, in words", () => {
   const output = `  MODPOST /work/Module.symvers
@@ -20,7 +20,7 @@ make[2]: *** [scripts/Makefile.modpost:145: /work/Module.symvers] Error 1
 });
 
 test('a shortcut is a file, or one that ukl has', () => {
-  expect(findShortcut('tcp', '/nowhere')).toMatch(/\/runtime\/shortcuts\/tcp\.c$/);
+  expect(findShortcut('tcp', '/nowhere')).toMatch(/\/guest\/modules\/tcp\.c$/);
   expect(() => findShortcut('udp', '/nowhere')).toThrow(/the shortcut udp does not exist/);
   expect(() => findShortcut('mine.c', '/nowhere')).toThrow(/no \/nowhere\/mine\.c/);
 });

@@ -4,8 +4,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { BenchResult, Measured } from '../../src/bench/bench.js';
-import type { VariantName } from '../../src/bench/suite.js';
 import { median } from '../../src/bench/stats.js';
+import type { VariantName } from '../../src/bench/suite.js';
 import { projectRoot } from '../../src/lib/paths.js';
 
 const read = (path: string): string => readFileSync(join(projectRoot, path), 'utf8');
@@ -23,7 +23,14 @@ function rowsOf(markdown: string): Row[] {
   lines.forEach((line, index) => {
     if (line.startsWith('## ')) section = line.slice(3);
     const isHead = /^\| -/.test(lines[index + 1] ?? '');
-    if (line.startsWith('| ') && !isHead && !line.startsWith('| -')) rows.push({ section, cells: line.split(/(?<!\\)\|/).slice(1, -1).map((cell) => cell.trim()) });
+    if (line.startsWith('| ') && !isHead && !line.startsWith('| -'))
+      rows.push({
+        section,
+        cells: line
+          .split(/(?<!\\)\|/)
+          .slice(1, -1)
+          .map((cell) => cell.trim()),
+      });
   });
   return rows;
 }
@@ -43,7 +50,11 @@ describe('every promise', () => {
   });
 
   test('names tests that exist', () => {
-    const tests = ['test/boot', 'test/unit'].flatMap((folder) => readdirSync(join(projectRoot, folder)).filter((name) => name.endsWith('.test.ts')).map((name) => read(join(folder, name))));
+    const tests = ['test/boot', 'test/unit'].flatMap((folder) =>
+      readdirSync(join(projectRoot, folder))
+        .filter((name) => name.endsWith('.test.ts'))
+        .map((name) => read(join(folder, name))),
+    );
     const guests = readdirSync(join(projectRoot, 'test/guest')).join(' ');
     const all = `${tests.join('\n')}\n${guests}`;
     for (const { cells } of promises) {
@@ -58,11 +69,16 @@ describe('every promise', () => {
 /** Numbers may differ from the promised ones by this much; instructions of whole servers differ by more than single calls. */
 const TOLERANCE = { call: 0.01, server: 0.03 } as const;
 
-const results = readdirSync(join(projectRoot, 'docs/results')).filter((name) => name.endsWith('.json')).map((name) => JSON.parse(read(join('docs/results', name))) as BenchResult);
+const results = readdirSync(join(projectRoot, 'docs/results'))
+  .filter((name) => name.endsWith('.json'))
+  .map((name) => JSON.parse(read(join('docs/results', name))) as BenchResult);
 
 function measured(id: string): Measured | undefined {
   const [suite, metric] = id.split('/');
-  return results.flatMap(({ suites }) => suites).find(({ name }) => name === suite)?.metrics.find(({ name }) => name === metric);
+  return results
+    .flatMap(({ suites }) => suites)
+    .find(({ name }) => name === suite)
+    ?.metrics.find(({ name }) => name === metric);
 }
 
 /** "12,057", "22.8 MiB" */
@@ -83,7 +99,10 @@ describe('the speed that is promised', () => {
     const metric = measured(id);
     expect(metric, 'no committed result has it').toBeDefined();
     const tolerance = metric?.better === 'more' ? TOLERANCE.server : TOLERANCE.call;
-    for (const [promised, values] of [[rival, metric?.values[base]], [ours, metric?.values[variant]]] as const) {
+    for (const [promised, values] of [
+      [rival, metric?.values[base]],
+      [ours, metric?.values[variant]],
+    ] as const) {
       const is = median(values ?? []);
       expect(Math.abs(is / promised - 1), `${promised} is promised, ${is} was measured`).toBeLessThanOrEqual(tolerance);
     }

@@ -43,7 +43,10 @@ function startBuild(): Running {
   });
   const says = async (pattern: RegExp): Promise<void> => {
     while (!pattern.test(text)) {
-      await Promise.race([new Promise((resolve) => child.once('said', resolve)), ended.then((code) => Promise.reject(new Error(`ended with ${code}: ${text}`)))]);
+      await Promise.race([
+        new Promise((resolve) => child.once('said', resolve)),
+        ended.then((code) => Promise.reject(new Error(`ended with ${code}: ${text}`))),
+      ]);
     }
   };
   return { child, ended, says };
@@ -124,7 +127,10 @@ describe('options of the kernel', () => {
   });
 
   test('in a file that is missing are refused', { timeout: 60_000 }, async () => {
-    expect(await host(ukl, [...args, '--kernel-config', join(work, 'none')], env)).toMatchObject({ code: 1, stderr: expect.stringMatching(/cannot be read: .*none[\s\S]*UKL_NO_FILE/) });
+    expect(await host(ukl, [...args, '--kernel-config', join(work, 'none')], env)).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/cannot be read: .*none[\s\S]*UKL_NO_FILE/),
+    });
   });
 });
 
@@ -145,18 +151,33 @@ describe.skipIf(process.getuid?.() !== 0)('a machine that', () => {
   test('lacks a package, without root, stops before any work and says what to type', { timeout: 60_000 }, async () => {
     const result = await inNamespace(
       `mount --bind /mnt /usr/src; mkdir ${work}/home; chmod 777 ${work} ${work}/home; export HOME=${work}/home`,
-      'setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', ukl, ...args,
+      'setpriv',
+      '--reuid=65534',
+      '--regid=65534',
+      '--clear-groups',
+      ukl,
+      ...args,
     );
-    expect(result).toMatchObject({ code: 125, stderr: expect.stringMatching(/packages are missing: linux-source-6\.12[\s\S]*UKL_PACKAGES[\s\S]*next: sudo apt-get install -y --no-install-recommends linux-source-6\.12/) });
+    expect(result).toMatchObject({
+      code: 125,
+      stderr: expect.stringMatching(
+        /packages are missing: linux-source-6\.12[\s\S]*UKL_PACKAGES[\s\S]*next: sudo apt-get install -y --no-install-recommends linux-source-6\.12/,
+      ),
+    });
     expect(await host('ls', [store])).toMatchObject({ code: 2 });
   });
 
   test('lacks a package: doctor tells which, why, and the mend', { timeout: 60_000 }, async () => {
     const result = await inNamespace('mount --bind /mnt /usr/src', ukl, 'doctor');
     expect(result.code).toBe(1);
-    expect(result.stdout).toMatch(/✖ linux-source-6\.12 +missing\n +the kernel that the series is applied to\n +mend: sudo apt-get install -y --no-install-recommends linux-source-6\.12\n/);
+    expect(result.stdout).toMatch(
+      /✖ linux-source-6\.12 +missing\n +the kernel that the series is applied to\n +mend: sudo apt-get install -y --no-install-recommends linux-source-6\.12\n/,
+    );
     expect(result.stdout).toMatch(/✔ gcc +\d/);
-    const json = JSON.parse((await inNamespace('mount --bind /mnt /usr/src', ukl, 'doctor', '--json')).stdout) as { ok: boolean; probes: { name: string; ok: boolean; why: string }[] };
+    const json = JSON.parse((await inNamespace('mount --bind /mnt /usr/src', ukl, 'doctor', '--json')).stdout) as {
+      ok: boolean;
+      probes: { name: string; ok: boolean; why: string }[];
+    };
     expect(json.ok).toBe(false);
     expect(json.probes.filter((probe) => !probe.ok && probe.name !== 'kvm').map((probe) => probe.name)).toEqual(['linux-source-6.12', 'glibc-source']);
     expect(json.probes.every((probe) => probe.why.length > 0)).toBe(true);

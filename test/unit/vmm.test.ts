@@ -6,19 +6,21 @@ import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { loadConfig, parseConfig } from '../../src/config/load.js';
 import { configSchema } from '../../src/config/schema.js';
-import { missingOptions } from '../../src/toolchain/kconfig.js';
-import { hostTscKhz } from '../../src/vmm/cmdline.js';
-import { defaultCpu, parseCpuModels } from '../../src/vmm/cpu.js';
-import { findFault, findPanic, findSetupFailure, sawOutOfMemory, sawReboot, setupFailure } from '../../src/vmm/diagnose.js';
-import { parseDisk } from '../../src/vmm/disk.js';
-import { parsePort } from '../../src/vmm/ports.js';
-import { qemuArgs, shellQuote } from '../../src/vmm/qemu.js';
-import { exitCodeOf } from '../../src/vmm/vm.js';
-import { checkVolume, parseVolume } from '../../src/vmm/volume.js';
+import { parseDisk } from '../../src/devices/disk.js';
+import { parsePort } from '../../src/devices/ports.js';
+import { checkVolume, parseVolume } from '../../src/devices/volume.js';
+import { findFault, findPanic, findSetupFailure, sawOutOfMemory, sawReboot, setupFailure } from '../../src/guest/diagnose.js';
+import { missingOptions } from '../../src/kernels/kconfig.js';
+import { hostTscKhz } from '../../src/run/cmdline.js';
+import { qemuArgs, shellQuote } from '../../src/vmms/qemu/args.js';
+import { defaultCpu, parseCpuModels } from '../../src/vmms/qemu/cpu.js';
+import { exitCodeOf } from '../../src/vmms/qemu/vm.js';
 
 describe('what the kernel says', () => {
   test('a segmentation fault', () => {
-    expect(findFault(['x', 'app[37]: segfault at 8 ip 0000000000401825 sp 00007ffc error 6 in app[1825,401000+86000] likely on CPU 0 (core 0, socket 0)'])).toMatchObject({
+    expect(
+      findFault(['x', 'app[37]: segfault at 8 ip 0000000000401825 sp 00007ffc error 6 in app[1825,401000+86000] likely on CPU 0 (core 0, socket 0)']),
+    ).toMatchObject({
       address: '0x8',
       ip: '0x401825',
       object: 'app',
@@ -26,7 +28,10 @@ describe('what the kernel says', () => {
     });
   });
   test('a trap', () => {
-    expect(findFault(['traps: app[37] general protection fault ip:401825 sp:7ffc error:0 in app[1825,401000+86000]'])).toMatchObject({ ip: '0x401825', fileOffset: 0x1825 });
+    expect(findFault(['traps: app[37] general protection fault ip:401825 sp:7ffc error:0 in app[1825,401000+86000]'])).toMatchObject({
+      ip: '0x401825',
+      fileOffset: 0x1825,
+    });
   });
   test('a jump to nowhere has no object', () => {
     const fault = findFault(['app[37]: segfault at 0 ip 0000000000000000 sp 00007ffc error 14 likely on CPU 0']);
@@ -35,7 +40,9 @@ describe('what the kernel says', () => {
   });
   test('nothing', () => expect(findFault(['all is well'])).toBeUndefined());
   test('a panic, with the oops that led to it', () => {
-    expect(findPanic('[    1.0] BUG: unable to handle page fault for address: ffff\r\n[    1.1] Kernel panic - not syncing: Fatal exception\r\n')).toBe('Fatal exception (BUG: unable to handle page fault for address: ffff)');
+    expect(findPanic('[    1.0] BUG: unable to handle page fault for address: ffff\r\n[    1.1] Kernel panic - not syncing: Fatal exception\r\n')).toBe(
+      'Fatal exception (BUG: unable to handle page fault for address: ffff)',
+    );
     expect(findPanic('[    1.0] hello')).toBeUndefined();
   });
   test('a restart, which a triple fault does not announce', () => {
@@ -112,7 +119,11 @@ test("QEMU's command line", () => {
 });
 
 test('models of processors', () => {
-  expect(parseCpuModels('Available CPUs:\nx86 486                   (alias configured by machine type)\nx86 EPYC-v1               AMD EPYC Processor\n\nRecognized CPUID flags:\n  3dnow abm\n')).toEqual(['486', 'EPYC-v1']);
+  expect(
+    parseCpuModels(
+      'Available CPUs:\nx86 486                   (alias configured by machine type)\nx86 EPYC-v1               AMD EPYC Processor\n\nRecognized CPUID flags:\n  3dnow abm\n',
+    ),
+  ).toEqual(['486', 'EPYC-v1']);
   expect([defaultCpu('tcg'), defaultCpu('kvm')]).toEqual(['max', 'host']);
 });
 
@@ -151,11 +162,17 @@ describe('ukl.config.ts', () => {
     try {
       await writeFile(join(directory, 'name.ts'), "export const name: string = 'from-a-file';\n");
       // No package.json: Node.js would take it for CommonJS.
-      await writeFile(join(directory, 'ukl.config.ts'), "import { defineConfig } from 'ukl';\nimport { name } from './name.ts';\nexport default defineConfig({ name, sources: [`${import.meta.dirname}/a.c`] });\n");
+      await writeFile(
+        join(directory, 'ukl.config.ts'),
+        "import { defineConfig } from 'ukl';\nimport { name } from './name.ts';\nexport default defineConfig({ name, sources: [`${import.meta.dirname}/a.c`] });\n",
+      );
       expect(await loadConfig(directory)).toMatchObject({ name: 'from-a-file', sources: [join(directory, 'a.c')], cpus: 1 });
       expect((await readdir(directory)).sort()).toEqual(['name.ts', 'ukl.config.ts']);
       await writeFile(join(directory, 'ukl.config.ts'), 'export default {');
-      await expect(loadConfig(directory)).rejects.toMatchObject({ code: 'UKL_CONFIG', message: expect.stringMatching(/could not load .*end of file/s) as string });
+      await expect(loadConfig(directory)).rejects.toMatchObject({
+        code: 'UKL_CONFIG',
+        message: expect.stringMatching(/could not load .*end of file/s) as string,
+      });
     } finally {
       await rm(directory, { recursive: true });
     }

@@ -65,7 +65,9 @@ export const boot: Suite = {
       target: join(projectRoot, 'examples/count'),
       variants: ['pid1', ...USUAL],
       parse: () => ({}),
-      measure: async (built) => ({ main: Number(/to main\(\): ([\d.]+) million/.exec(await printed(built, { icount: true, timeoutSeconds: GUEST_SECONDS }))?.[1] ?? NaN) }),
+      measure: async (built) => ({
+        main: Number(/to main\(\): ([\d.]+) million/.exec(await printed(built, { icount: true, timeoutSeconds: GUEST_SECONDS }))?.[1] ?? NaN),
+      }),
     },
     {
       clock: 'wall',

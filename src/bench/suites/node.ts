@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 import { join } from 'node:path';
 import { projectRoot } from '../../lib/paths.js';
-import { firstAnswer } from './boot.js';
 import type { Clock, Metric, Suite, Workload } from '../suite.js';
+import { firstAnswer } from './boot.js';
 
 const SERVERS = { http: 'node:http, hello', fastify: 'Fastify, JSON' } as const;
 
@@ -48,6 +48,10 @@ export const node: Suite = {
   name: 'node',
   title: 'Node.js',
   packages: [{ package: 'wrk', why: 'load for Node.js', file: '/usr/bin/wrk' }],
-  metrics: [{ name: 'first-answer', title: 'node:http, from the VMM\'s start to the first answer', unit: 'ms', better: 'less', clock: 'wall' }, ...metrics('instructions'), ...metrics('wall')],
+  metrics: [
+    { name: 'first-answer', title: "node:http, from the VMM's start to the first answer", unit: 'ms', better: 'less', clock: 'wall' },
+    ...metrics('instructions'),
+    ...metrics('wall'),
+  ],
   workloads: [first, ...workloads('instructions'), ...workloads('wall')],
 };

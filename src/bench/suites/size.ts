@@ -5,10 +5,10 @@ import { stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import type { RunOptions } from '../../index.js';
-import { runs, start } from '../pid1.js';
 import { UklError } from '../../lib/errors.js';
 import { projectRoot } from '../../lib/paths.js';
+import type { RunOptions } from '../../sdk/index.js';
+import { runs, start } from '../pid1.js';
 import { type Built, type Metric, type Suite, USUAL, type Workload } from '../suite.js';
 
 const MIB = 2 ** 20;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { projectRoot } from '../../lib/paths.js';
 import type { Suite } from '../suite.js';
 
-/** Names as runtime/bench/syscalls.c prints them. */
+/** Names as benchmarks/syscalls.c prints them. */
 const OPERATIONS: Readonly<Record<string, string>> = {
   null: 'getppid()',
   clock: 'clock_gettime(), vDSO',
@@ -35,8 +35,15 @@ export const syscalls: Suite = {
   workloads: [
     {
       clock: 'instructions',
-      target: { name: 'syscalls', sources: [join(projectRoot, 'runtime/bench/syscalls.c')] },
-      parse: (stdout) => Object.fromEntries(stdout.trim().split('\n').map((line) => line.split(' ')).map(([name = '', count]) => [name, Number(count)])),
+      target: { name: 'syscalls', sources: [join(projectRoot, 'benchmarks/syscalls.c')] },
+      parse: (stdout) =>
+        Object.fromEntries(
+          stdout
+            .trim()
+            .split('\n')
+            .map((line) => line.split(' '))
+            .map(([name = '', count]) => [name, Number(count)]),
+        ),
     },
   ],
 };

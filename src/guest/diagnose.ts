@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+import { constants } from 'node:os';
+import { readElf } from '../elf/elf.js';
+import { exec } from '../lib/exec.js';
+import type { Fault, RunEnd } from '../model/index.js';
+
+/** The first line of a panic or an oops, as the kernel prints it. */
+const PANIC = /Kernel panic - not syncing: (.*)|((?:BUG|Oops|Unable to handle|general protection fault|PANIC|invalid opcode)\b.*)/;
+
+/** The message of a kernel that died, from its serial console. */
+export function findPanic(serial: string): string | undefined {
+  const lines = serial.split('\n').map((line) => line.replace(/^\[[^\]]*\] ?/, '').trim());
+  const panic = lines.map((line) => /Kernel panic - not syncing: (.*)/.exec(line)?.[1]).find((text) => text !== undefined);
+  if (panic === undefined) return undefined;
+  // The panic itself often only says "Fatal exception": the oops before it tells more.
+  const cause = lines.map((line) => PANIC.exec(line)?.[2]).find((text) => text !== undefined);
+  return cause !== undefined && !panic.includes(cause) ? `${panic} (${cause})` : panic;
+}
+
+/**
+ * What the kernel logged about a program's fatal fault:
+ *   app[37]: segfault at 8 ip 401825 sp 7ffd... error 6 in app[1825,401000+86000]
+ *   traps: app[37] general protection fault ip:401825 sp:... error:0 in app[1825,401000+86000]
+ * (show_signal_msg() in arch/x86/mm/fault.c, show_signal() in kernel/traps.c;
+ * the first number in brackets is the offset in the file.)
+ */
+export function findFault(log: readonly string[]): (Fault & { readonly fileOffset?: number; readonly object?: string }) | undefined {
+  for (const line of [...log].reverse()) {
+    const match = /(?:segfault at ([0-9a-f]+) ip |\bip:)([0-9a-f]+) .*?(?: in ([^[]+)\[([0-9a-f]+),[0-9a-f]+\+[0-9a-f]+\])?(?: likely on .*)?$/.exec(line);
+    if (!match?.[2]) continue;
+    return {
+      ...(match[1] === undefined ? {} : { address: `0x${match[1]}` }),
+      ip: `0x${match[2].replace(/^0+(?=.)/, '')}`,
+      text: line.trim(),
+      ...(match[3] === undefined || match[4] === undefined ? {} : { object: match[3], fileOffset: Number.parseInt(match[4], 16) }),
+    };
+  }
+  return undefined;
+}
+
+/** "main at hello.c:12" for an offset in an ELF file, if its symbols tell. */
+export async function symbolize(elfPath: string, fileOffset: number): Promise<string | undefined> {
+  try {
+    const { segments } = await readElf(elfPath);
+    const segment = segments.find((one) => fileOffset >= one.offset && fileOffset < one.offset + one.fileSize);
+    if (!segment) return undefined;
+    const address = segment.address + fileOffset - segment.offset;
+    const out = await exec('addr2line', ['-f', '-s', '-e', elfPath, `0x${address.toString(16)}`]);
+    const [name = '??', place = '??:0'] = out.trim().split('\n');
+    if (name === '??') return undefined;
+    return place.startsWith('??') ? name : `${name} at ${place}`;
+  } catch {
+    return undefined; // symbols are a help, not a need
+  }
+}
+
+type SetupFailure = Extract<RunEnd, { kind: 'guest-setup' }>;
+
+/** What to do about it. `what` is a path, or one of init's own words (guest/init/init.c). */
+function setupHint(what: string, errno: number): string {
+  const { ENOENT, ENOTDIR, EACCES, ENOEXEC, E2BIG, ENODEV } = constants.errno;
+  if (what === 'exec') {
+    if (errno === ENOENT || errno === ENOTDIR) return 'the program, its interpreter or its working directory is not in the image: ukl inspect';
+    if (errno === EACCES) return 'the program cannot be executed: chmod +x, and build again';
+    if (errno === ENOEXEC) return 'a script is run by its interpreter: ukl run /bin/bash --file SCRIPT -- SCRIPT';
+  }
+  if (errno === E2BIG) return 'fewer or shorter arguments and variables';
+  if (what.startsWith('/') && errno === ENODEV) return `the machine lacks what belongs there: --disk FILE:${what}`;
+  return 'ukl run --verbose, for what the kernel says';
+}
+
+/** A failure as init words it: "WHAT: TEXT (errno N)". */
+export function setupFailure(text: string): SetupFailure {
+  const [, what = '', reason = text, number = ''] = /^(.*): (.*) \(errno (\d+)\)$/.exec(text) ?? [];
+  const errno = Number(number);
+  const name = Object.entries(constants.errno).find(([, value]) => value === errno)?.[0];
+  const message = `${what === 'exec' ? 'the program could not be started' : what}: ${reason}${name === undefined ? '' : ` (${name})`}`;
+  return { kind: 'guest-setup', message, hint: setupHint(what, errno) };
+}
+
+/** What init could only say on the console: there is no other way to the tool yet. */
+export function findSetupFailure(serial: string): SetupFailure | undefined {
+  const text = /^init: (.*: .* \(errno \d+\))\r?$/m.exec(serial)?.[1];
+  return text === undefined ? undefined : setupFailure(text);
+}
+
+/** Whether the machine was reset or turned off by its kernel, and not by a triple fault. */
+export function sawReboot(serial: string): boolean {
+  return /\breboot: (?:Restarting system|Power down|machine restart)/.test(serial);
+}
+
+export function sawOutOfMemory(log: readonly string[]): boolean {
+  return log.some((line) => /Out of memory: Killed process|Out of memory and no killable/.test(line));
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+import { join } from 'node:path';
+import { exec } from '../lib/exec.js';
+import { hashFile } from '../lib/hash.js';
+import { projectRoot } from '../lib/paths.js';
+import type { Loaders } from '../model/index.js';
+import { fromStore, type StoreContext } from '../store/store.js';
+
+const compilerVersion = async (): Promise<string> => (await exec('gcc', ['-dumpfullversion'])).trim();
+
+/** Not where other static programs are: a breakpoint of a debugger is an address in all of them. */
+const INIT_FLAGS = ['-O2', '-Wall', '-Wextra', '-Werror', '-static', '-s', '-Wl,-Ttext-segment=0x20000000'];
+
+/** The guest's PID 1, compiled from guest/init. */
+export async function getInit(context: StoreContext): Promise<string> {
+  const source = join(projectRoot, 'guest/init/init.c');
+  const path = await fromStore(
+    {
+      kind: 'init',
+      title: "build the guest's init",
+      key: { source: await hashFile(source), flags: INIT_FLAGS, compiler: await compilerVersion() },
+      make: async ({ output, log }) => {
+        await exec('gcc', [...INIT_FLAGS, '-o', join(output, 'init'), source], { log });
+      },
+    },
+    context,
+  );
+  return join(path, 'init');
+}
+
+/** What goes between kernel and initramfs, assembled from boot. */
+export async function getLoaders(context: StoreContext): Promise<Loaders> {
+  const sources = { bzImage: join(projectRoot, 'boot/bzimage.S'), pvh: join(projectRoot, 'boot/pvh.S') };
+  const path = await fromStore(
+    {
+      kind: 'loaders',
+      title: "assemble the image's loaders",
+      key: { bzImage: await hashFile(sources.bzImage), pvh: await hashFile(sources.pvh), compiler: await compilerVersion() },
+      make: async ({ output, log }) => {
+        for (const [name, source] of Object.entries(sources)) {
+          const object = join(output, `${name}.o`);
+          await exec('gcc', ['-m32', '-c', '-o', object, source], { log });
+          await exec('objcopy', ['-O', 'binary', '-j', '.text', object, join(output, name)], { log });
+        }
+      },
+    },
+    context,
+  );
+  return { bzImage: join(path, 'bzImage'), pvh: join(path, 'pvh') };
+}
+
+const LIBRARY_FLAGS = ['-O2', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC', '-fvisibility=hidden', '-s'];
+
+async function getLibrary(name: string, title: string, context: StoreContext): Promise<string> {
+  const source = join(projectRoot, 'vmm-plugins', `${name}.c`);
+  const path = await fromStore(
+    {
+      kind: name,
+      title,
+      key: { source: await hashFile(source), flags: LIBRARY_FLAGS, compiler: await compilerVersion() },
+      make: async ({ output, log }) => {
+        await exec('gcc', [...LIBRARY_FLAGS, '-o', join(output, `${name}.so`), source], { log });
+      },
+    },
+    context,
+  );
+  return join(path, `${name}.so`);
+}
+
+/** The library that QEMU is started with (LD_PRELOAD), so that many clients can connect at once. */
+export const getBacklog = (context: StoreContext): Promise<string> => getLibrary('backlog', "build the VMM's listen()", context);
+
+/** The plugin of QEMU's that counts instructions by call path. */
+export const getProfiler = (context: StoreContext): Promise<string> => getLibrary('profile', "build the VMM's profiler", context);

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+import type { RunDefaults } from '../model/index.js';
+
+/** What the guest's init is told; see guest/init/init.c for the words. */
+export interface GuestSpec {
+  readonly exec: string;
+  readonly argv: readonly string[];
+  readonly hostname: string;
+  readonly network: boolean;
+  /** Whether the guest asks for the time, which the host then tells to the millisecond. */
+  readonly clock?: boolean;
+  /** virtio-blk serial numbers and where the file systems on them go. */
+  readonly disks: readonly { readonly serial: string; readonly path: string }[];
+  /** 9p mount tags and where the host's directories go. */
+  readonly volumes: readonly { readonly tag: string; readonly path: string }[];
+  readonly run: Pick<RunDefaults, 'env' | 'cwd'>;
+}
+
+const DEFAULT_ENV: Readonly<Record<string, string>> = {
+  PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+  HOME: '/root',
+};
+
+export function encodeSpec(spec: GuestSpec): Buffer {
+  const words: string[] = ['host', spec.hostname, 'exec', spec.exec, 'cwd', spec.run.cwd];
+  for (const word of spec.argv) words.push('arg', word);
+  for (const [key, value] of Object.entries({ ...DEFAULT_ENV, ...spec.run.env })) words.push('env', `${key}=${value}`);
+  if (spec.network) words.push('net', '1');
+  if (spec.clock) words.push('clock', '1');
+  for (const { serial, path } of spec.disks) words.push('disk', `${serial}:${path}`);
+  for (const { tag, path } of spec.volumes) words.push('volume', `${tag}:${path}`);
+  return Buffer.from(words.map((word) => `${word}\0`).join(''));
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+import { copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { exec } from '../lib/exec.js';
+import { hashFile } from '../lib/hash.js';
+import { projectRoot, storeRoot } from '../lib/paths.js';
+import type { Kernel, KernelFlavour } from '../model/index.js';
+import { fromStore, type StoreContext } from '../store/store.js';
+import { configure, readFragment, readOptions } from './kconfig.js';
+import { getKernelSource, type KernelSource } from './source.js';
+
+const FRAGMENTS: Readonly<Record<KernelFlavour, readonly string[]>> = {
+  stock: ['base.config'],
+  ukl: ['base.config', 'ukl.config'],
+};
+
+/** Lines and unwind tables for gdb, no types: a tenth of the full debug information. The bzImage has none. */
+const DEBUG_INFO = '-g1';
+
+/** What the build of a module needs of the kernel's (as in Debian's linux-headers), besides the source. */
+const MODULE_BUILD = ['.config', 'Module.symvers', 'include', 'arch/x86/include/generated', 'scripts', 'tools/objtool/objtool'];
+
+/** Roughly how many objects the build compiles; only for the progress shown. */
+const EXPECTED_STEPS = 1800;
+
+/** What decides of a fragment: a comment is no reason to build again. */
+const optionsKey = (fragment: string): readonly string[] => [...readOptions(fragment)].map(([name, value]) => `${name}=${value}`).sort();
+
+const modular = (fragment: string): boolean => readOptions(fragment).get('CONFIG_MODULES') === 'y';
+
+export interface KernelOptions {
+  /** A linux-6.12.*.tar.* in place of Debian's. */
+  readonly tarball?: string | undefined;
+  /** Fragments of a .config, on top of ours; the last one that names an option decides. */
+  readonly fragments?: readonly string[];
+}
+
+/** Our fragments, and those of the options, as one. */
+async function readFragments(flavour: KernelFlavour, further: readonly string[] = []): Promise<string> {
+  const ours = FRAGMENTS[flavour].map((name) => readFile(join(projectRoot, 'kernel/6.12/config', name), 'utf8'));
+  return (await Promise.all([...ours, ...further.map(readFragment)])).join('\n');
+}
+
+type Make = (targets: readonly string[], onLine?: (line: string) => void) => Promise<string>;
+
+/** make, out of the source tree. */
+function makeIn(work: string, source: KernelSource, log: string, { signal }: StoreContext): Make {
+  return (targets, onLine) =>
+    // If we are killed, compilers go on for a while: the lock is theirs as long as one of them lives.
+    exec('flock', [join(work, '.lock'), 'make', '-C', source.path, `O=${work}`, `-j${availableParallelism()}`, ...targets], {
+      log,
+      signal,
+      ...(onLine ? { onLine } : {}),
+      // The same inputs give the same bits.
+      env: { KCFLAGS: DEBUG_INFO, KBUILD_BUILD_TIMESTAMP: '1970-01-01', KBUILD_BUILD_USER: 'ukl', KBUILD_BUILD_HOST: 'ukl' },
+    });
+}
+
+const getCompilerVersion = async (): Promise<string> => (await exec('gcc', ['-dumpfullversion'])).trim();
+
+/** The .config that Kconfig makes of our fragments: every option of the kernel, without building it. */
+export async function getKernelConfig(flavour: KernelFlavour, context: StoreContext): Promise<string> {
+  const fragment = await readFragments(flavour);
+  const source = await getKernelSource({ patched: flavour === 'ukl' }, context);
+  const path = await fromStore(
+    {
+      kind: `config-${flavour}`,
+      title: `configure Linux ${source.version} (${flavour})`,
+      key: { tarball: source.tarball, patches: source.patches, options: optionsKey(fragment), compiler: await getCompilerVersion() },
+      make: async ({ output, work, log }) => {
+        await configure(fragment, work, makeIn(work, source, log, context), log);
+        await copyFile(join(work, '.config'), join(output, 'config'));
+      },
+    },
+    context,
+  );
+  return readFile(join(path, 'config'), 'utf8');
+}
+
+/**
+ * A built kernel from the store. The build is out of the source tree, in a
+ * scratch directory which make resumes after an interruption.
+ *
+ * @throws UKL_KERNEL_CONFIG if Kconfig dropped an option, UKL_NO_FILE, UKL_COMMAND if make fails
+ */
+export async function getKernel(flavour: KernelFlavour, context: StoreContext, options: KernelOptions = {}): Promise<Kernel> {
+  const fragment = await readFragments(flavour, options.fragments);
+  const source = await getKernelSource({ patched: flavour === 'ukl', tarball: options.tarball }, context);
+  const compiler = await getCompilerVersion();
+
+  const path = await fromStore(
+    {
+      kind: `kernel-${flavour}`,
+      title: `build Linux ${source.version} (${flavour})`,
+      key: { tarball: source.tarball, patches: source.patches, options: optionsKey(fragment), compiler, debug: DEBUG_INFO },
+      make: async ({ output, work, progress, log }) => {
+        const make = makeIn(work, source, log, context);
+        await configure(fragment, work, make, log);
+        let steps = 0;
+        await make(['vmlinux', 'bzImage'], (line) => {
+          if (/^ {2}(CC|AS|LD|AR)\s/.test(line)) steps++;
+          progress(`${Math.min(99, Math.round((100 * steps) / EXPECTED_STEPS))} % ${line.trim().replace(/\s+/, ' ')}`);
+        });
+        if (modular(fragment)) {
+          await make(['modules']);
+          await mkdir(join(output, 'build'));
+          await exec('cp', ['-r', '--parents', ...MODULE_BUILD, join(output, 'build')], { cwd: work, log });
+        }
+        await copyFile(join(work, 'arch/x86/boot/bzImage'), join(output, 'bzImage'));
+        await copyFile(join(work, 'vmlinux'), join(output, 'vmlinux'));
+        await copyFile(join(work, '.config'), join(output, 'config'));
+        const hashes: Record<string, string> = {};
+        for (const name of ['bzImage', 'vmlinux', 'config']) hashes[name] = await hashFile(join(output, name));
+        await writeFile(join(output, 'hashes.json'), JSON.stringify(hashes));
+      },
+    },
+    context,
+  );
+  return {
+    flavour,
+    version: source.version,
+    bzImage: join(path, 'bzImage'),
+    vmlinux: join(path, 'vmlinux'),
+    config: join(path, 'config'),
+    modules: modular(fragment) ? { source: source.path, build: join(path, 'build') } : undefined,
+    hashes: JSON.parse(await readFile(join(path, 'hashes.json'), 'utf8')) as Record<string, string>,
+  };
+}
+
+/** The vmlinux with symbols of a kernel in the store that has a file of this hash. */
+export async function findKernel(sha256: string): Promise<string | undefined> {
+  for (const name of await readdir(storeRoot()).catch(() => [])) {
+    if (!name.startsWith('kernel-')) continue;
+    const directory = join(storeRoot(), name);
+    const hashes = await readFile(join(directory, 'hashes.json'), 'utf8').catch(() => '{}');
+    if (Object.values(JSON.parse(hashes) as Record<string, string>).includes(sha256)) return join(directory, 'vmlinux');
+  }
+  return undefined;
+}

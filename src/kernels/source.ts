@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+import { existsSync } from 'node:fs';
+import { readdir, readFile, rename, rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { hashDebianTarball } from '../host/debian.js';
+import { UklError } from '../lib/errors.js';
+import { exec } from '../lib/exec.js';
+import { hashFile, hashFileOnce } from '../lib/hash.js';
+import { projectRoot } from '../lib/paths.js';
+import { fromStore, type StoreContext } from '../store/store.js';
+
+const DEBIAN_TARBALL = '/usr/src/linux-source-6.12.tar.xz';
+const SERIES = join(projectRoot, 'kernel/6.12/patches');
+
+export interface KernelSource {
+  /** Root of an unpacked tree; never written to. */
+  readonly path: string;
+  /** "6.12.117", as the tree's Makefile says. */
+  readonly version: string;
+  /** SHA-256 of the tarball. */
+  readonly tarball: string;
+  /** SHA-256 of the applied patches by file name; empty for the stock tree. */
+  readonly patches: Readonly<Record<string, string>>;
+}
+
+/** The patches of the series, in order. */
+export async function listSeries(): Promise<string[]> {
+  const names = await readdir(SERIES);
+  return names
+    .filter((name) => name.endsWith('.patch'))
+    .sort()
+    .map((name) => join(SERIES, name));
+}
+
+async function applySeries(tree: string, progress: (detail: string) => void, log: string): Promise<void> {
+  for (const patch of await listSeries()) {
+    progress(basename(patch));
+    // -F0: a patch that needs fuzz was made for another kernel.
+    await exec('patch', ['-p1', '-F0', '--batch', '--forward', '-i', patch], { cwd: tree, log }).catch((error: unknown) => {
+      const output = error instanceof UklError ? (error.details ?? '') : '';
+      const file = /patching file (\S+)(?![\s\S]*patching file[\s\S]*FAILED)/.exec(output)?.[1];
+      throw new UklError('UKL_PATCH', `${basename(patch)} does not apply${file ? ` to ${file}` : ''}`, {
+        details: output,
+        log,
+        hint: 'the series is for Linux 6.12: pass --kernel-source with a tarball of that version',
+        cause: error,
+      });
+    });
+  }
+}
+
+/**
+ * An unpacked kernel tree, with or without the series.
+ *
+ * @param tarball another linux-6.12.*.tar.* than Debian's
+ * @throws UKL_SOURCE, UKL_PATCH
+ */
+export async function getKernelSource(
+  options: { readonly patched: boolean; readonly tarball?: string | undefined },
+  context: StoreContext,
+): Promise<KernelSource> {
+  const tarball = options.tarball ?? DEBIAN_TARBALL;
+  if (!existsSync(tarball)) {
+    throw new UklError('UKL_SOURCE', `no kernel source: ${tarball} does not exist`, { hint: 'ukl doctor' });
+  }
+  const tarballHash = await (options.tarball === undefined ? hashDebianTarball('linux-source-6.12', tarball) : hashFileOnce(tarball));
+  const patches: Record<string, string> = {};
+  if (options.patched) {
+    for (const patch of await listSeries()) patches[basename(patch)] = await hashFile(patch);
+  }
+
+  const path = await fromStore(
+    {
+      kind: options.patched ? 'source-ukl' : 'source-stock',
+      title: options.patched ? 'unpack and patch the kernel source' : 'unpack the kernel source',
+      key: { tarball: tarballHash, patches },
+      make: async ({ output, work, progress, log }) => {
+        await rm(work, { recursive: true, force: true });
+        await exec('mkdir', ['-p', work]);
+        progress(basename(tarball));
+        await exec('tar', ['-x', '-f', tarball, '-C', work], { log, signal: context.signal, errorCode: 'UKL_SOURCE' });
+        const [root] = await readdir(work);
+        if (root === undefined || !existsSync(join(work, root, 'Kbuild'))) {
+          throw new UklError('UKL_SOURCE', `${tarball} does not hold a kernel tree`);
+        }
+        if (options.patched) await applySeries(join(work, root), progress, log);
+        await rename(join(work, root), join(output, 'linux'));
+      },
+    },
+    context,
+  );
+  const tree = join(path, 'linux');
+  const makefile = await readFile(join(tree, 'Makefile'), 'utf8');
+  const part = (name: string): string => new RegExp(`^${name} = (.*)$`, 'm').exec(makefile)?.[1] ?? '';
+  return {
+    path: tree,
+    version: `${part('VERSION')}.${part('PATCHLEVEL')}.${part('SUBLEVEL')}`,
+    tarball: tarballHash,
+    patches,
+  };
+}

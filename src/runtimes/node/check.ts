@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+import { existsSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { UklError } from '../../lib/errors.js';
+import { exec } from '../../lib/exec.js';
+import { projectRoot } from '../../lib/paths.js';
+
+/** What a file without a tsconfig.json is checked with. */
+const DEFAULTS = [
+  '--strict',
+  '--target',
+  'esnext',
+  '--module',
+  'esnext',
+  '--moduleResolution',
+  'bundler',
+  '--moduleDetection',
+  'force',
+  '--allowImportingTsExtensions',
+  '--skipLibCheck',
+  '--types',
+  'node',
+];
+
+/** The nearest file of that name, from a directory upwards. */
+export function findUp(name: string, from: string): string | undefined {
+  for (let directory = from; ; directory = dirname(directory)) {
+    const path = join(directory, name);
+    if (existsSync(path)) return path;
+    if (directory === dirname(directory)) return undefined;
+  }
+}
+
+/**
+ * Checks a program's types as its own tsconfig.json wants it, with its own
+ * compiler if it has one.
+ *
+ * @throws UKL_COMPILE with the compiler's words
+ */
+export async function checkTypes(entry: string, root: string, signal?: AbortSignal): Promise<void> {
+  const own = findUp('node_modules/typescript/package.json', root);
+  const tsc = join(own === undefined ? join(projectRoot, 'node_modules/typescript') : dirname(own), 'bin/tsc');
+  const tsconfig = findUp('tsconfig.json', root);
+  const ours = join(projectRoot, 'node_modules/@types');
+  const args =
+    tsconfig === undefined
+      ? [...DEFAULTS, '--typeRoots', [findUp('node_modules/@types', root), ours].filter((path) => path !== undefined).join(','), relative(root, entry)]
+      : ['-p', tsconfig];
+  await exec(process.execPath, [tsc, '--noEmit', '--pretty', 'false', ...args], { cwd: root, signal, errorCode: 'UKL_COMPILE' }).catch((error: unknown) => {
+    if (!(error instanceof UklError) || error.code !== 'UKL_COMPILE') throw error;
+    throw new UklError('UKL_COMPILE', `type errors in ${relative(process.cwd(), entry) || entry}`, {
+      ...(error.details === undefined ? {} : { details: error.details }),
+      hint: 'correct them, or pass --no-check to run it all the same',
+      cause: error,
+    });
+  });
+}
