@@ -2,9 +2,12 @@
 /** Makes ready what the tests need, with its progress shown: packages, both kernels. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { getBacklog, getInit, getLoaders } from '../src/guest/programs.js';
-import { ensurePackages, requirements } from '../src/host/requirements.js';
+import { containers } from '../src/containers/index.js';
+import { allRequirements } from '../src/doctor/doctor.js';
+import { getBacklog, getInit, getLoader } from '../src/guest/programs.js';
+import { ensurePackages } from '../src/host/requirements.js';
 import { getKernel } from '../src/kernels/kernel.js';
+import { kernelSpec } from '../src/kernels/lines.js';
 import { asUklError } from '../src/lib/errors.js';
 import { createLog } from '../src/lib/log.js';
 import { projectRoot } from '../src/lib/paths.js';
@@ -33,12 +36,12 @@ const log = createLog();
 try {
   await ensurePackages(
     log,
-    [...requirements, ...testPackages].filter(({ file }) => file === undefined || !existsSync(file)),
+    [...allRequirements(), ...testPackages].filter(({ file }) => file === undefined || !existsSync(file)),
   );
-  await getKernel('ukl', { log });
-  await getKernel('stock', { log });
+  await getKernel(kernelSpec('ukl'), { log });
+  await getKernel(kernelSpec('stock'), { log });
   await getInit({ log });
-  await getLoaders({ log });
+  for (const { loader } of containers.list()) await getLoader(loader, { log });
   await getBacklog({ log });
   await getCompiler({ log });
   // Programs that the tests link from Debian's sources.

@@ -5,13 +5,14 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { build } from '../build/build.js';
 import { ensurePackages } from '../host/requirements.js';
 import { asUklError, UklError } from '../lib/errors.js';
 import { exec } from '../lib/exec.js';
 import { type Log, silentLog } from '../lib/log.js';
 import { projectRoot } from '../lib/paths.js';
 import type { ImageManifest } from '../model/index.js';
-import { build, run } from '../sdk/index.js';
+import { run } from '../run/launch.js';
 import { type Metric, type Suite, USUAL, VARIANTS, type Variant, type VariantName, type Workload } from './suite.js';
 import { boot } from './suites/boot.js';
 import { echo } from './suites/echo.js';
@@ -96,7 +97,7 @@ async function measure({ workload, variant, image, manifest }: Prepared, signal:
   const vm = await run(image, {
     accel: 'tcg',
     icount: workload.clock === 'instructions',
-    timeoutSeconds: GUEST_SECONDS,
+    timeout: GUEST_SECONDS,
     args: workload.args ?? [],
     stderr: errors,
     ...(signal === undefined ? {} : { signal }),

@@ -4,7 +4,8 @@ import { readFile } from 'node:fs/promises';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { UklError } from '../lib/errors.js';
-import { type RunningVm, type RunOptions, run } from '../sdk/index.js';
+import type { RunOptions } from '../options/given.js';
+import { type RunningVm, run } from '../run/launch.js';
 import type { Built } from './suite.js';
 
 /** The kernel parses the last word of each name. Its own messages would be in between. */

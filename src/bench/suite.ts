@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-import type { UklConfig } from '../config/schema.js';
 import type { ImageManifest, KernelFlavour, Ring } from '../model/index.js';
+import type { UklConfig } from '../options/config.js';
 
 /** What is compared, in one run, on the same VMM. Of a suite's, the first is the rival. */
 export const VARIANTS = [

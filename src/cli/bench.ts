@@ -5,7 +5,7 @@ import { type BenchResult, bench } from '../bench/bench.js';
 import { changes, lost, readResult, regressions } from '../bench/compare.js';
 import { type Comparison, compare, formatFigure, renderReport, rivalOf, valuesOf, variantsOf } from '../bench/report.js';
 import { median } from '../bench/stats.js';
-import { EXIT } from './exit-status.js';
+import { EXIT, statusOfSignal } from '../model/exit-status.js';
 import { type GlobalOptions, logFor, printJson } from './output.js';
 
 export interface BenchFlags extends Omit<GlobalOptions, 'json'> {
@@ -57,7 +57,7 @@ export async function benchCommand(suites: readonly string[], flags: BenchFlags,
     if (flags.json !== undefined) await writeFile(flags.json, `${JSON.stringify(result, null, 1)}\n`);
     if (!flags.quiet) process.stdout.write(`${table(result)}\n`);
   }
-  if (!result.complete) return 130; // as whoever is ended by SIGINT
+  if (!result.complete) return statusOfSignal('SIGINT');
   return result.suites.some(({ failures }) => failures.length > 0) ? EXIT.failed : EXIT.ok;
 }
 

@@ -3,9 +3,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { ensurePackages, requirements } from '../host/requirements.js';
+import { ensurePackages } from '../host/requirements.js';
 import { getCompiler } from '../libc/compiler.js';
-import { EXIT } from './exit-status.js';
+import { requirements } from '../libc/glibc.js';
+import { EXIT } from '../model/exit-status.js';
 import { type GlobalOptions, logFor, printJson } from './output.js';
 
 export interface CcFlags extends GlobalOptions {

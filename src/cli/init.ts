@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 import { relative, resolve } from 'node:path';
+import { EXIT } from '../model/exit-status.js';
 import { init } from '../project/init.js';
-import { EXIT } from './exit-status.js';
 import { type GlobalOptions, printJson } from './output.js';
 
 /** `ukl init`: writes a project to start from. */

@@ -2,90 +2,43 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Command, CommanderError, InvalidArgumentError, Option, type OptionValues } from '@commander-js/extra-typings';
+import { Command, CommanderError, type OptionValues } from '@commander-js/extra-typings';
 import { SUITES } from '../bench/bench.js';
 import { dev } from '../dev/dev.js';
+import { asUklError } from '../lib/errors.js';
 import { projectRoot } from '../lib/paths.js';
+import { EXIT, statusOfError, statusOfSignal } from '../model/exit-status.js';
+import type { BuildOptions, RunOptions } from '../options/given.js';
+import type { Scope } from '../options/option.js';
 import { type BenchFlags, benchCommand, compareCommand } from './bench.js';
 import { buildCommand } from './build.js';
 import { ccCommand } from './cc.js';
 import { cleanCommand } from './clean.js';
 import { doctorCommand } from './doctor.js';
-import { EXIT } from './exit-status.js';
+import { flagsOf, givenBy, positive, type RawFlags, whole } from './flags.js';
 import { initCommand } from './init.js';
 import { inspectCommand } from './inspect.js';
-import { type GlobalOptions, reportError } from './output.js';
+import { type GlobalOptions, logFor, reportError } from './output.js';
 import { type ProfileFlags, profileCommand } from './profile.js';
 import { type Interruptible, runCommand, SIGNALS } from './run.js';
-
-const many = (word: string, before: string[] = []): string[] => [...before, word];
-
-function positive(text: string): number {
-  const number = Number(text);
-  if (!Number.isFinite(number) || number <= 0) throw new InvalidArgumentError('expected a number above 0.');
-  return number;
-}
-
-function whole(text: string): number {
-  const number = Number(text);
-  if (!Number.isInteger(number) || number < 1) throw new InvalidArgumentError('expected 1 or more.');
-  return number;
-}
-
-function processors(text: string): number {
-  const number = Number(text);
-  if (!Number.isInteger(number) || number < 1 || number > 64) throw new InvalidArgumentError('expected 1 to 64.');
-  return number;
-}
-
-function ring(text: string): 0 | 3 {
-  if (text !== '0' && text !== '3') throw new InvalidArgumentError('expected 0 or 3.');
-  return text === '0' ? 0 : 3;
-}
-
-const kernelOption = () => new Option('--kernel <which>', 'ukl, or stock: the same kernel without the series').choices(['ukl', 'stock'] as const);
-const formatOption = () =>
-  new Option('--format <which>', 'a bzImage, or an ELF with a PVH entry for microVMs').choices(['bzImage', 'elf'] as const).default('bzImage' as const);
-const libcOption = () => new Option('--libc <which>', "the C library: ours, with calls for system calls, or the host's").choices(['ukl', 'host'] as const);
-const sourceOption = () => new Option('--kernel-source <tarball>', "a linux-6.12.*.tar.* in place of Debian's");
-const optionsOption = () => new Option('--kernel-config <file>', 'build the kernel with further options: lines like CONFIG_XFS_FS=y');
 
 /** Flags that every command has. */
 function withGlobals<A extends unknown[], O extends OptionValues>(command: Command<A, O>) {
   return command
-    .option('--json', 'one JSON document on standard output')
-    .option('-q, --quiet', 'no progress, only results and errors')
-    .option('--debug', 'stack traces of errors');
+    .option('--json', 'print one JSON document on standard output')
+    .option('-q, --quiet', 'print no progress, only results and errors')
+    .option('--debug', 'print stack traces of errors');
+}
+
+/** Flags of the table of options. */
+function withOptions<A extends unknown[], O extends OptionValues>(command: Command<A, O>, ...scopes: readonly Scope[]): Command<A, O> {
+  for (const flag of flagsOf(...scopes)) command.addOption(flag);
+  return command;
 }
 
 /** Flags of commands that start a guest. */
 function withRunOptions<A extends unknown[], O extends OptionValues>(command: Command<A, O>) {
-  return withGlobals(
-    command
-      .option('-p, --publish <host:guest>', 'forward a port of this host', many)
-      .option('-e, --env <KEY=VALUE>', 'set a variable of the program', many)
-      .option('-M, --memory <size>', 'memory of the guest (256M; 512M for Node.js)')
-      .option('-c, --cpus <n>', 'processors of the guest (1)', processors)
-      .option('--cpu <model>', "QEMU's model of the processor, as EPYC (max, or host with KVM)")
-      .option('--file <host[:guest]>', 'pack a further file or directory; programs bring their libraries', many)
-      .option('--disk <file:/path>', 'mount an ext4 image, created on first use, kept', many)
-      .option('--volume <directory:/path>', 'share a directory of this host with the guest; also -v directory:/path', many)
-      .option('--timeout <seconds>', 'end the guest after so long, with status 124', positive)
-      .addOption(new Option('--accel <how>', 'hardware virtualisation or emulation').choices(['auto', 'kvm', 'tcg'] as const).default('auto' as const))
-      .addOption(kernelOption())
-      .option('--ring <n>', 'run the program in ring 0 or 3', ring)
-      .option('--ring0 <path>', 'a further program of the guest that runs in ring 0', many)
-      .addOption(libcOption())
-      .option('--no-check', 'run a TypeScript program in spite of type errors')
-      .addOption(sourceOption())
-      .addOption(optionsOption())
-      .option('--kernel-arg <word>', "add to the kernel's command line", many)
-      .option('--icount', 'count instructions: a nanosecond of the guest is one (emulation)')
-      .option('--gdb', 'wait for gdb, which then knows the symbols of program and kernel')
-      .option('--dry-run', 'print the plan and the exact VMM command')
-      .option('-v, --verbose', "show the kernel's own log")
-      .allowExcessArguments(),
-  );
+  return withGlobals(withOptions(command, 'run', 'build').option('--dry-run', 'print the plan and the exact VMM command').allowExcessArguments());
 }
 
 /**
@@ -114,7 +67,7 @@ function interruptible(): Interruptible {
   };
 }
 
-function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOptions) => void): Command {
+function createProgram(done: (code: number) => void, begun: (verb: string, flags: GlobalOptions) => void): Command {
   const version = (JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as { version: string }).version;
   const program = new Command('ukl')
     .description('A unikernel that is Linux: runs any x86-64 Linux program in ring 0, as one bootable image.')
@@ -127,110 +80,115 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
       '\nExamples:\n  ukl run examples/hello\n  ukl run /usr/bin/memcached -p 11211:11211 -- -u root\n  ukl build examples/hello && ukl inspect examples/hello\n',
     );
 
-  const handle = (flags: GlobalOptions, work: (interruption: Interruptible) => Promise<number>): Promise<void> => {
-    flagsSeen(flags);
+  const handle = (verb: string, flags: GlobalOptions, work: (interruption: Interruptible) => Promise<number>): Promise<void> => {
+    begun(verb, flags);
     return work(interruptible()).then(done);
   };
+
+  const buildOptions = (flags: GlobalOptions, signal: AbortSignal): BuildOptions => ({ ...givenBy(flags as RawFlags, 'build'), log: logFor(flags), signal });
+  const runOptions = (flags: GlobalOptions, args: readonly string[], signal: AbortSignal): RunOptions & BuildOptions => ({
+    ...buildOptions(flags, signal),
+    ...givenBy(flags as RawFlags, 'run'),
+    args: own(args),
+  });
 
   withRunOptions(
     program
       .command('run')
-      .description('build what is needed, boot it, and have its exit status')
+      .description("Build the target if needed, boot it, and exit with the program's status.")
       .argument('[target]', 'a C, TypeScript or JavaScript file, an x86-64 ELF program, a project directory or an image', '.')
       .argument('[args...]', "the program's arguments, after --"),
-  ).action((target, args, flags) => handle(flags, (interruption) => runCommand(target, own(args), flags, interruption)));
+  ).action((target, args, flags) =>
+    handle('run', flags, (interruption) => runCommand(target, runOptions(flags, args, interruption.signal), flags, interruption)),
+  );
 
   withRunOptions(
     program
       .command('dev')
-      .description('run a TypeScript or JavaScript program, and each new version of it as it is saved')
+      .description('Run a TypeScript or JavaScript program, and each new version as it is saved.')
       .argument('[target]', 'a TypeScript or JavaScript file, or a project directory', '.')
       .argument('[args...]', "the program's arguments, after --"),
-  ).action((target, args, flags) => handle(flags, (interruption) => runCommand(target, own(args), flags, interruption, dev)));
+  ).action((target, args, flags) =>
+    handle('dev', flags, (interruption) => runCommand(target, runOptions(flags, args, interruption.signal), flags, interruption, dev)),
+  );
 
   withGlobals(
-    program
-      .command('build')
-      .description('build an image')
-      .argument('[target]', 'a C, TypeScript or JavaScript file, an x86-64 ELF program or a project directory', '.')
-      .option('-o, --out <path>', 'where the image goes (.ukl/NAME.image)')
-      .option('--file <host[:guest]>', 'pack a further file or directory', many)
-      .addOption(kernelOption())
-      .option('--ring <n>', 'run the program in ring 0 or 3', ring)
-      .option('--ring0 <path>', 'a further program of the guest that runs in ring 0', many)
-      .addOption(formatOption())
-      .addOption(libcOption())
-      .option('--no-check', 'run a TypeScript program in spite of type errors')
-      .addOption(sourceOption())
-      .addOption(optionsOption()),
-  ).action((target, flags) => handle(flags, ({ signal }) => buildCommand(target, flags, signal)));
+    withOptions(
+      program
+        .command('build')
+        .description('Build an image.')
+        .argument('[target]', 'a C, TypeScript or JavaScript file, an x86-64 ELF program or a project directory', '.')
+        .option('-o, --out <path>', 'write the image to this file (.ukl/NAME.image)'),
+      'build',
+    ),
+  ).action((target, flags) => handle('build', flags, ({ signal }) => buildCommand(target, { ...buildOptions(flags, signal), out: flags.out }, flags)));
 
   withGlobals(
     program
       .command('cc')
-      .description('compile and link with our C library: gcc, whose programs run in ring 0 with calls for system calls')
+      .description('Compile and link with our C library: gcc whose programs make system calls by calls in ring 0.')
       .argument('[args...]', "the compiler's arguments, after --")
-      .option('--print', 'only print the path of the compiler, for make CC="$(ukl cc --print)"')
-      .option('--cxx', 'the C++ compiler'),
-  ).action((args, flags) => handle(flags, ({ signal }) => ccCommand(own(args), flags, signal)));
+      .option('--print', 'print the path of the compiler, for make CC="$(ukl cc --print)"')
+      .option('--cxx', 'use the C++ compiler'),
+  ).action((args, flags) => handle('cc', flags, ({ signal }) => ccCommand(own(args), flags, signal)));
 
   withGlobals(
     program
       .command('inspect')
-      .description('what is in an image: sizes, versions, hashes, rings, system calls')
+      .description('List what is in an image: sizes, versions, hashes, rings, system calls.')
       .argument('[target]', 'an image, or the project it was built from', '.')
-      .option('--calls', 'the system calls that its programs can make, and how')
-      .option('--sections', 'the sections of its programs and of the kernel'),
-  ).action((target, flags) => handle(flags, () => inspectCommand(target, flags)));
+      .option('--calls', 'list the system calls that its programs can make, and how')
+      .option('--sections', 'list the sections of its programs and of the kernel'),
+  ).action((target, flags) => handle('inspect', flags, () => inspectCommand(target, flags)));
 
-  withGlobals(program.command('init').description('write a TypeScript project that runs').argument('[directory]', 'where it goes', '.')).action(
-    (directory, flags) => handle(flags, () => initCommand(directory, flags)),
+  withGlobals(program.command('init').description('Write a TypeScript project that runs.').argument('[directory]', 'where it goes', '.')).action(
+    (directory, flags) => handle('init', flags, () => initCommand(directory, flags)),
   );
 
   const benchVerb = program
     .command('bench')
-    .description('measure side by side: the stock kernel, ring 3 and ring 0')
+    .description('Measure side by side: the stock kernel, ring 3 and ring 0.')
     .argument('[suites...]', `which (all): ${SUITES.map(({ name }) => name).join(', ')}`)
-    .option('--rounds <n>', 'how often each is measured', whole, 5)
-    .option('--report <file>', 'one HTML page with charts, tables and the numbers', 'bench.html')
-    .option('--json [file]', 'the numbers, in a file or on standard output')
-    .option('-q, --quiet', 'no progress, only results and errors')
-    .option('--debug', 'stack traces of errors')
-    .action((suites, flags) => handle({ ...flags, json: flags.json === true }, ({ signal }) => benchCommand(suites, flags as BenchFlags, signal)));
+    .option('--rounds <n>', 'measure each variant N times', whole, 5)
+    .option('--report <file>', 'write one HTML page with charts, tables and the numbers', 'bench.html')
+    .option('--json [file]', 'print the numbers as JSON, to a file or to standard output')
+    .option('-q, --quiet', 'print no progress, only results and errors')
+    .option('--debug', 'print stack traces of errors')
+    .action((suites, flags) => handle('bench', { ...flags, json: flags.json === true }, ({ signal }) => benchCommand(suites, flags as BenchFlags, signal)));
 
   benchVerb.enablePositionalOptions(); // what follows "compare" is its own
   withGlobals(
     benchVerb
       .command('compare')
-      .description('two results: what became better, what worse')
+      .description('Compare two results; exit with 1 if something became worse.')
       .argument('<before>', 'a file of ukl bench --json')
       .argument('<after>', 'a newer one'),
-  ).action((before, after, flags) => handle(flags, () => compareCommand(before, after, flags)));
+  ).action((before, after, flags) => handle('bench', flags, () => compareCommand(before, after, flags)));
 
   withRunOptions(
     program
       .command('profile')
-      .description("where the guest's instructions go, in the program and in the kernel, as a flame graph")
+      .description('Count the instructions of the guest by function, and draw a flame graph.')
       .argument('[target]', 'as for run', '.')
       .argument('[args...]', "the program's arguments, after --")
-      .option('--load <command>', 'a command of this host that gives a server work; $PORT leads to the guest. Without it, the whole run is measured')
-      .option('--count <n>', 'how many requests the load makes: the table is then per request', whole)
-      .option('--seconds <n>', 'measure for so long at most', positive)
-      .option('--report <file>', 'where the flame graph goes (profile.html)'),
-  ).action((target, args, flags) => handle(flags, ({ signal }) => profileCommand(target, own(args), flags as ProfileFlags, signal)));
+      .option('--load <command>', 'run this command against a server, with the port in $PORT; without it, measure the whole run')
+      .option('--count <n>', 'divide by the N requests that the load makes', whole)
+      .option('--seconds <n>', 'measure for at most N seconds', positive)
+      .option('--report <file>', 'write the flame graph to this file (profile.html)'),
+  ).action((target, args, flags) => handle('profile', flags, ({ signal }) => profileCommand(target, runOptions(flags, args, signal), flags as ProfileFlags)));
 
-  withGlobals(program.command('doctor').description('what this machine has and lacks, and how to mend it')).action((flags) =>
-    handle(flags, () => doctorCommand(flags)),
+  withGlobals(program.command('doctor').description('Check this machine and show how to fix what is missing.')).action((flags) =>
+    handle('doctor', flags, () => doctorCommand(flags)),
   );
 
   withGlobals(
     program
       .command('clean')
-      .description('remove what was built')
+      .description('Remove what was built.')
       .argument('[directory]', 'the project', '.')
-      .option('--store', 'also the kernels and sources shared by all projects')
-      .option('--dry-run', 'only say what would go'),
-  ).action((directory, flags) => handle(flags, () => cleanCommand(directory, flags)));
+      .option('--store', 'also remove the kernels and sources that all projects share')
+      .option('--dry-run', 'print what would be removed, and keep it'),
+  ).action((directory, flags) => handle('clean', flags, () => cleanCommand(directory, flags)));
 
   return program as Command;
 }
@@ -239,12 +197,14 @@ function createProgram(done: (code: number) => void, flagsSeen: (flags: GlobalOp
 export async function main(argv: readonly string[]): Promise<number> {
   let code: number = EXIT.ok;
   // Known before parsing fails: errors are JSON for who asked for JSON.
+  let verb = '';
   let flags: GlobalOptions = { json: argv.includes('--json'), debug: argv.includes('--debug') };
   const program = createProgram(
     (status) => {
       code = status;
     },
-    (seen) => {
+    (name, seen) => {
+      verb = name;
       flags = seen;
     },
   );
@@ -259,9 +219,10 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
     if (error === 'SIGINT' || error === 'SIGTERM' || error === 'SIGHUP') {
       if (!flags.quiet && !flags.json) process.stderr.write('interrupted; the next run goes on from here\n');
-      return error === 'SIGINT' ? 130 : error === 'SIGTERM' ? 143 : 129;
+      return statusOfSignal(error);
     }
-    return reportError(error, flags);
+    reportError(error, flags);
+    return statusOfError(verb, asUklError(error).code);
   }
 }
 

@@ -4,10 +4,9 @@ import { asUklError } from '../lib/errors.js';
 import { createLog, type Log } from '../lib/log.js';
 
 export interface GlobalOptions {
-  readonly json?: boolean;
-  readonly quiet?: boolean;
-  readonly verbose?: boolean;
-  readonly debug?: boolean;
+  readonly json?: boolean | undefined;
+  readonly quiet?: boolean | undefined;
+  readonly debug?: boolean | undefined;
 }
 
 export function logFor(options: GlobalOptions): Log {
@@ -19,8 +18,8 @@ export function printJson(value: object): void {
   process.stdout.write(`${JSON.stringify({ version: 1, ...value }, null, 2)}\n`);
 }
 
-/** Tells a failure as people or programs read it; returns the exit status. */
-export function reportError(error: unknown, options: GlobalOptions): number {
+/** Prints a failure, for people or for programs. */
+export function reportError(error: unknown, options: GlobalOptions): void {
   const failure = asUklError(error);
   if (options.json) {
     const { code, message, hint, details, log } = failure;
@@ -33,5 +32,4 @@ export function reportError(error: unknown, options: GlobalOptions): number {
     process.stderr.write(`${lines.join('\n')}\n`);
   }
   if (options.debug) process.stderr.write(`${failure.stack ?? ''}\n${failure.cause instanceof Error ? `caused by: ${failure.cause.stack}` : ''}\n`);
-  return failure.exitCode;
 }

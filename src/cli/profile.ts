@@ -3,14 +3,14 @@ import { writeFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import pc from 'picocolors';
 import { UklError } from '../lib/errors.js';
+import { EXIT, statusOfEnd } from '../model/exit-status.js';
+import type { BuildOptions, RunOptions } from '../options/given.js';
 import { flamegraph } from '../profile/flamegraph.js';
 import type { FunctionCost } from '../profile/fold.js';
 import { type Profile, profile } from '../profile/profile.js';
 import { isKernel } from '../profile/symbols.js';
-import { exitCodeOf } from '../vmms/qemu/vm.js';
-import { EXIT } from './exit-status.js';
 import { printJson } from './output.js';
-import { describeEnd, type RunFlags, toOptions } from './run.js';
+import { describeEnd, type RunFlags } from './run.js';
 
 export type ProfileFlags = RunFlags & {
   readonly load?: string;
@@ -47,17 +47,17 @@ function describe({ total, functions }: Profile, count: number | undefined): str
 }
 
 /** `ukl profile`: prints the costliest functions and writes the flame graph. */
-export async function profileCommand(target: string, args: readonly string[], flags: ProfileFlags, signal: AbortSignal): Promise<number> {
+export async function profileCommand(target: string, options: RunOptions & BuildOptions, flags: ProfileFlags): Promise<number> {
   for (const [given, flag] of [
     [flags.dryRun, '--dry-run'],
-    [flags.gdb, '--gdb'],
-    [flags.accel === 'kvm', '--accel kvm'],
+    [options.gdb, '--gdb'],
+    [options.accel === 'kvm', '--accel kvm'],
     [flags.seconds !== undefined && flags.count !== undefined, '--seconds with --count'],
   ] as const) {
     if (given) throw new UklError('UKL_USAGE', `ukl profile cannot be had with ${flag}`);
   }
   const measured = await profile(target, {
-    ...toOptions(flags, args, signal),
+    ...options,
     ...(flags.load === undefined ? {} : { load: flags.load }),
     ...(flags.seconds === undefined ? {} : { seconds: flags.seconds }),
     stdin: Readable.from([]),
@@ -71,5 +71,5 @@ export async function profileCommand(target: string, args: readonly string[], fl
   if (measured.end === undefined) return EXIT.ok;
   const end = describeEnd(measured.end);
   if (end !== undefined && !flags.json) process.stderr.write(`${pc.red('✖')} ${end}\n`);
-  return exitCodeOf(measured.end);
+  return statusOfEnd(measured.end);
 }

@@ -2,28 +2,18 @@
 import { constants } from 'node:os';
 import { PassThrough, Writable } from 'node:stream';
 import pc from 'picocolors';
-import { UklError } from '../lib/errors.js';
 import { formatSeconds } from '../lib/log.js';
+import { EXIT } from '../model/exit-status.js';
 import type { RunEnd, RunResult } from '../model/index.js';
-import { type BuildOptions, dryRun, type RunningVm, type RunOptions, run } from '../sdk/index.js';
-import { type BuildFlags, toBuildOptions } from './build.js';
-import { printJson } from './output.js';
+import type { BuildOptions, RunOptions } from '../options/given.js';
+import { dryRun, type RunningVm, run } from '../run/launch.js';
+import type { RunPlan } from '../run/plan.js';
+import { type GlobalOptions, printJson } from './output.js';
 
-export type RunFlags = BuildFlags & {
-  readonly publish?: string[];
-  readonly env?: string[];
-  readonly memory?: string;
-  readonly cpus?: number;
-  readonly cpu?: string;
-  readonly disk?: string[];
-  readonly volume?: string[];
-  readonly timeout?: number;
-  readonly accel: 'auto' | 'kvm' | 'tcg';
-  readonly kernelArg?: string[];
+export interface RunFlags extends GlobalOptions {
   readonly dryRun?: boolean;
-  readonly icount?: boolean;
-  readonly gdb?: boolean;
-};
+  readonly verbose?: boolean;
+}
 
 /** The signals that end the tool's work, and are the program's once it runs. */
 export const SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
@@ -32,40 +22,6 @@ export const SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'
 export interface Interruptible {
   readonly signal: AbortSignal;
   release(): void;
-}
-
-function parseEnv(words: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    words.map((word) => {
-      const equals = word.indexOf('=');
-      if (equals > 0) return [word.slice(0, equals), word.slice(equals + 1)];
-      const inherited = process.env[word];
-      if (equals === 0 || inherited === undefined) {
-        throw new UklError('UKL_USAGE', `expected -e KEY=VALUE, or the name of a variable that is set, got '${word}'`);
-      }
-      return [word, inherited];
-    }),
-  );
-}
-
-export function toOptions(flags: RunFlags, args: readonly string[], signal: AbortSignal): RunOptions & BuildOptions {
-  return {
-    ...toBuildOptions(flags, signal),
-    args,
-    env: parseEnv(flags.env ?? []),
-    ports: flags.publish ?? [],
-    disks: flags.disk ?? [],
-    volumes: flags.volume ?? [],
-    accel: flags.accel,
-    kernelArgs: flags.kernelArg ?? [],
-    verbose: flags.verbose === true,
-    icount: flags.icount === true,
-    gdb: flags.gdb === true,
-    ...(flags.memory === undefined ? {} : { memory: flags.memory }),
-    ...(flags.cpus === undefined ? {} : { cpus: flags.cpus }),
-    ...(flags.cpu === undefined ? {} : { cpu: flags.cpu }),
-    ...(flags.timeout === undefined ? {} : { timeoutSeconds: flags.timeout }),
-  };
 }
 
 function signalName(number: number): string {
@@ -86,13 +42,13 @@ export function describeEnd(end: RunEnd): string | undefined {
       return `the program was killed by ${signalName(end.signal)}${fault}`;
     }
     case 'timeout':
-      return `the guest was ended after --timeout ${end.seconds} s${end.where ? ` (processors were at ${end.where})` : ''}`;
+      return `the guest was stopped after --timeout ${end.seconds} s${end.where ? ` (processors were at ${end.where})` : ''}`;
     case 'interrupted':
       return `interrupted by ${end.signal}`;
     case 'panic':
       return `the guest's kernel died: ${end.message}`;
     case 'triple-fault':
-      return 'the guest reset itself without a word (a triple fault)';
+      return 'the guest reset itself without a report (a triple fault)';
     case 'reboot':
       return 'the guest was restarted or turned off from within (reboot())';
     case 'guest-setup':
@@ -129,49 +85,37 @@ function collector(): { stream: Writable; text: () => string } {
   };
 }
 
+function describePlan({ argv, command, accelWhy, machine, image }: RunPlan): string {
+  const { manifest } = image;
+  return [
+    `program  ${argv.join(' ')} (${manifest.program}, ring ${manifest.ring})`,
+    `kernel   Linux ${manifest.kernel.version} (${manifest.kernel.flavour})`,
+    `files    ${manifest.initramfs.files}, ${manifest.initramfs.bytes} bytes`,
+    `accel    ${machine.accel} (${accelWhy})`,
+    command,
+  ].join('\n');
+}
+
+/** The plan as `--dry-run --json` has it. */
+function planOf({ argv, command, accelWhy, machine, image }: RunPlan): object {
+  const { accel, memoryMiB, cpus, cpu, nics, disks, shares } = machine;
+  const { ring, program, kernel } = image.manifest;
+  return { argv, command, accel, accelWhy, ring, program, kernel, memoryMiB, cpus, cpu, ports: nics.flatMap((nic) => nic.ports), disks, volumes: shares };
+}
+
 /** `ukl run` and `ukl dev`: returns the exit status of the tool. */
 export async function runCommand(
   target: string,
-  args: readonly string[],
+  options: RunOptions & BuildOptions,
   flags: RunFlags,
   setUp: Interruptible,
   begin: (target: string, options: RunOptions & BuildOptions) => Promise<RunningVm> = run,
 ): Promise<number> {
-  const options = toOptions(flags, args, setUp.signal);
   if (flags.dryRun) {
     const plan = await dryRun(target, options);
-    const { argv, command, accelWhy, qemu, image } = plan;
-    if (flags.json)
-      printJson({
-        ok: true,
-        plan: {
-          argv,
-          command,
-          accel: qemu.accel,
-          accelWhy,
-          ring: image.manifest.ring,
-          program: image.manifest.program,
-          kernel: image.manifest.kernel,
-          memoryMiB: qemu.memoryMiB,
-          cpus: qemu.cpus,
-          cpu: qemu.cpu,
-          ports: qemu.ports,
-          disks: qemu.disks,
-          volumes: qemu.volumes,
-        },
-      });
-    else {
-      process.stdout.write(
-        `${[
-          `program  ${argv.join(' ')} (${image.manifest.program}, ring ${image.manifest.ring})`,
-          `kernel   Linux ${image.manifest.kernel.version} (${image.manifest.kernel.flavour})`,
-          `files    ${image.manifest.initramfs.files}, ${image.manifest.initramfs.bytes} bytes`,
-          `accel    ${qemu.accel} (${accelWhy})`,
-          command,
-        ].join('\n')}\n`,
-      );
-    }
-    return 0;
+    if (flags.json) printJson({ ok: true, plan: planOf(plan) });
+    else process.stdout.write(`${describePlan(plan)}\n`);
+    return EXIT.ok;
   }
 
   const out = collector();

@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { build, type Plugin } from 'esbuild';
 import { z } from 'zod';
 import { UklError } from '../lib/errors.js';
-import { configSchema, type ResolvedConfig } from './schema.js';
+import { configSchema, type ResolvedConfig } from '../options/config.js';
 
 const NAMES = ['ukl.config.ts', 'ukl.config.mts', 'ukl.config.js', 'ukl.config.mjs', 'ukl.config.json'];
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
+import { readFile } from 'node:fs/promises';
 import { UklError } from '../lib/errors.js';
+import type { Container } from './container.js';
 
 /** Offsets in a bzImage's setup header: Documentation/arch/x86/boot.rst. */
 const SETUP_SECTS = 0x1f1;
@@ -45,3 +47,13 @@ export function bzImagePrefix(kernel: Buffer, loader: Buffer, cmdline: string, i
   image.writeUInt32LE(initramfsBytes, table + 8);
   return image;
 }
+
+export const bzImage: Container = {
+  name: 'bzImage',
+  title: 'a bzImage, for any boot loader, with KASLR',
+  requirements: [],
+  boot: 'linux',
+  carries: 'bzImage',
+  loader: 'bzimage.S',
+  prefix: async ({ kernel, loader, cmdline, initramfsBytes }) => bzImagePrefix(await readFile(kernel.bzImage), loader, cmdline, initramfsBytes),
+};

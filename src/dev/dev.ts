@@ -4,14 +4,16 @@ import { randomBytes } from 'node:crypto';
 import { type FSWatcher, watch } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { resolveTarget } from '../app/app.js';
+import { resolveTarget } from '../app/target.js';
 import { asUklError, UklError } from '../lib/errors.js';
 import { type Log, silentLog } from '../lib/log.js';
+import type { BuildOptions, RunOptions } from '../options/given.js';
+import { type RunningVm, run } from '../run/launch.js';
 import { type Bundle, bundle } from '../runtimes/node/bundle.js';
 import { checkTypes } from '../runtimes/node/check.js';
 import { projectOf } from '../runtimes/node/node.js';
 import { nodeVersion } from '../runtimes/node/release.js';
-import { type BuildOptions, type RunningVm, type RunOptions, run } from '../sdk/index.js';
+import { wantedNode } from '../runtimes/node/runtime.js';
 
 /** Where guest/supervisors/node/dev.mts listens. */
 const GUEST_PORT = 1;
@@ -91,10 +93,11 @@ export async function dev(targetPath: string, options: RunOptions & BuildOptions
   const log = options.log ?? silentLog;
   const target = await resolveTarget(targetPath);
   const { config } = target;
-  if (config.entry === undefined) throw new UklError('UKL_USAGE', `${targetPath} is not a TypeScript or JavaScript program`, { hint: `ukl run ${targetPath}` });
+  if (!target.runtime.dev || config.entry === undefined)
+    throw new UklError('UKL_USAGE', `${targetPath} is not a TypeScript or JavaScript program`, { hint: `ukl run ${targetPath}` });
   const entry = resolve(target.directory, config.entry);
   const root = projectOf(entry);
-  const compile = (): Promise<Bundle> => bundle({ entry, root, nodeVersion: nodeVersion(config.runtime.slice('node@'.length)), external: config.external });
+  const compile = (): Promise<Bundle> => bundle({ entry, root, nodeVersion: nodeVersion(wantedNode(config.runtime)), external: config.external });
   const typed = (options.check ?? config.check) && /\.[cm]?ts$/.test(entry);
 
   const token = randomBytes(16).toString('hex');
@@ -151,5 +154,12 @@ export async function dev(targetPath: string, options: RunOptions & BuildOptions
     checking?.abort();
   });
   result.catch(() => {});
-  return { ...vm, result, [Symbol.asyncDispose]: () => vm[Symbol.asyncDispose]() };
+  return {
+    ...vm,
+    get state() {
+      return vm.state;
+    },
+    result,
+    [Symbol.asyncDispose]: () => vm[Symbol.asyncDispose](),
+  };
 }

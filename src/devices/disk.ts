@@ -3,20 +3,28 @@ import { open, rename, rm, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { UklError } from '../lib/errors.js';
 import { exec } from '../lib/exec.js';
-import type { Disk } from '../model/index.js';
+import type { Disk, Requirement } from '../model/index.js';
+
+/** What makes the file systems of new disks. */
+export const requirements: readonly Requirement[] = [{ package: 'e2fsprogs', why: 'makes the ext4 file systems of new disks', file: '/sbin/mkfs.ext4' }];
 
 /** A sparse file: what is not used takes no space on the host. */
 const NEW_DISK_BYTES = 1024 ** 3;
 
-/** "FILE:/path". Throws UKL_USAGE. */
-export function parseDisk(text: string, relativeTo = process.cwd()): Disk {
+/** The parts of "FILE:/path". Throws UKL_USAGE. */
+export function splitDisk(text: string): Disk {
   const colon = text.lastIndexOf(':');
   const path = text.slice(colon + 1);
   if (colon < 1 || !path.startsWith('/') || path === '/') {
     throw new UklError('UKL_USAGE', `expected a disk as FILE:/path, for example data.img:/data, got '${text}'`);
   }
-  return { file: resolve(relativeTo, text.slice(0, colon)), path };
+  return { file: text.slice(0, colon), path };
 }
+
+/** A disk with its file as an absolute path. */
+export const parseDisk = (text: string, relativeTo = process.cwd()): Disk => resolveDisk(splitDisk(text), relativeTo);
+
+export const resolveDisk = (disk: Disk, relativeTo: string): Disk => ({ ...disk, file: resolve(relativeTo, disk.file) });
 
 /** Makes the image file with an empty ext4 file system, if it is not there yet. */
 export async function ensureDisk(disk: Disk): Promise<void> {
@@ -30,12 +38,11 @@ export async function ensureDisk(disk: Disk): Promise<void> {
     if (superblock.readUInt16LE(0) !== 0xef53) {
       throw new UklError('UKL_DISK', `${disk.file} does not hold an ext4 file system`, {
         hint: `mkfs.ext4 ${disk.file} (destroys its content)`,
-        exitCode: 125,
       });
     }
     return;
   }
-  if (info) throw new UklError('UKL_DISK', `${disk.file} is not a file`, { exitCode: 125 });
+  if (info) throw new UklError('UKL_DISK', `${disk.file} is not a file`);
   const partial = `${disk.file}.partial-${process.pid}`;
   try {
     const file = await open(partial, 'wx');

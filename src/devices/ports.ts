@@ -2,19 +2,24 @@
 
 import { createSocket } from 'node:dgram';
 import { readdir, readFile, readlink } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { createServer, isIPv6 } from 'node:net';
 import { errnoOf, UklError } from '../lib/errors.js';
 import type { PortForward } from '../model/index.js';
 
-/** "8080:80" or "5353:53/udp"; "0:80" for any free port of the host. Throws UKL_USAGE. */
+/** An address of this host, as it stands before a port: IPv4, or IPv6 in brackets. */
+const ADDRESS = String.raw`(?:((?:\d{1,3}\.){3}\d{1,3}|\[[0-9a-f:]+\]):)?`;
+const PORT = new RegExp(`^${ADDRESS}(\\d{1,5}):(\\d{1,5})(?:/(tcp|udp))?$`);
+
+/** "8080:80", "127.0.0.1:8080:80", "5353:53/udp"; "0:80" for any free port of the host. Throws UKL_USAGE. */
 export function parsePort(text: string): PortForward {
-  const match = /^(\d{1,5}):(\d{1,5})(?:\/(tcp|udp))?$/.exec(text);
-  const host = Number(match?.[1]);
-  const guest = Number(match?.[2]);
+  const match = PORT.exec(text);
+  const address = match?.[1] ?? '127.0.0.1';
+  const host = Number(match?.[2]);
+  const guest = Number(match?.[3]);
   if (!match || host > 65535 || guest < 1 || guest > 65535) {
-    throw new UklError('UKL_USAGE', `expected a port as host:guest, for example 8080:80, got '${text}'`);
+    throw new UklError('UKL_USAGE', `expected a port as [address:]host:guest, for example 8080:80, got '${text}'`);
   }
-  return { host, guest, protocol: match[3] === 'udp' ? 'udp' : 'tcp' };
+  return { address, host, guest, protocol: match[4] === 'udp' ? 'udp' : 'tcp' };
 }
 
 /** "memcached (pid 1234)", if /proc lets us see who listens on a port. */
@@ -43,36 +48,39 @@ async function holderOf(port: PortForward): Promise<string | undefined> {
   return undefined;
 }
 
+/** Without the brackets that an IPv6 address has beside a port. */
+const bindAddress = ({ address }: PortForward): string => address.replace(/^\[|\]$/g, '');
+
 async function tryBind(port: PortForward): Promise<string | undefined> {
   return new Promise((resolve) => {
     if (port.protocol === 'udp') {
-      const socket = createSocket('udp4');
+      const socket = createSocket(isIPv6(bindAddress(port)) ? 'udp6' : 'udp4');
       socket.once('error', (error) => resolve(errnoOf(error)));
-      socket.bind(port.host, '127.0.0.1', () => socket.close(() => resolve(undefined)));
+      socket.bind(port.host, bindAddress(port), () => socket.close(() => resolve(undefined)));
     } else {
       const server = createServer();
       server.once('error', (error) => resolve(errnoOf(error)));
-      server.listen(port.host, '127.0.0.1', () => server.close(() => resolve(undefined)));
+      server.listen(port.host, bindAddress(port), () => server.close(() => resolve(undefined)));
     }
   });
 }
 
 /** Ports with a number each: 0 becomes one that is free now. */
 export async function choosePorts(ports: readonly PortForward[]): Promise<PortForward[]> {
-  return Promise.all(ports.map(async (port) => (port.host === 0 ? { ...port, host: await freePort(port.protocol) } : port)));
+  return Promise.all(ports.map(async (port) => (port.host === 0 ? { ...port, host: await freePort(port) } : port)));
 }
 
-async function freePort(protocol: PortForward['protocol']): Promise<number> {
+async function freePort(port: PortForward): Promise<number> {
   return new Promise((resolve, reject) => {
-    const opened = protocol === 'udp' ? createSocket('udp4') : createServer();
+    const opened = port.protocol === 'udp' ? createSocket(isIPv6(bindAddress(port)) ? 'udp6' : 'udp4') : createServer();
     const listening = (): void => {
       const address = opened.address();
-      const port = typeof address === 'object' && address !== null ? address.port : 0;
-      opened.close(() => resolve(port));
+      const chosen = typeof address === 'object' && address !== null ? address.port : 0;
+      opened.close(() => resolve(chosen));
     };
     opened.once('error', reject);
-    if ('bind' in opened) opened.bind(0, '127.0.0.1', listening);
-    else opened.listen(0, '127.0.0.1', listening);
+    if ('bind' in opened) opened.bind(0, bindAddress(port), listening);
+    else opened.listen(0, bindAddress(port), listening);
   });
 }
 
@@ -81,13 +89,13 @@ export async function checkPorts(ports: readonly PortForward[]): Promise<void> {
   for (const port of ports) {
     const errno = await tryBind(port);
     if (errno === undefined) continue;
+    if (errno === 'EADDRNOTAVAIL') throw new UklError('UKL_USAGE', `this host has no address ${port.address}`, { hint: `-p ${port.host}:${port.guest}` });
     if (errno === 'EACCES') {
-      throw new UklError('UKL_PORT_TAKEN', `port ${port.host} may only be used by root`, { hint: `-p ${port.host + 8000}:${port.guest}`, exitCode: 125 });
+      throw new UklError('UKL_PORT_TAKEN', `port ${port.host} may only be used by root`, { hint: `-p ${port.host + 8000}:${port.guest}` });
     }
     const holder = await holderOf(port);
     throw new UklError('UKL_PORT_TAKEN', `port ${port.host} is taken${holder ? ` by ${holder}` : ''} (${errno})`, {
       hint: `end it, or take another port: -p ${port.host + 1}:${port.guest}`,
-      exitCode: 125,
     });
   }
 }

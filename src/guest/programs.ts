@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: MIT
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exec } from '../lib/exec.js';
 import { hashFile } from '../lib/hash.js';
 import { projectRoot } from '../lib/paths.js';
-import type { Loaders } from '../model/index.js';
+import type { Requirement } from '../model/index.js';
 import { fromStore, type StoreContext } from '../store/store.js';
+
+/** What compiles the guest's init and the loaders. */
+export const requirements: readonly Requirement[] = [
+  { package: 'gcc', why: 'compiles the kernel and C programs', file: '/usr/bin/gcc' },
+  { package: 'libc6-dev', why: "headers and libc.a for programs and for the guest's init", file: '/usr/lib/x86_64-linux-gnu/libc.a' },
+];
 
 const compilerVersion = async (): Promise<string> => (await exec('gcc', ['-dumpfullversion'])).trim();
 
@@ -28,25 +35,23 @@ export async function getInit(context: StoreContext): Promise<string> {
   return join(path, 'init');
 }
 
-/** What goes between kernel and initramfs, assembled from boot. */
-export async function getLoaders(context: StoreContext): Promise<Loaders> {
-  const sources = { bzImage: join(projectRoot, 'boot/bzimage.S'), pvh: join(projectRoot, 'boot/pvh.S') };
+/** The code between kernel and initramfs, assembled from a source in boot/. */
+export async function getLoader(name: string, context: StoreContext): Promise<Buffer> {
+  const source = join(projectRoot, 'boot', name);
   const path = await fromStore(
     {
-      kind: 'loaders',
-      title: "assemble the image's loaders",
-      key: { bzImage: await hashFile(sources.bzImage), pvh: await hashFile(sources.pvh), compiler: await compilerVersion() },
+      kind: 'loader',
+      title: "assemble the image's loader",
+      key: { name, source: await hashFile(source), compiler: await compilerVersion() },
       make: async ({ output, log }) => {
-        for (const [name, source] of Object.entries(sources)) {
-          const object = join(output, `${name}.o`);
-          await exec('gcc', ['-m32', '-c', '-o', object, source], { log });
-          await exec('objcopy', ['-O', 'binary', '-j', '.text', object, join(output, name)], { log });
-        }
+        const object = join(output, 'loader.o');
+        await exec('gcc', ['-m32', '-c', '-o', object, source], { log });
+        await exec('objcopy', ['-O', 'binary', '-j', '.text', object, join(output, 'loader')], { log });
       },
     },
     context,
   );
-  return { bzImage: join(path, 'bzImage'), pvh: join(path, 'pvh') };
+  return readFile(join(path, 'loader'));
 }
 
 const LIBRARY_FLAGS = ['-O2', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC', '-fvisibility=hidden', '-s'];

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
-import { basename, dirname, resolve } from 'node:path';
+import { open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { basename, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { bzImagePrefix } from '../containers/bzimage.js';
-import { pvhPrefix } from '../containers/pvh.js';
+import { z } from 'zod';
+import type { Container } from '../containers/container.js';
 import { encodeSpec } from '../guest/spec.js';
 import { UklError } from '../lib/errors.js';
-import type { App, Image, ImageFormat, ImageManifest, Kernel, Loaders, Ring, RunDefaults } from '../model/index.js';
+import { imageHost, imageManifest } from '../model/image.js';
+import type { App, Image, ImageHost, ImageManifest, Kernel, Ring, RunDefaults } from '../model/index.js';
 import { canonicalGuestPath, writeInitramfs } from './initramfs.js';
 
 /** An image ends with its manifest, the manifest's length and this. */
@@ -32,109 +33,118 @@ function imageCmdline(ring0: readonly string[], kernelArgs: readonly string[]): 
   return [...words, ...kernelArgs].join(' ');
 }
 
+export interface ImageParts {
+  readonly app: App;
+  readonly runtime: ImageManifest['runtime'];
+  readonly kernel: Kernel;
+  readonly container: Container;
+  /** The code between kernel and initramfs. */
+  readonly loader: Buffer;
+  readonly init: string;
+  /** Kernel modules that init loads, in this order, before the program starts. */
+  readonly modules: readonly string[];
+  /** Of the program. */
+  readonly ring: Ring;
+  /** Further programs for ring 0, by their paths in the guest. */
+  readonly ring0: readonly string[];
+  /** Further words for the kernel. */
+  readonly kernelArgs: readonly string[];
+  readonly run: RunDefaults;
+  /** The project's directory. */
+  readonly directory: string;
+}
+
+/** All that runs in ring 0, the program first if it does. */
+function ring0Of({ app, kernel, ring, ring0 }: ImageParts): string[] {
+  const all = [...new Set([...(ring === 0 ? [app.guest] : []), ...ring0].map(canonicalGuestPath))];
+  if (all.length > 0 && kernel.flavour !== 'ukl') {
+    throw new UklError('UKL_USAGE', 'the stock kernel runs programs in ring 3 only', { hint: 'add --ring 3, or leave --kernel stock out' });
+  }
+  return all;
+}
+
+/** What init does without a host: the disks and volumes that a host would bring are named as it names them. */
+function ownSpec({ app, run }: ImageParts, program: string): Buffer {
+  return encodeSpec({
+    exec: program,
+    argv: [...run.command, ...run.args],
+    hostname: app.name.slice(0, 63),
+    network: true,
+    disks: run.disks.map(({ path }, index) => ({ serial: `ukl${index}`, path })),
+    volumes: run.volumes.map(({ path }, index) => ({ tag: `ukl${index}`, path })),
+    run,
+  });
+}
+
+function trailerOf(manifest: ImageManifest): Buffer {
+  const text = Buffer.from(JSON.stringify(manifest));
+  const trailer = Buffer.alloc(TRAILER_BYTES);
+  trailer.writeBigUInt64LE(BigInt(text.length), 0);
+  trailer.write(MAGIC, 8, 'latin1');
+  return Buffer.concat([text, trailer]);
+}
+
+/** The file beside an image that has what only this host knows. */
+const hostFile = (path: string): string => `${path}.host.json`;
+
 /**
  * Puts kernel and program together, in one file that boots by itself. It
  * appears under its path only when it is complete.
+ *
+ * @throws UKL_USAGE, UKL_NO_FILE, UKL_IMAGE
  */
-export async function writeImage(
-  path: string,
-  parts: {
-    readonly app: App;
-    readonly kernel: Kernel;
-    readonly loaders: Loaders;
-    readonly init: string;
-    /** Kernel modules that init loads, in this order, before the program starts. */
-    readonly modules: readonly string[];
-    /** Of the program. */
-    readonly ring: Ring;
-    /** Further programs for ring 0, by their paths in the guest. */
-    readonly ring0: readonly string[];
-    /** Further words for the kernel. */
-    readonly kernelArgs: readonly string[];
-    readonly format: ImageFormat;
-    readonly run: RunDefaults;
-  },
-): Promise<Image> {
-  const { app, kernel, loaders, init, modules, ring, format, run } = parts;
+export async function writeImage(path: string, parts: ImageParts): Promise<Image> {
+  const { app, kernel, container } = parts;
   const program = canonicalGuestPath(app.guest);
-  const ring0 = [...new Set([...(ring === 0 ? [program] : []), ...parts.ring0.map(canonicalGuestPath)])];
-  if (ring0.length > 0 && kernel.flavour !== 'ukl') {
-    throw new UklError('UKL_USAGE', 'the stock kernel runs programs in ring 3 only', { hint: 'add --ring 3, or leave --kernel stock out' });
-  }
+  const ring0 = ring0Of(parts);
   const partial = `${resolve(path)}.partial-${process.pid}`;
   const archive = `${partial}.initramfs`;
-  await mkdir(dirname(partial), { recursive: true });
   try {
-    const spec = encodeSpec({
-      exec: program,
-      argv: [...run.command, ...run.args],
-      hostname: app.name.slice(0, 63),
-      network: true,
-      disks: run.disks.map(({ path: at }, index) => ({ serial: `ukl${index}`, path: at })),
-      volumes: run.volumes.map(({ path: at }, index) => ({ tag: `ukl${index}`, path: at })),
-      run,
-    });
     const initramfs = await writeInitramfs(archive, [
       ...app.files,
-      { guest: '/.ukl/init', kind: 'file', host: init, mode: 0o755 },
-      ...modules.map((host, index) => ({ guest: `/.ukl/modules/${index}`, kind: 'file' as const, host, mode: 0o600 })),
-      { guest: '/.ukl/spec', kind: 'data', data: spec, mode: 0o600 },
+      { guest: '/.ukl/init', kind: 'file', host: parts.init, mode: 0o755 },
+      ...parts.modules.map((host, index) => ({ guest: `/.ukl/modules/${index}`, kind: 'file' as const, host, mode: 0o600 })),
+      { guest: '/.ukl/spec', kind: 'data', data: ownSpec(parts, program), mode: 0o600 },
     ]);
-    const missing = ring0.filter((path) => !initramfs.files.some((file) => file.path === path));
+    const missing = ring0.filter((one) => !initramfs.files.some((file) => file.path === one));
     if (missing.length > 0) throw new UklError('UKL_NO_FILE', `the image has no ${missing.join(', ')} to run in ring 0`, { hint: `--file HOST:${missing[0]}` });
     const cmdline = imageCmdline(ring0, parts.kernelArgs);
+    const prefix = await container.prefix({ kernel, loader: parts.loader, cmdline, initramfsBytes: initramfs.bytes });
     const manifest: ImageManifest = {
-      format: 3,
-      boot: format,
+      format: 4,
+      container: container.name,
       name: app.name,
-      ring,
+      runtime: parts.runtime,
+      ring: parts.ring,
       ring0,
       program,
-      programOnHost: app.host,
       cmdline,
-      kernel: {
-        flavour: kernel.flavour,
-        version: kernel.version,
-        sha256: kernel.hashes[format === 'elf' ? 'vmlinux' : 'bzImage'] ?? '',
-        bytes: 0,
-      },
-      initramfs: {
-        sha256: initramfs.sha256,
-        bytes: initramfs.bytes,
-        files: initramfs.files.length,
-        unpackedBytes: initramfs.unpackedBytes,
-      },
-      files: initramfs.files,
-      run,
+      kernel: { line: kernel.line, flavour: kernel.flavour, version: kernel.version, sha256: kernel.hashes[container.carries] ?? '', bytes: prefix.length },
+      initramfs: { sha256: initramfs.sha256, bytes: initramfs.bytes, files: initramfs.files.length, unpackedBytes: initramfs.unpackedBytes },
+      files: [...initramfs.files],
+      run: parts.run,
     };
-    const prefix =
-      format === 'elf'
-        ? pvhPrefix(await readFile(kernel.vmlinux), await readFile(loaders.pvh), cmdline, initramfs.bytes)
-        : bzImagePrefix(await readFile(kernel.bzImage), await readFile(loaders.bzImage), cmdline, initramfs.bytes);
-    const complete = { ...manifest, kernel: { ...manifest.kernel, bytes: prefix.length } };
-    const text = Buffer.from(JSON.stringify(complete));
-    const trailer = Buffer.alloc(TRAILER_BYTES);
-    trailer.writeBigUInt64LE(BigInt(text.length), 0);
-    trailer.write(MAGIC, 8, 'latin1');
+    const host: ImageHost = { format: 4, initramfs: initramfs.sha256, program: app.host, directory: parts.directory };
 
     const out = createWriteStream(partial);
     out.write(prefix);
     await pipeline(createReadStream(archive), out, { end: false });
     await new Promise<void>((done, failed) => {
       out.once('error', failed);
-      out.end(Buffer.concat([text, trailer]), done);
+      out.end(trailerOf(manifest), done);
     });
     await rm(path, { recursive: true, force: true });
+    await writeFile(hostFile(path), `${JSON.stringify(host, null, 2)}\n`);
     await rename(partial, path);
-    return { path: resolve(path), manifest: complete };
+    return { path: resolve(path), manifest, host };
   } finally {
     await rm(partial, { force: true });
     await rm(archive, { force: true });
   }
 }
 
-/** The manifest at a file's end, if there is one. */
-async function readManifest(path: string): Promise<ImageManifest | undefined> {
+/** The JSON text at a file's end, if the file is an image of any format. */
+async function readTrailer(path: string): Promise<string | undefined> {
   const file = await open(path, 'r').catch(() => undefined);
   if (!file) return undefined;
   try {
@@ -146,24 +156,51 @@ async function readManifest(path: string): Promise<ImageManifest | undefined> {
     if (trailer.toString('latin1', 8) !== MAGIC || length > Math.min(MANIFEST_MAX, info.size - TRAILER_BYTES)) return undefined;
     const text = Buffer.alloc(length);
     await file.read(text, 0, length, info.size - TRAILER_BYTES - length);
-    return JSON.parse(text.toString()) as ImageManifest;
+    return text.toString();
   } finally {
     await file.close();
   }
 }
 
 export async function isImage(path: string): Promise<boolean> {
-  return (await readManifest(path)) !== undefined;
+  return (await readTrailer(path)) !== undefined;
 }
 
-/** Reads an image that `ukl build` wrote. Throws UKL_IMAGE. */
+/** What the building host left beside the image, if it did and if it is about this one. */
+async function readHost(path: string, { initramfs }: ImageManifest): Promise<ImageHost | undefined> {
+  const text = await readFile(hostFile(path), 'utf8').catch(() => undefined);
+  if (text === undefined) return undefined;
+  try {
+    const { success, data } = imageHost.safeParse(JSON.parse(text));
+    return success && data.initramfs === initramfs.sha256 ? data : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Reads an image that `ukl build` wrote, here or elsewhere. Throws UKL_IMAGE. */
 export async function openImage(path: string): Promise<Image> {
-  const manifest = await readManifest(path);
-  if (manifest === undefined) {
-    throw new UklError('UKL_IMAGE', `${path} is not an image`, { hint: `ukl build TARGET -o ${basename(path)}` });
+  const text = await readTrailer(path);
+  if (text === undefined) throw new UklError('UKL_IMAGE', `${path} is not an image`, { hint: `ukl build TARGET -o ${basename(path)}` });
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new UklError('UKL_IMAGE', `the manifest of ${path} is damaged`, { cause, hint: 'build it again' });
   }
-  if (manifest.format !== 3) {
-    throw new UklError('UKL_IMAGE', `${path} has format ${String(manifest.format)}, this ukl reads format 3`, { hint: 'build it again' });
+  const { success, data: manifest, error } = imageManifest.safeParse(value);
+  if (!success) {
+    const format = z.object({ format: z.number() }).safeParse(value).data?.format;
+    throw new UklError(
+      'UKL_IMAGE',
+      format === imageManifest.shape.format.value
+        ? `the manifest of ${path} is damaged`
+        : `${path} has format ${format ?? 'unknown'}; this ukl reads format ${imageManifest.shape.format.value}`,
+      {
+        hint: 'build it again',
+        details: z.prettifyError(error),
+      },
+    );
   }
-  return { path: resolve(path), manifest };
+  return { path: resolve(path), manifest, host: await readHost(path, manifest) };
 }

@@ -2,24 +2,24 @@
 import { copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { exec } from '../lib/exec.js';
 import { hashFile } from '../lib/hash.js';
-import { projectRoot, storeRoot } from '../lib/paths.js';
-import type { Kernel, KernelFlavour } from '../model/index.js';
+import { storeRoot } from '../lib/paths.js';
+import type { Kernel, KernelSpec } from '../model/index.js';
 import { fromStore, type StoreContext } from '../store/store.js';
 import { configure, readFragment, readOptions } from './kconfig.js';
+import { kernelLines } from './lines.js';
 import { getKernelSource, type KernelSource } from './source.js';
-
-const FRAGMENTS: Readonly<Record<KernelFlavour, readonly string[]>> = {
-  stock: ['base.config'],
-  ukl: ['base.config', 'ukl.config'],
-};
 
 /** Lines and unwind tables for gdb, no types: a tenth of the full debug information. The bzImage has none. */
 const DEBUG_INFO = '-g1';
 
 /** What the build of a module needs of the kernel's (as in Debian's linux-headers), besides the source. */
 const MODULE_BUILD = ['.config', 'Module.symvers', 'include', 'arch/x86/include/generated', 'scripts', 'tools/objtool/objtool'];
+
+/** SHA-256 by the name of the file. */
+const hashesSchema = z.record(z.string(), z.string());
 
 /** Roughly how many objects the build compiles; only for the progress shown. */
 const EXPECTED_STEPS = 1800;
@@ -29,17 +29,10 @@ const optionsKey = (fragment: string): readonly string[] => [...readOptions(frag
 
 const modular = (fragment: string): boolean => readOptions(fragment).get('CONFIG_MODULES') === 'y';
 
-export interface KernelOptions {
-  /** A linux-6.12.*.tar.* in place of Debian's. */
-  readonly tarball?: string | undefined;
-  /** Fragments of a .config, on top of ours; the last one that names an option decides. */
-  readonly fragments?: readonly string[];
-}
-
-/** Our fragments, and those of the options, as one. */
-async function readFragments(flavour: KernelFlavour, further: readonly string[] = []): Promise<string> {
-  const ours = FRAGMENTS[flavour].map((name) => readFile(join(projectRoot, 'kernel/6.12/config', name), 'utf8'));
-  return (await Promise.all([...ours, ...further.map(readFragment)])).join('\n');
+/** The line's fragments, and the spec's own, as one. */
+async function readFragments({ line, flavour, fragments }: KernelSpec): Promise<string> {
+  const ours = kernelLines.get(line).config[flavour].map((path) => readFile(path, 'utf8'));
+  return (await Promise.all([...ours, ...fragments.map(readFragment)])).join('\n');
 }
 
 type Make = (targets: readonly string[], onLine?: (line: string) => void) => Promise<string>;
@@ -60,9 +53,10 @@ function makeIn(work: string, source: KernelSource, log: string, { signal }: Sto
 const getCompilerVersion = async (): Promise<string> => (await exec('gcc', ['-dumpfullversion'])).trim();
 
 /** The .config that Kconfig makes of our fragments: every option of the kernel, without building it. */
-export async function getKernelConfig(flavour: KernelFlavour, context: StoreContext): Promise<string> {
-  const fragment = await readFragments(flavour);
-  const source = await getKernelSource({ patched: flavour === 'ukl' }, context);
+export async function getKernelConfig(spec: KernelSpec, context: StoreContext): Promise<string> {
+  const { flavour } = spec;
+  const fragment = await readFragments(spec);
+  const source = await getKernelSource(spec, context);
   const path = await fromStore(
     {
       kind: `config-${flavour}`,
@@ -84,9 +78,10 @@ export async function getKernelConfig(flavour: KernelFlavour, context: StoreCont
  *
  * @throws UKL_KERNEL_CONFIG if Kconfig dropped an option, UKL_NO_FILE, UKL_COMMAND if make fails
  */
-export async function getKernel(flavour: KernelFlavour, context: StoreContext, options: KernelOptions = {}): Promise<Kernel> {
-  const fragment = await readFragments(flavour, options.fragments);
-  const source = await getKernelSource({ patched: flavour === 'ukl', tarball: options.tarball }, context);
+export async function getKernel(spec: KernelSpec, context: StoreContext): Promise<Kernel> {
+  const { line, flavour } = spec;
+  const fragment = await readFragments(spec);
+  const source = await getKernelSource(spec, context);
   const compiler = await getCompilerVersion();
 
   const path = await fromStore(
@@ -118,13 +113,14 @@ export async function getKernel(flavour: KernelFlavour, context: StoreContext, o
     context,
   );
   return {
+    line,
     flavour,
     version: source.version,
     bzImage: join(path, 'bzImage'),
     vmlinux: join(path, 'vmlinux'),
     config: join(path, 'config'),
     modules: modular(fragment) ? { source: source.path, build: join(path, 'build') } : undefined,
-    hashes: JSON.parse(await readFile(join(path, 'hashes.json'), 'utf8')) as Record<string, string>,
+    hashes: hashesSchema.parse(JSON.parse(await readFile(join(path, 'hashes.json'), 'utf8'))),
   };
 }
 
@@ -134,7 +130,7 @@ export async function findKernel(sha256: string): Promise<string | undefined> {
     if (!name.startsWith('kernel-')) continue;
     const directory = join(storeRoot(), name);
     const hashes = await readFile(join(directory, 'hashes.json'), 'utf8').catch(() => '{}');
-    if (Object.values(JSON.parse(hashes) as Record<string, string>).includes(sha256)) return join(directory, 'vmlinux');
+    if (Object.values(hashesSchema.parse(JSON.parse(hashes))).includes(sha256)) return join(directory, 'vmlinux');
   }
   return undefined;
 }

@@ -6,11 +6,9 @@ import { hashDebianTarball } from '../host/debian.js';
 import { UklError } from '../lib/errors.js';
 import { exec } from '../lib/exec.js';
 import { hashFile, hashFileOnce } from '../lib/hash.js';
-import { projectRoot } from '../lib/paths.js';
+import type { KernelSpec } from '../model/index.js';
 import { fromStore, type StoreContext } from '../store/store.js';
-
-const DEBIAN_TARBALL = '/usr/src/linux-source-6.12.tar.xz';
-const SERIES = join(projectRoot, 'kernel/6.12/patches');
+import { type KernelLine, kernelLines } from './lines.js';
 
 export interface KernelSource {
   /** Root of an unpacked tree; never written to. */
@@ -23,17 +21,17 @@ export interface KernelSource {
   readonly patches: Readonly<Record<string, string>>;
 }
 
-/** The patches of the series, in order. */
-export async function listSeries(): Promise<string[]> {
-  const names = await readdir(SERIES);
+/** The patches of a line's series, in order. */
+export async function listSeries(line: KernelLine): Promise<string[]> {
+  const names = await readdir(line.series);
   return names
     .filter((name) => name.endsWith('.patch'))
     .sort()
-    .map((name) => join(SERIES, name));
+    .map((name) => join(line.series, name));
 }
 
-async function applySeries(tree: string, progress: (detail: string) => void, log: string): Promise<void> {
-  for (const patch of await listSeries()) {
+async function applySeries(line: KernelLine, tree: string, progress: (detail: string) => void, log: string): Promise<void> {
+  for (const patch of await listSeries(line)) {
     progress(basename(patch));
     // -F0: a patch that needs fuzz was made for another kernel.
     await exec('patch', ['-p1', '-F0', '--batch', '--forward', '-i', patch], { cwd: tree, log }).catch((error: unknown) => {
@@ -42,7 +40,7 @@ async function applySeries(tree: string, progress: (detail: string) => void, log
       throw new UklError('UKL_PATCH', `${basename(patch)} does not apply${file ? ` to ${file}` : ''}`, {
         details: output,
         log,
-        hint: 'the series is for Linux 6.12: pass --kernel-source with a tarball of that version',
+        hint: `the series is for Linux ${line.name}: pass --kernel-source with a tarball of that line`,
         cause: error,
       });
     });
@@ -52,27 +50,28 @@ async function applySeries(tree: string, progress: (detail: string) => void, log
 /**
  * An unpacked kernel tree, with or without the series.
  *
- * @param tarball another linux-6.12.*.tar.* than Debian's
  * @throws UKL_SOURCE, UKL_PATCH
  */
 export async function getKernelSource(
-  options: { readonly patched: boolean; readonly tarball?: string | undefined },
+  { line: name, flavour, tarball: given }: Pick<KernelSpec, 'line' | 'flavour' | 'tarball'>,
   context: StoreContext,
 ): Promise<KernelSource> {
-  const tarball = options.tarball ?? DEBIAN_TARBALL;
+  const line = kernelLines.get(name);
+  const patched = flavour === 'ukl';
+  const tarball = given ?? line.source.tarball;
   if (!existsSync(tarball)) {
     throw new UklError('UKL_SOURCE', `no kernel source: ${tarball} does not exist`, { hint: 'ukl doctor' });
   }
-  const tarballHash = await (options.tarball === undefined ? hashDebianTarball('linux-source-6.12', tarball) : hashFileOnce(tarball));
+  const tarballHash = await (given === undefined ? hashDebianTarball(line.source.package, tarball) : hashFileOnce(tarball));
   const patches: Record<string, string> = {};
-  if (options.patched) {
-    for (const patch of await listSeries()) patches[basename(patch)] = await hashFile(patch);
+  if (patched) {
+    for (const patch of await listSeries(line)) patches[basename(patch)] = await hashFile(patch);
   }
 
   const path = await fromStore(
     {
-      kind: options.patched ? 'source-ukl' : 'source-stock',
-      title: options.patched ? 'unpack and patch the kernel source' : 'unpack the kernel source',
+      kind: patched ? 'source-ukl' : 'source-stock',
+      title: patched ? 'unpack and patch the kernel source' : 'unpack the kernel source',
       key: { tarball: tarballHash, patches },
       make: async ({ output, work, progress, log }) => {
         await rm(work, { recursive: true, force: true });
@@ -83,7 +82,7 @@ export async function getKernelSource(
         if (root === undefined || !existsSync(join(work, root, 'Kbuild'))) {
           throw new UklError('UKL_SOURCE', `${tarball} does not hold a kernel tree`);
         }
-        if (options.patched) await applySeries(join(work, root), progress, log);
+        if (patched) await applySeries(line, join(work, root), progress, log);
         await rename(join(work, root), join(output, 'linux'));
       },
     },

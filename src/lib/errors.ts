@@ -41,8 +41,6 @@ export interface UklErrorOptions {
   readonly details?: string;
   /** The full log of what failed. */
   readonly log?: string;
-  /** Exit status of the tool; see src/cli/exit-status.ts. */
-  readonly exitCode?: number;
   readonly cause?: unknown;
 }
 
@@ -52,7 +50,6 @@ export class UklError extends Error {
   readonly hint: string | undefined;
   readonly details: string | undefined;
   readonly log: string | undefined;
-  readonly exitCode: number;
 
   constructor(code: ErrorCode, message: string, options: UklErrorOptions = {}) {
     super(message, { cause: options.cause });
@@ -61,7 +58,6 @@ export class UklError extends Error {
     this.hint = options.hint;
     this.details = options.details;
     this.log = options.log;
-    this.exitCode = options.exitCode ?? (code === 'UKL_USAGE' || code === 'UKL_CONFIG' ? 2 : 1);
   }
 }
 

@@ -8,11 +8,22 @@ import { hashDebianTarball } from '../host/debian.js';
 import { type ExecOptions, exec } from '../lib/exec.js';
 import { hashFile } from '../lib/hash.js';
 import { projectRoot } from '../lib/paths.js';
-import type { Libc } from '../model/index.js';
+import type { Libc, Requirement } from '../model/index.js';
 import { fromStore, type StoreContext } from '../store/store.js';
 
 export const VERSION = '2.36';
 const TARBALL = `/usr/src/glibc/glibc-${VERSION}.tar.xz`;
+/** What the build of the C library needs. */
+export const requirements: readonly Requirement[] = [
+  { package: 'glibc-source', why: 'the C library that programs are linked with', file: TARBALL },
+  { package: 'gcc', why: 'compiles the kernel and C programs', file: '/usr/bin/gcc' },
+  { package: 'make', why: 'drives the builds', file: '/usr/bin/make' },
+  { package: 'bison', why: "Kconfig's parser, and the C library's", file: '/usr/bin/bison' },
+  { package: 'gawk', why: "scripts of the C library's build", file: '/usr/bin/gawk' },
+  { package: 'python3-minimal', why: "scripts of the C library's build", file: '/usr/bin/python3' },
+  { package: 'xz-utils', why: 'unpacks the source', file: '/usr/bin/xz' },
+];
+
 /** Copied over the tree; configure finds the directories by the name of the host. */
 const SUBTREE = join(projectRoot, 'glibc');
 const HOST = 'x86_64-ukl-linux-gnu';

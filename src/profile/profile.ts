@@ -6,13 +6,15 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+import { build } from '../build/build.js';
 import { getProfiler } from '../guest/programs.js';
 import { isImage, openImage } from '../image/image.js';
 import { findKernel } from '../kernels/kernel.js';
 import { UklError } from '../lib/errors.js';
 import { silentLog } from '../lib/log.js';
 import type { KernelFlavour, Ring, RunEnd, RunResult } from '../model/index.js';
-import { type BuildOptions, build, type RunningVm, type RunOptions, run } from '../sdk/index.js';
+import type { BuildOptions, RunOptions } from '../options/given.js';
+import { type RunningVm, run } from '../run/launch.js';
 import { type Folded, fold } from './fold.js';
 import { type Dump, Profiler } from './profiler.js';
 import { kernelLandmarks, type Mapping, parseMaps, Symbols } from './symbols.js';
@@ -43,9 +45,9 @@ export interface Profile extends Folded {
 }
 
 /** How often it is looked what a program has mapped. */
-const LOOK_MS = 100;
+const INTERVAL_MS = 100;
 /** Until it is seen for the first time. */
-const FIRST_LOOK_MS = 2;
+const FIRST_INTERVAL_MS = 2;
 
 async function runLoad(command: string, port: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
@@ -84,8 +86,8 @@ async function runLoad(command: string, port: number, signal: AbortSignal): Prom
 class Maps {
   readonly #seen = new Map<string, Mapping>();
 
-  async look(vm: RunningVm): Promise<void> {
-    for (const mapping of parseMaps(await vm.look('maps'))) this.#seen.set(`${mapping.start} ${mapping.path}`, mapping);
+  async read(vm: RunningVm): Promise<void> {
+    for (const mapping of parseMaps(await vm.inspect('maps'))) this.#seen.set(`${mapping.start} ${mapping.path}`, mapping);
   }
 
   has(path: string): boolean {
@@ -175,9 +177,9 @@ async function wholeRun(vm: RunningVm, profiler: Profiler, maps: Maps, program: 
     };
     const result = vm.result.then(over, over);
     while (running && signal?.aborted !== true && performance.now() < end) {
-      await maps.look(vm);
+      await maps.read(vm);
       // A program may be over before it is looked at twice: at first there is little rest.
-      await Promise.race([result, setTimeout(maps.has(program) ? LOOK_MS : FIRST_LOOK_MS)]);
+      await Promise.race([result, setTimeout(maps.has(program) ? INTERVAL_MS : FIRST_INTERVAL_MS)]);
     }
     if (running) await vm.pause();
     return profiler.dump();
@@ -186,7 +188,7 @@ async function wholeRun(vm: RunningVm, profiler: Profiler, maps: Maps, program: 
 
 async function underLoad(vm: RunningVm, profiler: Profiler, maps: Maps, load: string, options: ProfileOptions, signal: AbortSignal): Promise<Dump> {
   const { seconds, log = silentLog } = options;
-  const [port] = vm.plan.qemu.ports.filter(({ protocol }) => protocol === 'tcp');
+  const [port] = vm.plan.machine.nics.flatMap((nic) => nic.ports).filter(({ protocol }) => protocol === 'tcp');
   if (port === undefined)
     throw new UklError('UKL_USAGE', 'a load needs a port of this host that leads to the guest', {
       hint: '-p 0:8080, with the port that the program listens on',
@@ -211,6 +213,6 @@ async function underLoad(vm: RunningVm, profiler: Profiler, maps: Maps, load: st
   const dump = await profiler.dump();
   // To look at what is mapped is work for the guest as well: afterwards.
   await vm.resume();
-  await maps.look(vm);
+  await maps.read(vm);
   return dump;
 }

@@ -154,8 +154,8 @@ export class Symbols {
         const elf = await readElf(copy).catch(() => undefined);
         if (!elf) continue;
         // What was stripped for the image may have its symbols here still, at the same addresses.
-        const onHost = path === program && existsSync(image.manifest.programOnHost);
-        files.set(path, { symbols: await symbolsOf(onHost ? image.manifest.programOnHost : copy), segments: elf.segments });
+        const onHost = path === program && image.host !== undefined && existsSync(image.host.program);
+        files.set(path, { symbols: await symbolsOf(onHost && image.host !== undefined ? image.host.program : copy), segments: elf.segments });
         if (path === program && !maps.some((mapping) => mapping.path === program))
           mappings.push(...elf.segments.map((segment) => asLoaded(path, elf.type, segment)));
       }

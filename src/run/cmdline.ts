@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { readFileSync } from 'node:fs';
-import type { Accel } from '../vmms/qemu/args.js';
+import type { Accel } from '../model/index.js';
 
 /**
  * The host's TSC frequency in kHz. Linux derives loops_per_jiffy from the TSC

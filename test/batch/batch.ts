@@ -175,7 +175,7 @@ async function runGuest(
     accel: 'tcg',
     verbose: true,
     kernelArgs: PATIENCE,
-    timeoutSeconds: GUEST_SECONDS,
+    timeout: GUEST_SECONDS,
     stdout: new Lines(take),
     stderr: new Lines((line) => console.push(line)),
     signal,

@@ -3,6 +3,7 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { readOptions } from '../../src/kernels/kconfig.js';
 import { getKernelConfig } from '../../src/kernels/kernel.js';
+import { kernelSpec } from '../../src/kernels/lines.js';
 import { silentLog } from '../../src/lib/log.js';
 import { EXCLUSIONS, excluded, findGaps, getDebianOptions, getHardeningOptions, type Options } from '../protections/debian.js';
 
@@ -20,7 +21,7 @@ describe("protections against Debian's configuration", () => {
   });
 
   test.each(['ukl', 'stock'] as const)('the kernel "%s" lacks only what the table excludes', async (flavour) => {
-    const gaps = findGaps(readOptions(await getKernelConfig(flavour, context)), [...debian.values()], hardening);
+    const gaps = findGaps(readOptions(await getKernelConfig(kernelSpec(flavour), context)), [...debian.values()], hardening);
     const known = excluded(flavour);
     expect(gaps.filter(({ option }) => !known.has(option))).toEqual([]);
     const missing = new Set(gaps.map(({ option }) => option));

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { getKernel } from '../../src/kernels/kernel.js';
+import { kernelSpec } from '../../src/kernels/lines.js';
 import { exec } from '../../src/lib/exec.js';
 import { silentLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
@@ -13,7 +14,7 @@ const fixture = (name: string): string => join(projectRoot, 'test/fixtures', nam
 
 /** Where a processor keeps the top of its task's stack, from the GS base: the entry's first use of it tells. */
 async function topOfStack(): Promise<string> {
-  const { vmlinux } = await getKernel('ukl', { log: silentLog });
+  const { vmlinux } = await getKernel(kernelSpec('ukl'), { log: silentLog });
   const code = await exec('objdump', ['-d', '--no-show-raw-insn', '--disassemble=entry_SYSCALL_64', vmlinux]);
   // Next to RIP, or as a number.
   const [, address, absolute] = /^.*\bmov +%gs:(?:.*\(%rip\),%rsp +# (?:0x)?([0-9a-f]+)|0x([0-9a-f]+),%rsp)/m.exec(code.replaceAll(/^.*sp2.*$/gm, '')) ?? [];
@@ -44,7 +45,7 @@ test('a thread flag that stays set costs a call nothing', async () => {
 
 test('a kernel stack that overflows is reported with the instruction that did it, and its registers', async () => {
   const guest = await startGuest(fixture('overflow.c'), { ring: 0, accel: 'tcg', args: [await topOfStack()] });
-  const culprit = /^0*([0-9a-f]+) \w culprit$/m.exec(await exec('nm', [guest.plan.image.manifest.programOnHost]))?.[1];
+  const culprit = /^0*([0-9a-f]+) \w culprit$/m.exec(await exec('nm', [guest.plan.image.host?.program ?? '']))?.[1];
   const result = await guest.result;
   const log = await readFile(result.log, 'utf8');
   expect(result.end, `${guest.stdout.text()}\n${log}`).toMatchObject({ kind: 'panic' });
@@ -57,7 +58,7 @@ test('a kernel stack that overflows is reported with the instruction that did it
 const WATCHED = 24;
 
 test('watchpoints on the words that the entry code stores change nothing', { timeout: 400_000 }, async () => {
-  const { stdout, end, kernelLog } = await runGuest(fixture('watch.c'), { ring: 0, accel: 'tcg', args: [await topOfStack()], timeoutSeconds: 360 });
+  const { stdout, end, kernelLog } = await runGuest(fixture('watch.c'), { ring: 0, accel: 'tcg', args: [await topOfStack()], timeout: 360 });
   expect(end, `${stdout}\n${kernelLog.join('\n')}`).toEqual({ kind: 'exit', status: 0 });
   const hits = [...stdout.matchAll(/^(\d+) bytes below the top: (\d+)$/gm)].map(([, offset, count]) => ({ offset: Number(offset), count: Number(count) }));
   console.log(stdout);

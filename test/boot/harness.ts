@@ -60,7 +60,7 @@ export async function startGuest(target: string, options: GuestOptions = {}): Pr
   const stdout = new Sink();
   const stderr = new Sink();
   const running = await run(target, {
-    timeoutSeconds: GUEST_SECONDS,
+    timeout: GUEST_SECONDS,
     ...options,
     stdin: Readable.from([options.input ?? '']),
     stdout,

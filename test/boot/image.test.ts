@@ -13,10 +13,10 @@ import { QEMU } from '../../src/vmms/qemu/args.js';
 import { host, runGuest } from './harness.js';
 
 let work: string;
-const imageOf = (format: string): string => join(work, `hello.${format}`);
+const imageOf = (container: string): string => join(work, `hello.${container}`);
 beforeAll(async () => {
   work = await mkdtemp(join(tmpdir(), 'ukl-image-'));
-  for (const format of ['bzImage', 'elf'] as const) await build(join(projectRoot, 'examples/hello'), { format, out: imageOf(format) });
+  for (const container of ['bzImage', 'elf'] as const) await build(join(projectRoot, 'examples/hello'), { container, out: imageOf(container) });
 });
 afterAll(() => rm(work, { recursive: true, force: true }));
 
@@ -64,8 +64,8 @@ describe.each(['bzImage', 'elf'] as const)('%s', (format) => {
 test('every byte of a large image arrives', async () => {
   const bytes = randomBytes(48 * 1024 ** 2);
   await writeFile(join(work, 'large'), bytes);
-  for (const format of ['bzImage', 'elf'] as const) {
-    const image = await build('/usr/bin/sha256sum', { format, out: imageOf('large'), files: [`${join(work, 'large')}:/large`] });
+  for (const container of ['bzImage', 'elf'] as const) {
+    const image = await build('/usr/bin/sha256sum', { container, out: imageOf('large'), files: [`${join(work, 'large')}:/large`] });
     // With little memory, the root is a ramfs: a tmpfs would be too small.
     for (const memory of ['256M', '176M']) {
       const { stdout, end } = await runGuest(image.path, { args: ['/large'], memory, accel: 'tcg' });

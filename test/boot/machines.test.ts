@@ -78,7 +78,7 @@ describe.each(machines)('$name', ({ cpu, kernelArgs, ring, without = [] }) => {
         env: { UKL_RING: String(ring) },
         cpus: 2,
         accel: 'tcg',
-        timeoutSeconds: 360,
+        timeout: 360,
         ...(cpu === undefined ? {} : { cpu }),
         ...(kernelArgs === undefined ? {} : { kernelArgs }),
       });

@@ -12,7 +12,7 @@ import { ENTRY_CODE, formatReport, MACHINE_CHECK, MACHINE_CHECK_CPU, strikeEntry
 const REACHED = 600;
 
 test('an NMI that takes a page fault is survived at each instruction of the entry code', { timeout: 660_000 }, async () => {
-  const report = await strikeEntryCode({ timeoutSeconds: 600 });
+  const report = await strikeEntryCode({ timeout: 600 });
   console.log(formatReport(report));
   expect(report.struck.length).toBeGreaterThan(REACHED);
   // None of the code is left out as a whole.
@@ -22,7 +22,7 @@ test('an NMI that takes a page fault is survived at each instruction of the entr
 });
 
 test('a machine check is survived at each instruction of the entry code', { timeout: 660_000 }, async () => {
-  const report = await strikeEntryCode({ cpu: MACHINE_CHECK_CPU, timeoutSeconds: 600 }, MACHINE_CHECK);
+  const report = await strikeEntryCode({ cpu: MACHINE_CHECK_CPU, timeout: 600 }, MACHINE_CHECK);
   console.log(formatReport(report));
   expect(report.struck.length).toBeGreaterThan(REACHED);
 });

@@ -114,7 +114,7 @@ describe('servers', () => {
 
   test('a gigabyte in and a gigabyte out', { timeout: 600_000 }, async () => {
     const GIGABYTE = 2 ** 30;
-    await using guest = await serve('stream', { timeoutSeconds: 600 });
+    await using guest = await serve('stream', { timeout: 600 });
     let received = 0;
     const answer = await fetch(`${guest.url}/${GIGABYTE}`);
     await pipeline(

@@ -7,6 +7,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { getKernel } from '../../src/kernels/kernel.js';
+import { kernelSpec } from '../../src/kernels/lines.js';
 import { silentLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { runGuest } from './harness.js';
@@ -26,7 +27,7 @@ test.each([
 });
 
 test('size of the kernel image', async () => {
-  const { size } = await stat((await getKernel('ukl', { log: silentLog })).bzImage);
+  const { size } = await stat((await getKernel(kernelSpec('ukl'), { log: silentLog })).bzImage);
   console.log(`bzImage: ${size} bytes`);
   expect(size).toBeLessThan(7_500_000);
 });

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { getKernel } from '../../src/kernels/kernel.js';
+import { kernelSpec } from '../../src/kernels/lines.js';
 import { silentLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { getCompiler } from '../../src/libc/compiler.js';
@@ -42,7 +43,7 @@ const khz = hostTscKhz(readFileSync('/proc/cpuinfo', 'utf8'));
 
 /** What the machine says on its console. */
 async function boot(name: 'static' | 'dynamic', named: readonly string[]): Promise<string> {
-  const { bzImage } = await getKernel('ukl', { log: silentLog });
+  const { bzImage } = await getKernel(kernelSpec('ukl'), { log: silentLog });
   const { stdout } = await host('timeout', [
     '120',
     QEMU,

@@ -6,6 +6,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { DEFAULT_LINE, kernelLines, kernelSpec } from '../../src/kernels/lines.js';
 import { getKernelSource, listSeries } from '../../src/kernels/source.js';
 import { silentLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
@@ -23,7 +24,7 @@ interface Patch {
 }
 
 const patches: Patch[] = [];
-for (const path of await listSeries()) {
+for (const path of await listSeries(kernelLines.get(DEFAULT_LINE))) {
   let added = 0;
   const objects: string[] = [];
   let documentation = false;
@@ -51,8 +52,8 @@ describe('against the tree', () => {
   let stock: string;
   beforeAll(async () => {
     work = await mkdtemp(join(tmpdir(), 'ukl-series-'));
-    patched = (await getKernelSource({ patched: true }, { log: silentLog })).path;
-    stock = (await getKernelSource({ patched: false }, { log: silentLog })).path;
+    patched = (await getKernelSource(kernelSpec('ukl'), { log: silentLog })).path;
+    stock = (await getKernelSource(kernelSpec('stock'), { log: silentLog })).path;
   });
   afterAll(() => rm(work, { recursive: true, force: true }));
 

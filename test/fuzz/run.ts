@@ -13,7 +13,8 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { ensurePackages, requirements } from '../../src/host/requirements.js';
+import { allRequirements } from '../../src/doctor/doctor.js';
+import { ensurePackages } from '../../src/host/requirements.js';
 import { asUklError, UklError } from '../../src/lib/errors.js';
 import { createLog, type Log } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
@@ -93,7 +94,7 @@ async function fuzz({ image, side, seed, seconds, features, child, signal, onPro
     accel: 'tcg',
     verbose: true,
     kernelArgs: PATIENCE,
-    timeoutSeconds: seconds + 600,
+    timeout: seconds + 600,
     stdout: new Lines(take),
     stderr: new Lines((line) => {
       console.push(line);
@@ -202,7 +203,7 @@ async function main(): Promise<number> {
     log,
     signal: controller.signal,
   };
-  await ensurePackages(log, requirements, controller.signal);
+  await ensurePackages(log, allRequirements(), controller.signal);
   log.info(`seed ${seed}, with ${features.join(', ')}`);
   const work = await mkdtemp(join(tmpdir(), 'ukl-fuzz-'));
   try {

@@ -136,7 +136,7 @@ export async function startTestGuest(tree: Tree, staticTests: readonly string[],
     ports: [`${port}:22`],
     memory: '2G',
     cpus: 2,
-    timeoutSeconds: GUEST_SECONDS,
+    timeout: GUEST_SECONDS,
     accel: 'tcg',
     signal,
   });

@@ -10,7 +10,8 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { ensurePackages, requirements } from '../../src/host/requirements.js';
+import { allRequirements } from '../../src/doctor/doctor.js';
+import { ensurePackages } from '../../src/host/requirements.js';
 import { asUklError, UklError } from '../../src/lib/errors.js';
 import { withLock } from '../../src/lib/lock.js';
 import { createLog, type Log } from '../../src/lib/log.js';
@@ -157,7 +158,7 @@ async function main(): Promise<number> {
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.once(name, () => controller.abort(new UklError('UKL_COMMAND', `interrupted by ${name}; the next run goes on from here`)));
   const work = { log: createLog(), signal: controller.signal, jobs: Number(values.jobs) };
-  await ensurePackages(work.log, [...requirements, ...PACKAGES], work.signal);
+  await ensurePackages(work.log, [...allRequirements(), ...PACKAGES], work.signal);
   return withLock(
     treeRoot,
     () => runAll(names, values.again, Number(values.times), work),

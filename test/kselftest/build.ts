@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 import { chmod, cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { kernelSpec } from '../../src/kernels/lines.js';
 import { getKernelSource } from '../../src/kernels/source.js';
 import { exec } from '../../src/lib/exec.js';
 import { fromStore, type StoreContext } from '../../src/store/store.js';
@@ -29,7 +30,7 @@ interface Tests {
 
 /** The kernel's headers for programs: newer than the host's. */
 async function getHeaders(context: StoreContext): Promise<string> {
-  const source = await getKernelSource({ patched: false }, context);
+  const source = await getKernelSource(kernelSpec('stock'), context);
   const path = await fromStore(
     {
       kind: 'kernel-headers',
@@ -50,7 +51,7 @@ async function getHeaders(context: StoreContext): Promise<string> {
  * happens in a copy: the kernel's source is never written to.
  */
 export async function buildSet(set: TestSet, context: StoreContext): Promise<BuiltSet> {
-  const source = await getKernelSource({ patched: false }, context);
+  const source = await getKernelSource(kernelSpec('stock'), context);
   const headers = await getHeaders(context);
   const compiler = (await exec('gcc', ['-dumpfullversion'])).trim();
   const path = await fromStore(

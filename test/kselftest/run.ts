@@ -9,7 +9,8 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { ensurePackages, requirements } from '../../src/host/requirements.js';
+import { allRequirements } from '../../src/doctor/doctor.js';
+import { ensurePackages } from '../../src/host/requirements.js';
 import { asUklError, UklError } from '../../src/lib/errors.js';
 import { createLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
@@ -76,7 +77,7 @@ async function main(): Promise<number> {
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.once(name, () => controller.abort(new UklError('UKL_COMMAND', `interrupted by ${name}`)));
   const context = { log: createLog(), signal: controller.signal };
-  await ensurePackages(context.log, [...requirements, ...PACKAGES], context.signal);
+  await ensurePackages(context.log, [...allRequirements(), ...PACKAGES], context.signal);
   if (positionals.length === 0) await rm(SUITE.outputs, { recursive: true, force: true });
   const rows: Row[] = [];
   const built: BuiltSet[] = [];

@@ -14,9 +14,7 @@ try {
   const check = values['machine-check'];
   const started = performance.now();
   console.log(
-    formatReport(
-      await strikeEntryCode({ kernelArgs: positionals, timeoutSeconds: 1200, ...(check ? { cpu: MACHINE_CHECK_CPU } : {}) }, check ? MACHINE_CHECK : NMI),
-    ),
+    formatReport(await strikeEntryCode({ kernelArgs: positionals, timeout: 1200, ...(check ? { cpu: MACHINE_CHECK_CPU } : {}) }, check ? MACHINE_CHECK : NMI)),
   );
   console.log(`${Math.round((performance.now() - started) / 1000)} s`);
 } catch (error) {

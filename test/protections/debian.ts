@@ -8,6 +8,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { getDebianPackage } from '../../src/host/debian.js';
 import { readOptions } from '../../src/kernels/kconfig.js';
+import { kernelSpec } from '../../src/kernels/lines.js';
 import { getKernelSource } from '../../src/kernels/source.js';
 import { exec } from '../../src/lib/exec.js';
 import type { KernelFlavour } from '../../src/model/index.js';
@@ -133,7 +134,7 @@ export async function getDebianOptions(context: StoreContext): Promise<ReadonlyM
 
 /** What Linux itself takes for the basic hardening of a kernel. */
 export async function getHardeningOptions(context: StoreContext): Promise<Options> {
-  const { path } = await getKernelSource({ patched: false }, context);
+  const { path } = await getKernelSource(kernelSpec('stock'), context);
   const texts = ['kernel/configs/hardening.config', 'arch/x86/configs/hardening.config'].map((file) => readFile(join(path, file), 'utf8'));
   return readOptions((await Promise.all(texts)).join('\n'));
 }

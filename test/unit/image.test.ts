@@ -4,11 +4,11 @@ import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { packFile } from '../../src/app/files.js';
-import { resolveLibraries } from '../../src/app/libraries.js';
 import { isElf, readElf } from '../../src/elf/elf.js';
 import { encodeSpec } from '../../src/guest/spec.js';
 import { canonicalGuestPath, writeInitramfs } from '../../src/image/initramfs.js';
+import { packFile } from '../../src/packing/files.js';
+import { resolveLibraries } from '../../src/packing/libraries.js';
 
 let work: string;
 beforeAll(async () => {

@@ -11,7 +11,7 @@ const GUEST_SECONDS = 60;
 
 /** Milliseconds from the VMM's start to the program's first word on this host. */
 async function firstOutput(built: Built): Promise<number> {
-  await using vm = await start(built, { timeoutSeconds: GUEST_SECONDS });
+  await using vm = await start(built, { timeout: GUEST_SECONDS });
   const began = performance.now();
   const output = outputOf(built, vm);
   if (output !== vm.stderr) vm.stderr.resume();
@@ -28,7 +28,7 @@ const RETRY_MS = 20;
 
 /** Milliseconds from the VMM's start to the first answer that the host gets. */
 export async function firstAnswer(built: Built, port: number): Promise<number> {
-  await using vm = await start(built, { ports: [`0:${port}`], timeoutSeconds: GUEST_SECONDS });
+  await using vm = await start(built, { ports: [`0:${port}`], timeout: GUEST_SECONDS });
   const began = performance.now();
   vm.stdout.resume();
   vm.stderr.resume();
@@ -66,7 +66,7 @@ export const boot: Suite = {
       variants: ['pid1', ...USUAL],
       parse: () => ({}),
       measure: async (built) => ({
-        main: Number(/to main\(\): ([\d.]+) million/.exec(await printed(built, { icount: true, timeoutSeconds: GUEST_SECONDS }))?.[1] ?? NaN),
+        main: Number(/to main\(\): ([\d.]+) million/.exec(await printed(built, { icount: true, timeout: GUEST_SECONDS }))?.[1] ?? NaN),
       }),
     },
     {

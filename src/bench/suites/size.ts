@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { UklError } from '../../lib/errors.js';
 import { projectRoot } from '../../lib/paths.js';
-import type { RunOptions } from '../../sdk/index.js';
+import type { RunOptions } from '../../options/given.js';
 import { runs, start } from '../pid1.js';
 import { type Built, type Metric, type Suite, USUAL, type Workload } from '../suite.js';
 
@@ -91,7 +91,7 @@ async function serves(built: Built, server: NonNullable<Program['server']>, opti
 async function leastMemory(built: Built, server: Program['server']): Promise<number> {
   const enough = (memoryMiB: number): Promise<boolean> => {
     built.signal?.throwIfAborted();
-    const options = { memory: `${memoryMiB}M`, anyMemory: true, timeoutSeconds: GUEST_SECONDS };
+    const options = { memory: `${memoryMiB}M`, anyMemory: true, timeout: GUEST_SECONDS };
     return server === undefined ? runs(built, options) : serves(built, server, options);
   };
   if (!(await enough(MOST))) throw new UklError('UKL_VMM', `it does not run in ${MOST} MiB`);

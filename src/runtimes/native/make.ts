@@ -2,13 +2,13 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
-import type { ResolvedConfig } from '../../config/schema.js';
 import { UklError } from '../../lib/errors.js';
 import { exec } from '../../lib/exec.js';
 import { hashValue } from '../../lib/hash.js';
 import { withLock } from '../../lib/lock.js';
 import type { Log } from '../../lib/log.js';
 import type { Libc } from '../../model/index.js';
+import type { ResolvedConfig } from '../../options/config.js';
 
 export interface MakeOptions {
   /** The project's. */

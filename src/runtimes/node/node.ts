@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
 import { existsSync } from 'node:fs';
 import { basename, dirname, extname, join, resolve } from 'node:path';
-import { packLibraries } from '../../app/files.js';
 import { UklError } from '../../lib/errors.js';
 import { exec } from '../../lib/exec.js';
 import type { Log } from '../../lib/log.js';
 import { projectRoot } from '../../lib/paths.js';
-import type { App, NodeRuntime } from '../../model/index.js';
+import type { App } from '../../model/index.js';
+import { packLibraries } from '../../packing/files.js';
 import { APP, bundle } from './bundle.js';
 import { checkTypes, findUp } from './check.js';
 import { carryPackages, findDependency, npmEnv, readPackage } from './packages.js';
+import type { NodeRelease } from './release.js';
 
 const NODE = '/usr/bin/node';
 
@@ -32,7 +33,7 @@ export async function findEntry(directory: string): Promise<string> {
 }
 
 /** Installs what package.json asks for, under the guest's Node.js, if something is missing. */
-async function installPackages(root: string, node: NodeRuntime, log: Log, signal: AbortSignal | undefined): Promise<void> {
+async function installPackages(root: string, node: NodeRelease, log: Log, signal: AbortSignal | undefined): Promise<void> {
   const { dependencies = {} } = (await readPackage(root)) ?? {};
   const found = await Promise.all(Object.keys(dependencies).map((name) => findDependency(name, root)));
   if (!found.includes(undefined)) return;
@@ -56,7 +57,7 @@ export interface NodeAppOptions {
   readonly check: boolean;
   /** Under a supervisor that takes new versions of the program: `ukl dev`. */
   readonly dev?: boolean;
-  readonly node: NodeRuntime;
+  readonly node: NodeRelease;
   /** For what is compiled on the way. */
   readonly workDir: string;
   readonly log: Log;

@@ -3,11 +3,12 @@ import { existsSync } from 'node:fs';
 import { cp, readdir, readFile, realpath, rm, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, extname, join, relative } from 'node:path';
-import { packLibraries } from '../../app/files.js';
 import { exec } from '../../lib/exec.js';
 import { hashValue } from '../../lib/hash.js';
 import type { Log } from '../../lib/log.js';
-import type { GuestFile, NodeRuntime } from '../../model/index.js';
+import type { GuestFile } from '../../model/index.js';
+import { packLibraries } from '../../packing/files.js';
+import type { NodeRelease } from './release.js';
 
 interface PackageJson {
   readonly name?: string;
@@ -90,7 +91,7 @@ async function isForeign(directory: string, modules: string): Promise<boolean> {
 }
 
 export interface CarryOptions {
-  readonly node: NodeRuntime;
+  readonly node: NodeRelease;
   /** Where rebuilt packages go. */
   readonly workDir: string;
   readonly log: Log;
@@ -98,13 +99,13 @@ export interface CarryOptions {
 }
 
 /** NODE_MODULE_VERSION of the runtime, from its headers. */
-async function moduleVersion(node: NodeRuntime): Promise<string> {
+async function moduleVersion(node: NodeRelease): Promise<string> {
   const header = await readFile(join(node.headers, 'include/node/node_version.h'), 'utf8');
   return /#define NODE_MODULE_VERSION (\d+)/.exec(header)?.[1] ?? '';
 }
 
 /** npm and what it starts run under the guest's Node.js, and compile against its headers. */
-export function npmEnv(node: NodeRuntime): Record<string, string> {
+export function npmEnv(node: NodeRelease): Record<string, string> {
   return { PATH: `${node.bin}:${process.env.PATH ?? ''}`, npm_config_nodedir: node.headers, npm_config_loglevel: 'error' };
 }
 

@@ -3,8 +3,23 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UklError } from '../../lib/errors.js';
 import { exec } from '../../lib/exec.js';
-import type { NodeRuntime } from '../../model/index.js';
 import { fromStore, type StoreContext } from '../../store/store.js';
+
+/** The official Node.js, as npm's registry has it. */
+export interface NodeRelease {
+  /** "24.21.0" */
+  readonly version: string;
+  /** Holds a `node` for the host: npm runs under it to build for the guest. */
+  readonly bin: string;
+  /** The program as it was published, with its symbols. */
+  readonly symbols: string;
+  /** The same without them: what goes into the image. */
+  readonly program: string;
+  /** What node-gyp takes as --nodedir. */
+  readonly headers: string;
+  /** Of the package, as npm checked it. */
+  readonly integrity: string;
+}
 
 /** The lines with long-term support, each at the version that the examples were tested with. */
 const SUPPORTED: Readonly<Record<string, string>> = { 22: '22.23.3', 24: '24.21.0', 26: '26.9.0' };
@@ -29,7 +44,7 @@ export function nodeVersion(wanted: string): string {
  * @param wanted a major version or an exact one
  * @throws UKL_SOURCE if npm cannot fetch it
  */
-export async function getNode(wanted: string, context: StoreContext): Promise<NodeRuntime> {
+export async function getNode(wanted: string, context: StoreContext): Promise<NodeRelease> {
   const version = nodeVersion(wanted);
   const path = await fromStore(
     {

@@ -2,7 +2,8 @@
 
 import { UklError } from '../../lib/errors.js';
 import { exec } from '../../lib/exec.js';
-import { type Accel, QEMU } from './args.js';
+import type { Accel } from '../../model/index.js';
+import { QEMU } from './args.js';
 
 /** The processor of a guest whose run names none: all that the accelerator can do. */
 export function defaultCpu(accel: Accel): string {

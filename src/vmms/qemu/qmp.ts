@@ -1,5 +1,22 @@
 // SPDX-License-Identifier: MIT
 import type { Socket } from 'node:net';
+import { z } from 'zod';
+import { UklError } from '../../lib/errors.js';
+import { LineSplitter } from '../../lib/lines.js';
+
+/** A message of QEMU's: a greeting, an answer, or an event, which the tool has no use for. */
+const message = z.union([
+  z.object({ QMP: z.unknown() }),
+  z.object({ return: z.unknown() }),
+  z.object({ error: z.object({ class: z.string(), desc: z.string() }) }),
+  z.object({ event: z.string() }),
+]);
+
+interface Waiting {
+  readonly command: string;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: UklError) => void;
+}
 
 /**
  * A client of QEMU's machine protocol, as small as the tool's needs: one
@@ -7,44 +24,49 @@ import type { Socket } from 'node:net';
  */
 export class Qmp {
   readonly #socket: Socket;
-  #waiting: ((reply: { return?: unknown; error?: unknown }) => void)[] = [];
-  readonly #ready: Promise<void>;
+  readonly #waiting: Waiting[] = [];
+  readonly #ready: Promise<unknown>;
 
   constructor(socket: Socket) {
     this.#socket = socket;
-    let rest = '';
+    const lines = new LineSplitter();
     let greet: () => void = () => {};
-    this.#ready = new Promise((resolve) => {
+    const greeted = new Promise<void>((resolve) => {
       greet = resolve;
     });
+    this.#ready = greeted.then(() => this.#send('qmp_capabilities', {}));
+    this.#ready.catch(() => {}); // each command tells
     socket.on('error', () => {});
     socket.on('close', () => {
-      for (const settle of this.#waiting.splice(0)) settle({ error: 'closed' });
+      for (const { command, reject } of this.#waiting.splice(0)) reject(new UklError('UKL_VMM', `QEMU ended before it had answered '${command}'`));
       greet();
     });
     socket.on('data', (chunk: Buffer) => {
-      const lines = (rest + chunk.toString()).split('\n');
-      rest = lines.pop() ?? '';
-      for (const line of lines) {
-        const message = JSON.parse(line) as { QMP?: unknown; return?: unknown; error?: unknown };
-        if (message.QMP !== undefined) {
-          this.#send('qmp_capabilities', {}).then(greet, greet);
-        } else if ('return' in message || 'error' in message) {
-          this.#waiting.shift()?.(message);
+      for (const line of lines.push(chunk)) {
+        const parsed = message.parse(JSON.parse(line));
+        if ('QMP' in parsed) greet();
+        else if ('return' in parsed) this.#waiting.shift()?.resolve(parsed.return);
+        else if ('error' in parsed) {
+          const asked = this.#waiting.shift();
+          asked?.reject(new UklError('UKL_VMM', `QEMU refused '${asked.command}': ${parsed.error.desc}`));
         }
       }
     });
   }
 
   #send(command: string, args: object): Promise<unknown> {
-    if (this.#socket.destroyed) return Promise.resolve(undefined);
-    return new Promise((resolve) => {
-      this.#waiting.push((reply) => resolve(reply.return));
+    if (this.#socket.destroyed) return Promise.reject(new UklError('UKL_VMM', `QEMU has ended: it cannot be asked to '${command}'`));
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ command, resolve, reject });
       this.#socket.write(`${JSON.stringify({ execute: command, arguments: args })}\n`);
     });
   }
 
-  /** The answer's "return" member; undefined if QEMU refused or is gone. */
+  /**
+   * The answer's "return" member.
+   *
+   * @throws UKL_VMM if QEMU refuses, with its reason, or has ended
+   */
   async execute(command: string, args: object = {}): Promise<unknown> {
     await this.#ready;
     return this.#send(command, args);

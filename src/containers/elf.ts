@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
+import { readFile } from 'node:fs/promises';
 import { UklError } from '../lib/errors.js';
 import { align, CMDLINE_MAX, cmdlineBytes, PAGE } from './bzimage.js';
+import type { Container } from './container.js';
 
 /** ELF constants and offsets as in elf(5). */
 const PT_LOAD = 1;
@@ -125,3 +127,13 @@ export function pvhPrefix(vmlinux: Buffer, loader: Buffer, cmdline: string, init
   place(physical(initramfs, Buffer.alloc(0), initramfsBytes), all.length, initramfsBytes);
   return Buffer.concat(parts);
 }
+
+export const elf: Container = {
+  name: 'elf',
+  title: 'an ELF with a PVH entry, for microVMs: no decompression, no KASLR',
+  requirements: [],
+  boot: 'pvh',
+  carries: 'vmlinux',
+  loader: 'pvh.S',
+  prefix: async ({ kernel, loader, cmdline, initramfsBytes }) => pvhPrefix(await readFile(kernel.vmlinux), loader, cmdline, initramfsBytes),
+};

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+/** From a target to an image: composes the stages, which do not know each other. */
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { makeApp } from '../app/app.js';
+import { resolveTarget, type Target } from '../app/target.js';
+import { containers } from '../containers/index.js';
+import { splitDisk } from '../devices/disk.js';
+import { parsePort } from '../devices/ports.js';
+import { splitVolume } from '../devices/volume.js';
+import { getInit, getLoader, requirements as guestRequirements } from '../guest/programs.js';
+import { ensurePackages } from '../host/requirements.js';
+import { writeImage } from '../image/image.js';
+import { getKernel } from '../kernels/kernel.js';
+import { DEFAULT_LINE, kernelLines } from '../kernels/lines.js';
+import { findShortcut, getShortcuts } from '../kernels/shortcuts.js';
+import { UklError } from '../lib/errors.js';
+import { hashValue } from '../lib/hash.js';
+import { silentLog } from '../lib/log.js';
+import { storeRoot } from '../lib/paths.js';
+import { parseSize } from '../lib/size.js';
+import { getCompiler } from '../libc/compiler.js';
+import { requirements as libcRequirements } from '../libc/glibc.js';
+import type { App, Image, Ring, RunDefaults } from '../model/index.js';
+import type { UklConfig } from '../options/config.js';
+import type { BuildOptions } from '../options/given.js';
+
+function runDefaults({ config, runtime }: Target, app: App): RunDefaults {
+  return {
+    command: [...app.command],
+    args: config.args,
+    env: config.env,
+    cwd: config.cwd,
+    ...(config.timeout === undefined ? {} : { timeoutSeconds: config.timeout }),
+    memoryMiB: Math.ceil(parseSize(config.memory ?? runtime.defaultMemory) / 1024 ** 2),
+    cpus: config.cpus,
+    ports: config.ports.map(parsePort),
+    disks: config.disks.map(splitDisk),
+    volumes: config.volumes.map(splitVolume),
+  };
+}
+
+/** Where programs are compiled to: two files of one name in different places are different programs. */
+function binDirectory(target: Target): string {
+  if (target.directory !== process.cwd()) return join(target.directory, '.ukl', 'bin');
+  const sources = (target.config.sources ?? []).map((source) => resolve(target.directory, source));
+  return join(storeRoot(), 'bin', hashValue([target.directory, sources]).slice(0, 16));
+}
+
+/** Builds the image of a target at `path`. */
+export async function buildTo(path: string, target: Target, options: BuildOptions): Promise<Image> {
+  const log = options.log ?? silentLog;
+  const context = { log, signal: options.signal };
+  const { config } = target;
+  const flavour = options.kernel ?? 'ukl';
+  const ring: Ring = options.ring ?? (flavour === 'stock' ? 3 : (config.ring ?? 0));
+  const container = containers.get(options.container ?? 'bzImage');
+  const shortcuts = config.shortcuts.map((word) => findShortcut(word, target.directory));
+  const line = kernelLines.get(DEFAULT_LINE);
+  await ensurePackages(log, [...line.requirements, ...guestRequirements, ...container.requirements, ...target.runtime.requirements(config)], options.signal);
+  // The program first: a typing error should not cost a kernel build.
+  const app = await makeApp(target, {
+    outDir: binDirectory(target),
+    extraFiles: options.files ?? [],
+    libc: options.libc,
+    check: options.check,
+    dev: options.dev ?? false,
+    getLibc: async () => {
+      await ensurePackages(log, libcRequirements, options.signal);
+      return getCompiler(context);
+    },
+    ...context,
+  });
+  const fragments = [
+    ...(config.kernelConfig === undefined ? [] : [resolve(target.directory, config.kernelConfig)]),
+    ...(options.kernelConfig === undefined ? [] : [options.kernelConfig]),
+  ];
+  const kernel = await getKernel({ line: line.name, flavour, fragments, tarball: options.kernelSource }, context);
+  // For comparisons: what the configuration has in ring 0 runs in ring 3 on the stock kernel, and where that is asked for.
+  const ring0 = [...(flavour === 'stock' || options.ring === 3 ? [] : config.ring0), ...(options.ring0 ?? [])];
+  // Only ring 0 can call them: in ring 3 the program makes the plain calls.
+  const called = ring === 0 || ring0.length > 0 ? shortcuts : [];
+  const modules = called.length === 0 ? [] : await getShortcuts(kernel, called, context);
+  const init = await getInit(context);
+  const loader = await getLoader(container.loader, context);
+  return log.step(`pack ${app.name}`, () =>
+    writeImage(path, {
+      app,
+      runtime: target.runtime.name,
+      kernel,
+      container,
+      loader,
+      init,
+      modules,
+      ring,
+      ring0,
+      kernelArgs: config.kernelArgs,
+      run: runDefaults(target, app),
+      directory: target.directory,
+    }),
+  );
+}
+
+/**
+ * Builds an image from a file (C, TypeScript, JavaScript, an ELF program), a
+ * project directory, or a configuration as ukl.config.ts has it.
+ *
+ * @throws UklError; nothing half-made is left at the image's path
+ */
+export async function build(targetPath: string | UklConfig, options: BuildOptions = {}): Promise<Image> {
+  const target = await resolveTarget(targetPath);
+  const out = options.out ?? join(target.directory, '.ukl', `${target.name}.image`);
+  if (options.out === undefined) await mkdir(dirname(out), { recursive: true });
+  else if (!existsSync(dirname(out))) throw new UklError('UKL_USAGE', `the directory ${dirname(out)} does not exist`, { hint: `mkdir -p ${dirname(out)}` });
+  return buildTo(out, target, options);
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+/** Flags from the table of options, and back to options. */
+import { InvalidArgumentError, Option } from 'commander';
+import { z } from 'zod';
+import { UklError } from '../lib/errors.js';
+import type { OptionDeclaration, Scope } from '../options/option.js';
+import { type Given, OPTIONS, type OptionName, optionsIn } from '../options/options.js';
+
+/** What commander hands over, by the names that it gives the flags. */
+export type RawFlags = Readonly<Record<string, unknown>>;
+
+const declaration = (name: OptionName): OptionDeclaration => OPTIONS[name];
+
+/** One word of a flag, as the schema takes it; a list's schema checks the elements. */
+function read(name: OptionName, value: unknown): unknown {
+  const { success, error } = declaration(name).schema.safeParse(value);
+  if (success) return value;
+  throw new InvalidArgumentError(error.issues.map(({ message }) => message).join('; '));
+}
+
+/** "KEY=VALUE", or "KEY" with the value that it has here. Throws UKL_USAGE. */
+export function parseVariable(word: string): readonly [string, string] {
+  const equals = word.indexOf('=');
+  if (equals > 0) return [word.slice(0, equals), word.slice(equals + 1)];
+  const inherited = process.env[word];
+  if (equals === 0 || inherited === undefined) {
+    throw new UklError('UKL_USAGE', `expected -e KEY=VALUE, or the name of a variable that is set, got '${word}'`);
+  }
+  return [word, inherited];
+}
+
+function toFlag(name: OptionName): Option | undefined {
+  const { flag, help } = declaration(name);
+  if (flag === undefined) return undefined;
+  const made = new Option(flag.words, flag.help ?? help);
+  switch (flag.kind ?? 'text') {
+    case 'many':
+      return made.argParser<unknown>((word, before) => read(name, [...(Array.isArray(before) ? (before as readonly string[]) : []), word]));
+    case 'variables':
+      return made.argParser((word: string, before: Readonly<Record<string, string>> | undefined) => {
+        const [key, value] = parseVariable(word);
+        return { ...before, [key]: value };
+      });
+    case 'number':
+      return made.argParser((word: string) => read(name, word.trim() === '' ? Number.NaN : Number(word)));
+    case 'text':
+      return flag.choices === undefined ? made.argParser((word: string) => read(name, word)) : made.choices(flag.choices);
+    case 'switch':
+    case 'off':
+      return made;
+  }
+}
+
+/** The flags of some scopes, in the order of the table. */
+export function flagsOf(...scopes: readonly Scope[]): readonly Option[] {
+  const names = new Set<OptionName>(scopes.flatMap((scope) => optionsIn(scope)));
+  return (Object.keys(OPTIONS) as OptionName[]).filter((name) => names.has(name)).flatMap((name) => toFlag(name) ?? []);
+}
+
+/** The options of a scope that the flags give. */
+export function givenBy<S extends Scope>(flags: RawFlags, scope: S): Given<S> {
+  const given: Partial<Record<OptionName, unknown>> = {};
+  for (const name of optionsIn(scope) as readonly OptionName[]) {
+    const flag = toFlag(name);
+    if (flag === undefined) continue;
+    const value = flags[flag.attributeName()];
+    // A negated flag is true unless it is given.
+    if (value !== undefined && !(flag.negate && value === true)) given[name] = value;
+  }
+  return given as Given<S>;
+}
+
+/** Checks what commander parsed for the flags that are a verb's own. */
+export const positive = (text: string): number => z.coerce.number().positive().safeParse(text).data ?? refuse('expected a number above 0.');
+export const whole = (text: string): number => z.coerce.number().int().min(1).safeParse(text).data ?? refuse('expected 1 or more.');
+
+function refuse(message: string): never {
+  throw new InvalidArgumentError(message);
+}

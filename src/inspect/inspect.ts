@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { findConfig, loadConfig } from '../config/load.js';
+import { type CallSites, callSites } from '../elf/calls.js';
+import { isElf } from '../elf/elf.js';
+import { readSections, type Section } from '../elf/sections.js';
+import { filesOf } from '../image/extract.js';
+import { isImage, openImage } from '../image/image.js';
+import { findKernel } from '../kernels/kernel.js';
+import { UklError } from '../lib/errors.js';
+import { silentLog } from '../lib/log.js';
+import type { Image } from '../model/index.js';
+import type { Context } from '../options/given.js';
+
+export interface InspectOptions extends Context {
+  /** List the system calls that the programs can make. */
+  readonly calls?: boolean | undefined;
+  /** List the sections of the programs and of the kernel. */
+  readonly sections?: boolean | undefined;
+}
+
+/** One ELF file of an image. */
+export interface ElfDetails {
+  readonly path: string;
+  readonly calls?: CallSites;
+  readonly sections?: readonly Section[];
+}
+
+export interface Inspection {
+  readonly image: Image;
+  /** Empty if nothing about them was asked for. */
+  readonly elf: readonly ElfDetails[];
+  /** Undefined if they were not asked for, or if the kernel is not in the store any more. */
+  readonly kernelSections: readonly Section[] | undefined;
+}
+
+async function detailsOf(image: Image, { calls, sections }: InspectOptions): Promise<ElfDetails[]> {
+  if (!calls && !sections) return [];
+  const work = await mkdtemp(join(tmpdir(), 'ukl-inspect-'));
+  const details: ElfDetails[] = [];
+  try {
+    for await (const { path, data } of filesOf(image, (name) => !name.startsWith('/.ukl/'))) {
+      const file = join(work, 'file');
+      await writeFile(file, data);
+      if (!(await isElf(file))) continue;
+      details.push({ path, ...(calls ? { calls: await callSites(file) } : {}), ...(sections ? { sections: await readSections(file) } : {}) });
+    }
+    return details;
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+async function findImage(target: string): Promise<string> {
+  if (await isImage(target)) return target;
+  if (existsSync(target) && findConfig(target) !== undefined) {
+    const { name } = await loadConfig(target);
+    const path = join(target, '.ukl', `${name}.image`);
+    if (await isImage(path)) return path;
+  }
+  throw new UklError('UKL_IMAGE', `${target} is not an image`, { hint: `ukl build ${target}` });
+}
+
+/**
+ * Reads an image, or the one that a project directory has.
+ *
+ * @throws UKL_IMAGE
+ */
+export async function inspect(target: string, options: InspectOptions = {}): Promise<Inspection> {
+  const image = await openImage(await findImage(target));
+  const elf = await (options.log ?? silentLog).step(`read ${image.manifest.name}`, () => detailsOf(image, options));
+  const kernel = options.sections ? await findKernel(image.manifest.kernel.sha256) : undefined;
+  return { image, elf, kernelSections: kernel === undefined ? undefined : await readSections(kernel) };
+}

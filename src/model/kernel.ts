@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+
+/** Which kernel: ours, or the unpatched baseline of every comparison. */
+export type KernelFlavour = 'ukl' | 'stock';
+
+/** A line of kernels: what shares a series of patches and a configuration. `src/kernels` has the registry. */
+export type KernelLineName = '6.12';
+
+/** The privilege level that a program is meant to run at. */
+export type Ring = 0 | 3;
+
+/** A kernel that can be built. */
+export interface KernelSpec {
+  readonly line: KernelLineName;
+  readonly flavour: KernelFlavour;
+  /** Files with further options, on top of the line's own; the last one that names an option decides. */
+  readonly fragments: readonly string[];
+  /** A tarball of the line's sources in place of the distribution's. */
+  readonly tarball?: string | undefined;
+}
+
+/** A kernel that was built. */
+export interface Kernel {
+  readonly line: KernelLineName;
+  readonly flavour: KernelFlavour;
+  /** "6.12.117" */
+  readonly version: string;
+  /** Compressed, with KASLR. */
+  readonly bzImage: string;
+  /** The same with symbols, also bootable through its PVH entry (no KASLR). */
+  readonly vmlinux: string;
+  readonly config: string;
+  /** What modules are built with, if it takes any: the trees of the source and of the build. */
+  readonly modules: { readonly source: string; readonly build: string } | undefined;
+  /** SHA-256 of its files by name. */
+  readonly hashes: Readonly<Record<string, string>>;
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+
+/** How a VMM enters a kernel: the 32-bit entry of a bzImage (boot.rst), or an ELF's PVH note. */
+export type BootProtocol = 'linux' | 'pvh';
+
+/** What boots: files, and the words that the VMM adds to the command line of the image. */
+export interface Payload {
+  readonly boot: BootProtocol;
+  readonly kernel: string;
+  /** Where it is not in the kernel's file. */
+  readonly initramfs?: string;
+  readonly cmdline: string;
+}
+
+export type Accel = 'kvm' | 'tcg';
+
+/** A port of the host that leads to one of the guest. */
+export interface PortForward {
+  /** Where the host listens: 127.0.0.1 unless said otherwise. */
+  readonly address: string;
+  readonly host: number;
+  readonly guest: number;
+  readonly protocol: 'tcp' | 'udp';
+}
+
+/** A network interface. A user network is the VMM's own: outgoing connections, and the ports that are forwarded. */
+export interface Nic {
+  readonly kind: 'user';
+  readonly ports: readonly PortForward[];
+}
+
+/** What the guest's init configures: nothing, an address, or what a DHCP server says. */
+export type Network =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'dhcp' }
+  | { readonly kind: 'static'; readonly address: string; readonly gateway?: string; readonly dns?: readonly string[] };
+
+export interface Disk {
+  /** A raw image with an ext4 file system. */
+  readonly file: string;
+  /** Where the guest mounts it. */
+  readonly path: string;
+}
+
+/** A directory of the host, shared with the guest while it runs. */
+export interface Volume {
+  readonly directory: string;
+  /** Where the guest mounts it. */
+  readonly path: string;
+}
+
+/** Carries the guest's control line and the program's streams. */
+export type Transport = 'virtio-serial';
+
+/** A virtual machine, complete. How it is made is the VMM's business. */
+export interface Machine {
+  readonly payload: Payload;
+  readonly memoryMiB: number;
+  readonly cpus: number;
+  /** The VMM's model of the processor, with features. */
+  readonly cpu: string;
+  readonly accel: Accel;
+  readonly nics: readonly Nic[];
+  readonly disks: readonly (Disk & { readonly serial: string })[];
+  readonly shares: readonly (Volume & { readonly tag: string })[];
+  readonly devices: readonly 'rng'[];
+  readonly console: 'serial';
+  readonly transport: Transport;
+  /** Guest time is counted instructions, 1 ns each; one emulated processor at a time. */
+  readonly icount: boolean;
+  /** A plugin of the VMM's, and its arguments; one thread then emulates all processors. */
+  readonly plugin?: { readonly file: string; readonly args: Readonly<Record<string, string>> } | undefined;
+  /** A socket on which the VMM waits for gdb before the first instruction. */
+  readonly gdb?: string | undefined;
+}

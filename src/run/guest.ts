@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT
+/** A running guest: its life, its streams, what its init reports, and how it ended. */
+import { createWriteStream } from 'node:fs';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import type { Socket } from 'node:net';
+import { constants, tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { StringDecoder } from 'node:string_decoder';
+import { setTimeout as elapse } from 'node:timers/promises';
+import { findFault, findPanic, findSetupFailure, sawOutOfMemory, sawReboot, setupFailure, symbolize } from '../guest/diagnose.js';
+import { LineSplitter } from '../lib/lines.js';
+import { statusOfEnd } from '../model/exit-status.js';
+import type { Machine, RunEnd, RunResult } from '../model/index.js';
+import { CHANNELS, type ChannelName, type Vmm, type VmmExit, type VmmProcess } from '../vmms/vmm.js';
+import { type GuestState, Life } from './life.js';
+
+export interface GuestOptions {
+  readonly machine: Machine;
+  readonly preload?: string | undefined;
+  readonly stdin: Readable | undefined;
+  readonly stdout: Writable;
+  readonly stderr: Writable;
+  /** What init is told, in place of what the image says. */
+  readonly spec: Buffer;
+  /** Gets the serial console, the kernel's log, as it comes. */
+  readonly onSerial?: (chunk: Buffer) => void;
+  /** The serial console is also kept in this file. */
+  readonly logFile: string;
+  readonly timeoutSeconds?: number | undefined;
+  /** The program's ELF on the host, for the symbol of a fault. */
+  readonly programOnHost?: string | undefined;
+}
+
+/** How long a guest that is to be ended may take to say its last words. */
+const LAST_WORDS_MS = 2000;
+
+/** Signal numbers are the host's: both run Linux on x86-64. */
+function signalNumber(name: NodeJS.Signals): number {
+  return constants.signals[name];
+}
+
+/** A guest. It ends with the program in it, or when it is killed. */
+export class Guest {
+  /** Settles once the VMM is gone and all its output was passed on. */
+  readonly result: Promise<RunResult>;
+  /** Settles when the program starts, or when it never will. */
+  readonly started: Promise<void>;
+
+  readonly #options: GuestOptions;
+  readonly #life = new Life();
+  readonly #begin = performance.now();
+  readonly #sockets = new Map<ChannelName, Socket>();
+  readonly #kernelLog: string[] = [];
+  /** Requests for files of /proc, in order, with the lines that came so far. */
+  readonly #requests: { readonly lines: string[]; readonly settle: (lines: string[]) => void }[] = [];
+  #settleStarted: () => void = () => {};
+  #process: VmmProcess | undefined;
+  #serial = '';
+  #startMs: number | undefined;
+  #reported: RunEnd | undefined;
+  #forced: RunEnd | undefined;
+
+  /** Starts the VMM. The machine was checked before: from here on, failures are in `result`. */
+  constructor(vmm: Vmm, options: GuestOptions) {
+    this.#options = options;
+    this.started = new Promise((resolve) => {
+      this.#settleStarted = resolve;
+    });
+    this.result = this.#run(vmm).finally(() => {
+      this.#life.ended();
+      this.#settleStarted();
+    });
+    this.result.catch(() => {}); // each caller that awaits it is told
+  }
+
+  get state(): GuestState {
+    return this.#life.state;
+  }
+
+  /** Sends the program a signal; before it has started, ends the guest. */
+  signal(name: NodeJS.Signals): void {
+    const control = this.#sockets.get('control');
+    if (this.#startMs === undefined || !control?.writable) this.kill({ kind: 'interrupted', signal: name });
+    else control.write(`signal ${signalNumber(name)}\n`);
+  }
+
+  /** The lines of the program's file of that name in the guest's /proc; none if it has ended. */
+  inspect(name: string): Promise<readonly string[]> {
+    const control = this.#sockets.get('control');
+    if (this.#startMs === undefined || !control?.writable) return Promise.resolve([]);
+    return new Promise((settle) => {
+      this.#requests.push({ lines: [], settle });
+      control.write(`look ${name}\n`);
+    });
+  }
+
+  /** Stops the machine where it is, until `resume()`. Throws UKL_VMM if the guest cannot be paused now. */
+  async pause(): Promise<void> {
+    this.#life.enter('paused', 'pause');
+    await this.#process?.pause().catch((error: unknown) => {
+      if (this.#life.state === 'paused') this.#life.resumed();
+      throw error;
+    });
+  }
+
+  async resume(): Promise<void> {
+    this.#life.resumed();
+    await this.#process?.resume();
+  }
+
+  /** Ends the VMM at once. */
+  kill(end: RunEnd): void {
+    this.#forced ??= end;
+    this.#process?.kill();
+  }
+
+  async #run(vmm: Vmm): Promise<RunResult> {
+    const directory = await mkdtemp(join(tmpdir(), 'ukl-'));
+    const { logFile, machine, preload, timeoutSeconds } = this.#options;
+    await mkdir(dirname(logFile), { recursive: true });
+    const log = createWriteStream(logFile);
+    const timer = new AbortController();
+    try {
+      const process = await vmm.start(machine, { directory, preload });
+      this.#process = process;
+      if (this.#forced) process.kill();
+      this.#life.enter('booting', 'boot');
+      const streams = CHANNELS.map(async (name) => {
+        const socket = await process.channels[name];
+        socket.on('error', () => {});
+        this.#sockets.set(name, socket);
+        await this.#attach(name, socket, log);
+      });
+      if (timeoutSeconds !== undefined) void this.#timeOutAfter(timeoutSeconds, timer.signal);
+      const exit = await process.exit;
+      timer.abort();
+      // The streams of a VMM that never got as far as to connect would be waited for in vain.
+      if (this.#sockets.size === CHANNELS.length) await Promise.all(streams);
+      for (const { lines, settle } of this.#requests.splice(0)) settle(lines);
+      await new Promise<void>((resolve) => log.end(resolve));
+      return await this.#conclude(exit);
+    } finally {
+      timer.abort();
+      for (const socket of this.#sockets.values()) socket.destroy();
+      log.destroy();
+      await rm(directory, { recursive: true, force: true });
+    }
+  }
+
+  /** Connects a channel with the streams of the options; settles when it is closed. */
+  #attach(name: ChannelName, socket: Socket, log: Writable): Promise<unknown> {
+    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+    switch (name) {
+      case 'control': {
+        // The greeting that init waits for, and the spec.
+        socket.write(`\n${this.#options.spec.length}\n`);
+        socket.write(this.#options.spec);
+        const lines = new LineSplitter();
+        socket.on('data', (chunk: Buffer) => {
+          for (const line of lines.push(chunk)) this.#receive(line);
+        });
+        return closed;
+      }
+      case 'stdin':
+        socket.write('\n');
+        socket.resume();
+        if (this.#options.stdin) {
+          const { stdin } = this.#options;
+          stdin.pipe(socket);
+          socket.once('close', () => stdin.unpipe(socket));
+        } else {
+          socket.end();
+        }
+        return closed;
+      case 'stdout':
+      case 'stderr':
+        // The stream is the user's: it stays open, and may be closed early (| head).
+        return pipeline(socket, this.#options[name], { end: false }).catch(() => {
+          socket.resume();
+          return closed;
+        });
+      case 'serial': {
+        const decoder = new StringDecoder('utf8');
+        socket.on('data', (chunk: Buffer) => {
+          this.#serial += decoder.write(chunk);
+          log.write(chunk);
+          this.#options.onSerial?.(chunk);
+        });
+        return closed;
+      }
+    }
+  }
+
+  /** One line of the guest's init. */
+  #receive(line: string): void {
+    const [word, ...rest] = line.split(' ');
+    const text = rest.join(' ');
+    if (word === 'start') {
+      this.#startMs = performance.now() - this.#begin;
+      this.#life.started();
+      this.#settleStarted();
+    } else if (word === 'exit') this.#reported ??= { kind: 'exit', status: Number(text) };
+    else if (word === 'signal') this.#reported ??= { kind: 'signal', signal: Number(text) };
+    else if (word === 'kmsg') this.#kernelLog.push(text);
+    else if (word === 'saw') this.#receiveContent(text);
+    else if (word === 'clock') this.#sockets.get('control')?.write(`${Date.now()}000000\n`);
+    else if (word === 'fail') this.#reported = setupFailure(text);
+  }
+
+  #receiveContent(line: string): void {
+    const [first] = this.#requests;
+    if (line !== '') first?.lines.push(line);
+    else this.#requests.shift()?.settle(first?.lines ?? []);
+  }
+
+  /** Asks a guest that takes too long where it is, then ends it. */
+  async #timeOutAfter(seconds: number, signal: AbortSignal): Promise<void> {
+    const passed = await elapse(seconds * 1000, true, { signal }).catch(() => false);
+    if (!passed) return;
+    this.#forced ??= { kind: 'timeout', seconds };
+    this.#sockets.get('control')?.write('kmsg\n');
+    const where = await Promise.race([this.#process?.instructionPointers(), elapse(LAST_WORDS_MS, undefined)]).catch(() => undefined);
+    if (where && where.length > 0) this.#forced = { kind: 'timeout', seconds, where: where.map((ip) => `0x${ip}`).join(', ') };
+    this.#process?.kill();
+  }
+
+  async #conclude(exit: VmmExit): Promise<RunResult> {
+    const end = await this.#explain(this.#decide(exit));
+    return {
+      end,
+      exitCode: statusOfEnd(end),
+      timings: {
+        ...(this.#startMs === undefined ? {} : { startMs: Math.round(this.#startMs) }),
+        totalMs: Math.round(performance.now() - this.#begin),
+      },
+      kernelLog:
+        this.#kernelLog.length > 0
+          ? this.#kernelLog
+          : this.#serial
+              .trimEnd()
+              .split('\n')
+              .slice(-20)
+              .filter((line) => line !== ''),
+      log: this.#options.logFile,
+    };
+  }
+
+  /** How the run ended: init's report counts most, then the kernel's last words, then what was done to it. */
+  #decide(exit: VmmExit): RunEnd {
+    if (this.#reported && this.#reported.kind !== 'guest-setup') return this.#reported;
+    const panic = findPanic(this.#serial);
+    if (panic !== undefined) return { kind: 'panic', message: panic };
+    const failure = this.#reported ?? findSetupFailure(this.#serial);
+    if (failure) return failure;
+    if (this.#forced) return this.#forced;
+    if (exit.code === 0) return { kind: sawReboot(this.#serial) ? 'reboot' : 'triple-fault' };
+    const how = exit.signal ? `was killed by ${exit.signal}` : `ended with status ${exit.code}`;
+    return { kind: 'vmm', message: `QEMU ${how}${exit.stderr === '' ? '' : `: ${exit.stderr}`}` };
+  }
+
+  async #explain(end: RunEnd): Promise<RunEnd> {
+    if (end.kind !== 'signal') return end;
+    const found = findFault(this.#kernelLog);
+    if (!found) return { ...end, outOfMemory: sawOutOfMemory(this.#kernelLog) };
+    const { fileOffset, object, ...fault } = found;
+    const { programOnHost } = this.#options;
+    const symbol = fileOffset !== undefined && programOnHost !== undefined && object !== undefined ? await symbolize(programOnHost, fileOffset) : undefined;
+    return { ...end, fault: { ...fault, ...(symbol === undefined ? {} : { symbol }) } };
+  }
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+/** Starts a guest, and what a caller holds of it. */
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { PassThrough, type Readable, type Writable } from 'node:stream';
+import { resolveTarget } from '../app/target.js';
+import { buildTo } from '../build/build.js';
+import { requirements as diskRequirements, ensureDisk } from '../devices/disk.js';
+import { checkPorts } from '../devices/ports.js';
+import { checkVolume } from '../devices/volume.js';
+import { ensurePackages } from '../host/requirements.js';
+import { isImage, openImage } from '../image/image.js';
+import { findKernel } from '../kernels/kernel.js';
+import { UklError } from '../lib/errors.js';
+import { silentLog } from '../lib/log.js';
+import { storeRoot } from '../lib/paths.js';
+import type { Image, RunResult } from '../model/index.js';
+import type { UklConfig } from '../options/config.js';
+import type { BuildOptions, Context, RunOptions } from '../options/given.js';
+import { pruneLogs } from '../store/logs.js';
+import { vmms } from '../vmms/index.js';
+import { writeGdbScript } from './gdb.js';
+import { Guest } from './guest.js';
+import type { GuestState } from './life.js';
+import { plan, type RunPlan, specOf } from './plan.js';
+import { listening } from './ready.js';
+
+/** A guest that was started. Disposing of it ends it. */
+export interface RunningVm extends AsyncDisposable {
+  readonly plan: RunPlan;
+  readonly state: GuestState;
+  /**
+   * The program's streams, as those of a child process. Read them or pass your
+   * own in the options, or the guest blocks when the pipe fills. They are empty
+   * if the options named others.
+   */
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** Settles when the program starts, or when it never will. */
+  readonly started: Promise<void>;
+  /** How the run ended; settles when the VMM is gone. */
+  readonly result: Promise<RunResult>;
+  /** The port of this host that leads to a port of the guest. Throws UKL_USAGE if none does. */
+  port(guest: number): number;
+  /** Settles when the program, or another process in its network, listens on a TCP port of the guest. Throws UKL_VMM if the guest ends first. */
+  listening(guest: number): Promise<void>;
+  /** The lines of the program's file of that name in the guest's /proc ("maps", "net/tcp"); none before it runs and after. */
+  inspect(name: string): Promise<readonly string[]>;
+  /** Stops the machine, with its clock, until `resume()`. Throws UKL_VMM if it cannot be stopped now. */
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  /** Sends the program a signal; before it has started, ends the guest. */
+  signal(name: NodeJS.Signals): void;
+  /** Ends the guest at once, as a power failure would; `signal` is the reason that the result gives. */
+  kill(signal?: NodeJS.Signals): void;
+}
+
+/** The image of a target: the one it is, or one made for this run in `work`. */
+async function imageOf(target: string | UklConfig, work: string, options: BuildOptions): Promise<Image> {
+  if (typeof target === 'string' && (await isImage(target))) return openImage(target);
+  return buildTo(join(work, 'image'), await resolveTarget(target), options);
+}
+
+/** Writes what gdb needs and says how to start it. Returns the socket's path. */
+async function prepareGdb({ manifest, host }: Image, work: string, options: Context): Promise<string> {
+  const log = options.log ?? silentLog;
+  const vmlinux = await findKernel(manifest.kernel.sha256);
+  if (vmlinux === undefined || host === undefined || !existsSync(host.program)) {
+    throw new UklError('UKL_IMAGE', 'the image was built elsewhere or with another kernel: its symbols are not here', {
+      hint: 'ukl run --gdb TARGET, with the program rather than the image',
+    });
+  }
+  const socket = join(work, 'gdb.socket');
+  const script = await writeGdbScript(work, { vmlinux, program: host.program, socket });
+  log.info(`waiting for gdb: gdb -x ${script}`);
+  return socket;
+}
+
+async function newLogFile(name: string): Promise<string> {
+  const directory = join(storeRoot(), 'logs');
+  await pruneLogs(directory);
+  return join(directory, `run-${basename(name)}-${process.pid}-${Date.now().toString(36)}.log`);
+}
+
+/**
+ * Starts a target (or an image) and returns as soon as the VMM is running.
+ *
+ *     await using vm = await run('server.ts', { ports: ['0:8080'] });
+ *     const answer = await fetch(`http://127.0.0.1:${vm.port(8080)}/`);
+ *
+ * @throws UklError before the guest has run; afterwards `result` tells
+ */
+export async function run(target: string | UklConfig, options: RunOptions & BuildOptions = {}): Promise<RunningVm> {
+  const work = await mkdtemp(join(tmpdir(), 'ukl-run-'));
+  const clean = (): Promise<void> => rm(work, { recursive: true, force: true });
+  try {
+    await ensurePackages(options.log ?? silentLog, vmms.get(options.vmm ?? 'qemu').requirements, options.signal);
+    const image = await imageOf(target, work, options);
+    const planned = await plan(image, options);
+    const { machine, vmm } = planned;
+    const ports = machine.nics.flatMap((nic) => nic.ports);
+    await checkPorts(ports);
+    if (machine.disks.length > 0) await ensurePackages(options.log ?? silentLog, diskRequirements, options.signal);
+    for (const disk of machine.disks) await ensureDisk(disk);
+    for (const share of machine.shares) await checkVolume(share);
+    options.signal?.throwIfAborted();
+    const gdb = options.gdb ? await prepareGdb(image, work, options) : undefined;
+    const stdin = new PassThrough();
+    const stdout = new PassThrough();
+    const stderr = new PassThrough();
+    const errors = options.stderr ?? stderr;
+    const program = image.host?.program;
+    const guest = new Guest(vmm, {
+      machine: { ...machine, gdb },
+      preload: planned.preload,
+      spec: specOf(planned),
+      stdin: options.stdin ?? stdin,
+      stdout: options.stdout ?? stdout,
+      stderr: errors,
+      logFile: await newLogFile(image.manifest.name),
+      timeoutSeconds: planned.timeoutSeconds,
+      programOnHost: program !== undefined && existsSync(program) ? program : undefined,
+      ...(options.verbose ? { onSerial: (chunk: Buffer) => void errors.write(chunk) } : {}),
+    });
+    const kill = (signal: NodeJS.Signals): void => guest.kill({ kind: 'interrupted', signal });
+    const abort = (): void => kill('SIGINT');
+    options.signal?.addEventListener('abort', abort, { once: true });
+    const result = guest.result.finally(async () => {
+      options.signal?.removeEventListener('abort', abort);
+      stdout.end();
+      stderr.end();
+      await clean();
+    });
+    result.catch(() => {});
+    return {
+      plan: planned,
+      get state() {
+        return guest.state;
+      },
+      stdin,
+      stdout,
+      stderr,
+      started: guest.started,
+      result,
+      port(wanted) {
+        const port = ports.find((candidate) => candidate.guest === wanted);
+        if (port === undefined)
+          throw new UklError('UKL_USAGE', `no port of this host leads to port ${wanted} of the guest`, { hint: `ports: ['0:${wanted}']` });
+        return port.host;
+      },
+      listening: (port) => listening(guest, port),
+      inspect: (name) => guest.inspect(name),
+      pause: () => guest.pause(),
+      resume: () => guest.resume(),
+      signal: (name) => guest.signal(name),
+      kill: (signal = 'SIGKILL') => kill(signal),
+      async [Symbol.asyncDispose]() {
+        kill('SIGTERM');
+        await result.catch(() => {});
+      },
+    };
+  } catch (error) {
+    await clean();
+    throw error;
+  }
+}
+
+/** What `run` would do. The program is built, nothing is started. */
+export async function dryRun(target: string | UklConfig, options: RunOptions & BuildOptions = {}): Promise<RunPlan> {
+  const work = await mkdtemp(join(tmpdir(), 'ukl-run-'));
+  try {
+    return await plan(await imageOf(target, work, options), options);
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+/** From an image and options to a machine: all that a run will do, before it is done. */
+import { dirname } from 'node:path';
+import { containers } from '../containers/index.js';
+import { resolveDisk, splitDisk } from '../devices/disk.js';
+import { choosePorts, parsePort } from '../devices/ports.js';
+import { resolveVolume, splitVolume } from '../devices/volume.js';
+import { getBacklog } from '../guest/programs.js';
+import { encodeSpec } from '../guest/spec.js';
+import { getKernel } from '../kernels/kernel.js';
+import { asUklError, UklError } from '../lib/errors.js';
+import { type Log, silentLog } from '../lib/log.js';
+import { shellQuote } from '../lib/shell.js';
+import { formatSize, parseSize } from '../lib/size.js';
+import type { Disk, Image, Machine, Volume } from '../model/index.js';
+import type { RunOptions } from '../options/given.js';
+import { vmms } from '../vmms/index.js';
+import type { Vmm } from '../vmms/vmm.js';
+import { kernelCmdline } from './cmdline.js';
+import { checkSupport } from './support.js';
+
+/** What a run will do. */
+export interface RunPlan {
+  readonly image: Image;
+  readonly vmm: Vmm;
+  readonly machine: Machine;
+  /** The library that the VMM is started with, if it listens on a port. */
+  readonly preload: string | undefined;
+  readonly accelWhy: string;
+  /** The VMM's command line, to copy; sockets are in `$DIR`. */
+  readonly command: string;
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly timeoutSeconds: number | undefined;
+}
+
+/** What the kernel and its page tables take besides the program's files, in MiB. */
+const KERNEL_MIB = 56;
+
+/**
+ * What memory an image's files need, in MiB. The archive and the files that it
+ * becomes are in memory together for a while. A tmpfs takes at most half of
+ * what is free when it is mounted (mm/shmem.c), and the archive's is not.
+ */
+function memoryFor({ manifest }: Image): { readonly tmpfs: number; readonly ramfs: number } {
+  const { unpackedBytes, bytes } = manifest.initramfs;
+  const mib = (count: number): number => KERNEL_MIB + Math.ceil(count / 1024 ** 2);
+  return { tmpfs: mib(bytes + 2 * unpackedBytes), ramfs: mib(bytes + unpackedBytes) };
+}
+
+function checkMemory(image: Image, memoryMiB: number): void {
+  const need = memoryFor(image).ramfs;
+  if (memoryMiB >= need) return;
+  const { unpackedBytes } = image.manifest.initramfs;
+  throw new UklError('UKL_MEMORY', `${memoryMiB} MiB are too little: the image's ${formatSize(unpackedBytes)} of files need at least ${need} MiB`, {
+    hint: `-M ${need}M`,
+  });
+}
+
+/** Without a compiler, or below a path that LD_PRELOAD cannot have, a few clients at a time are all that can connect. */
+async function preloadable(context: { readonly log: Log; readonly signal: AbortSignal | undefined }): Promise<string | undefined> {
+  try {
+    const library = await getBacklog(context);
+    if (!/[\s:]/.test(library)) return library;
+    context.log.warn(`${library} has blanks or colons: many clients at once will be refused`);
+  } catch (error) {
+    context.signal?.throwIfAborted();
+    context.log.warn(`many clients at once will be refused: ${asUklError(error).message}`);
+  }
+  return undefined;
+}
+
+/** The image's own disks and volumes, and those of the options. An image from elsewhere has its own beside it. */
+function storageOf({ path, manifest, host }: Image, options: RunOptions): { readonly disks: Disk[]; readonly volumes: Volume[] } {
+  const directory = host?.directory ?? dirname(path);
+  const here = process.cwd();
+  return {
+    disks: [...manifest.run.disks.map((disk) => resolveDisk(disk, directory)), ...(options.disks ?? []).map((disk) => resolveDisk(splitDisk(disk), here))],
+    volumes: [
+      ...manifest.run.volumes.map((volume) => resolveVolume(volume, directory)),
+      ...(options.volumes ?? []).map((volume) => resolveVolume(splitVolume(volume), here)),
+    ],
+  };
+}
+
+/** Throws UklError: what was asked for cannot be had. Nothing is started yet. */
+export async function plan(image: Image, options: RunOptions): Promise<RunPlan> {
+  const log = options.log ?? silentLog;
+  const { manifest } = image;
+  const { run } = manifest;
+  const vmm = vmms.get(options.vmm ?? 'qemu');
+  const container = containers.get(manifest.container);
+  const memoryMiB = options.memory === undefined ? run.memoryMiB : Math.ceil(parseSize(options.memory) / 1024 ** 2);
+  const wanted = [...run.ports, ...(options.ports ?? []).map(parsePort)];
+  const { disks, volumes } = storageOf(image, options);
+  checkSupport(vmm, { container, options, disks: disks.length, volumes: volumes.length, ports: wanted.length });
+  if (!options.anyMemory) checkMemory(image, memoryMiB);
+  const ports = await choosePorts(wanted);
+  ports.forEach((port, index) => {
+    if (wanted[index]?.host === 0) log.info(`${port.address}:${port.host} leads to port ${port.guest} of the guest`);
+  });
+  const { line, flavour } = manifest.kernel;
+  const { accel, why } = await vmm.chooseAccel(
+    options.icount ? 'tcg' : (options.accel ?? 'auto'),
+    () => getKernel({ line, flavour, fragments: [] }, { log, signal: options.signal }),
+    log,
+  );
+  if (options.cpu !== undefined) await vmm.checkCpu(options.cpu, accel);
+  const icount = options.icount ?? false;
+  const machine: Machine = {
+    payload: {
+      boot: container.boot,
+      kernel: image.path,
+      cmdline: kernelCmdline({
+        accel,
+        gdb: options.gdb ?? false,
+        verbose: options.verbose ?? false,
+        icount,
+        root: memoryMiB < memoryFor(image).tmpfs ? 'ramfs' : 'tmpfs',
+        extra: options.kernelArgs ?? [],
+      }),
+    },
+    memoryMiB,
+    cpus: options.cpus ?? run.cpus,
+    cpu: options.cpu ?? vmm.defaultCpu(accel),
+    accel,
+    nics: [{ kind: 'user', ports }],
+    disks: disks.map((disk, index) => ({ ...disk, serial: `ukl${index}` })),
+    shares: volumes.map((volume, index) => ({ ...volume, tag: `ukl${index}` })),
+    devices: ['rng'],
+    console: 'serial',
+    transport: 'virtio-serial',
+    icount,
+    plugin: options.plugin,
+  };
+  const preload = ports.length === 0 ? undefined : await preloadable({ log, signal: options.signal });
+  return {
+    image,
+    vmm,
+    machine,
+    preload,
+    accelWhy: why,
+    command: vmm.command(machine, { directory: '$DIR', preload }).map(shellQuote).join(' '),
+    // Extra arguments take the place of the image's.
+    argv: [...run.command, ...(options.args && options.args.length > 0 ? options.args : run.args)],
+    env: { ...run.env, ...options.env },
+    timeoutSeconds: options.timeout ?? run.timeoutSeconds,
+  };
+}
+
+/** What the guest's init is told for this run. */
+export function specOf({ image, machine, argv, env }: RunPlan): Buffer {
+  const { name, program, run } = image.manifest;
+  return encodeSpec({
+    exec: program,
+    argv,
+    hostname: name.slice(0, 63),
+    network: true,
+    // With counted instructions time is not the host's, and a question would not be answered after the same number of them.
+    clock: !machine.icount,
+    disks: machine.disks.map(({ serial, path }) => ({ serial, path })),
+    volumes: machine.shares.map(({ tag, path }) => ({ tag, path })),
+    run: { env, cwd: run.cwd },
+  });
+}

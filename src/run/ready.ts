@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+import { setTimeout } from 'node:timers/promises';
+import { UklError } from '../lib/errors.js';
+import type { Guest } from './guest.js';
+
+/** How often a guest is asked whether its program listens. */
+const INTERVAL_MS = 100;
+
+/** Local port and state (0A: it listens) in a line of /proc/net/tcp. */
+const LISTENING = /^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A /;
+
+/** Settles when a process in the program's network listens on a TCP port. Throws UKL_VMM if the guest ends first. */
+export async function listening(guest: Guest, port: number): Promise<void> {
+  let over = false;
+  const stop = (): void => {
+    over = true;
+  };
+  const ended = guest.result.then(stop, stop);
+  while (!over) {
+    const lines = [...(await guest.inspect('net/tcp')), ...(await guest.inspect('net/tcp6'))];
+    if (lines.some((line) => Number.parseInt(LISTENING.exec(line)?.[1] ?? '', 16) === port)) return;
+    await Promise.race([ended, setTimeout(INTERVAL_MS)]);
+  }
+  throw new UklError('UKL_VMM', `the guest ended before anything listened on port ${port}`, { hint: 'ukl run, to see why' });
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+/** Refuses what a VMM cannot do, by name, before any work is done. */
+import type { Container } from '../containers/container.js';
+import { UklError } from '../lib/errors.js';
+import type { RunOptions } from '../options/given.js';
+import type { Vmm } from '../vmms/vmm.js';
+
+/** What a run asks of its VMM. */
+export interface Needs {
+  readonly container: Pick<Container, 'name' | 'boot'>;
+  readonly options: Pick<RunOptions, 'gdb' | 'icount' | 'plugin' | 'accel'>;
+  readonly disks: number;
+  readonly volumes: number;
+  readonly ports: number;
+}
+
+/** Throws UKL_USAGE with the first thing that cannot be had. */
+export function checkSupport({ title, supports }: Vmm, { container, options, disks, volumes, ports }: Needs): void {
+  const refused: readonly (readonly [boolean, string])[] = [
+    [!supports.boot.includes(container.boot), `start a ${container.name} image`],
+    [options.gdb === true && !supports.gdb, 'wait for gdb'],
+    [options.icount === true && !supports.icount, 'count instructions'],
+    [options.plugin !== undefined && !supports.plugins, 'load a plugin'],
+    [disks > 0 && !supports.disks, 'attach a disk'],
+    [volumes > 0 && !supports.shares, 'share a directory'],
+    [ports > 0 && !supports.nics.includes('user'), 'forward a port'],
+  ];
+  const first = refused.find(([is]) => is)?.[1];
+  if (first !== undefined) throw new UklError('UKL_USAGE', `${title} cannot ${first}`);
+  if (options.icount && options.accel === 'kvm')
+    throw new UklError('UKL_USAGE', 'instructions can only be counted in emulation', { hint: '--icount --accel tcg' });
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+/** QEMU as a VMM: a microVM by KVM, or by emulation. */
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { delimiter, join } from 'node:path';
+import { errnoOf, UklError } from '../../lib/errors.js';
+import type { Machine } from '../../model/index.js';
+import { CHANNELS, type ChannelName, type StartOptions, type Vmm, type VmmExit, type VmmProcess } from '../vmm.js';
+import { chooseAccel, probeKvm } from './accel.js';
+import { QEMU, qemuArgs } from './args.js';
+import { checkCpu, defaultCpu } from './cpu.js';
+import { Qmp } from './qmp.js';
+
+/** If the tool is killed, however hard, the kernel ends QEMU (PR_SET_PDEATHSIG). */
+const LEASH = ['setpriv', '--pdeathsig', 'KILL'] as const;
+
+function preloads(library: string): string {
+  return [library, process.env.LD_PRELOAD].filter(Boolean).join(':');
+}
+
+/** setpriv only says "status 127" of a program that is not there. */
+function requireQemu(): void {
+  const directories = (process.env.PATH ?? '').split(delimiter);
+  if (directories.some((directory) => existsSync(join(directory, QEMU)))) return;
+  throw new UklError('UKL_VMM', `could not start QEMU: there is no ${QEMU} in PATH`, {
+    hint: 'sudo apt-get install -y --no-install-recommends qemu-system-x86',
+  });
+}
+
+async function listen(path: string): Promise<Server> {
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, resolve);
+  });
+  return server;
+}
+
+async function start(machine: Machine, options: StartOptions): Promise<VmmProcess> {
+  requireQemu();
+  const { directory, preload } = options;
+  const servers: Server[] = [];
+  const channels: Partial<Record<ChannelName, Promise<Socket>>> = {};
+  // Promises in an object: an async function would wait for what it returns.
+  const opened = async (name: string): Promise<{ readonly socket: Promise<Socket> }> => {
+    const server = await listen(join(directory, name));
+    servers.push(server);
+    return { socket: new Promise((resolve) => server.once('connection', resolve)) };
+  };
+  for (const name of CHANNELS) channels[name] = (await opened(name)).socket;
+  const qmp = (await opened('qmp')).socket.then((socket) => new Qmp(socket));
+
+  const [leash, ...args] = LEASH;
+  const child = spawn(leash, [...args, QEMU, ...qemuArgs(machine, directory)], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    // A process group of its own keeps the terminal's Ctrl-C from it.
+    detached: true,
+    ...(preload === undefined ? {} : { env: { ...process.env, LD_PRELOAD: preloads(preload) } }),
+  });
+  let stderr = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString();
+  });
+  const exit = new Promise<VmmExit>((resolve, reject) => {
+    child.once('error', (error) =>
+      reject(new UklError('UKL_VMM', `could not start QEMU: ${errnoOf(error) ?? error.message}`, { hint: 'ukl doctor', cause: error })),
+    );
+    child.once('close', (code, signal) => resolve({ code, signal, stderr: stderr.trim().replace(/^qemu-system-x86_64: /gm, '') }));
+  }).finally(() => {
+    // A channel that is not connected by now never will be.
+    for (const server of servers) server.close();
+  });
+  return {
+    channels: channels as Record<ChannelName, Promise<Socket>>,
+    exit,
+    pause: async () => (await qmp).pause(),
+    resume: async () => (await qmp).resume(),
+    instructionPointers: async () => (await qmp).instructionPointers(),
+    kill: () => void child.kill('SIGKILL'),
+  };
+}
+
+export const qemu: Vmm = {
+  name: 'qemu',
+  title: 'QEMU, microvm',
+  requirements: [{ package: 'qemu-system-x86', why: 'the virtual machine monitor', file: '/usr/bin/qemu-system-x86_64' }],
+  supports: {
+    boot: ['linux', 'pvh'],
+    transports: ['virtio-serial'],
+    nics: ['user'],
+    disks: true,
+    shares: true,
+    pause: true,
+    gdb: true,
+    icount: true,
+    plugins: true,
+  },
+  // QEMU's documentation, "Network emulation": the user network, which answers DNS as well.
+  userNetwork: { kind: 'static', address: '10.0.2.15/24', gateway: '10.0.2.2', dns: ['10.0.2.3'] },
+  chooseAccel: (choice, getKernel, log) => chooseAccel(choice, () => log.step('try KVM', async () => probeKvm(await getKernel(), qemu))),
+  defaultCpu,
+  checkCpu,
+  command: (machine, { directory, preload }) => [...(preload === undefined ? [] : [`LD_PRELOAD=${preload}`]), QEMU, ...qemuArgs(machine, directory)],
+  start,
+};

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+/** The seam between running a guest and the program that emulates its machine. */
+import type { Socket } from 'node:net';
+import type { Log } from '../lib/log.js';
+import type { Accel, BootProtocol, Kernel, Machine, Network, Nic, Requirement, Transport } from '../model/index.js';
+
+export type VmmName = 'qemu';
+
+/** What a VMM can do. The planner compares it with what a run asks for, before any work. */
+export interface VmmSupport {
+  readonly boot: readonly BootProtocol[];
+  readonly transports: readonly Transport[];
+  readonly nics: readonly Nic['kind'][];
+  readonly disks: boolean;
+  readonly shares: boolean;
+  readonly pause: boolean;
+  readonly gdb: boolean;
+  readonly icount: boolean;
+  readonly plugins: boolean;
+}
+
+/** Sockets between a VMM and the tool, which has the listening end. */
+export const CHANNELS = ['control', 'stdin', 'stdout', 'stderr', 'serial'] as const;
+export type ChannelName = (typeof CHANNELS)[number];
+
+/** How a VMM ended. */
+export interface VmmExit {
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly stderr: string;
+}
+
+export interface StartOptions {
+  /** A directory for this machine alone, with room for sockets. */
+  readonly directory: string;
+  /** A library that the VMM is started with (LD_PRELOAD). */
+  readonly preload?: string | undefined;
+}
+
+/** A VMM's process. It does not outlive the tool. */
+export interface VmmProcess {
+  /** Settle when the machine connects; a VMM that ends early leaves them open for ever. */
+  readonly channels: Readonly<Record<ChannelName, Promise<Socket>>>;
+  /** Settles when the process is gone and all that it wrote is read. Rejects with UKL_VMM if it could not be started. */
+  readonly exit: Promise<VmmExit>;
+  /** Stops all processors, with the machine's clock. Throws UKL_VMM if the VMM refuses. */
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  /** The address at which each processor is, in hex. */
+  instructionPointers(): Promise<readonly string[]>;
+  kill(): void;
+}
+
+export interface AccelProbe {
+  readonly usable: boolean;
+  readonly why: string;
+}
+
+export interface Vmm {
+  readonly name: VmmName;
+  readonly title: string;
+  readonly requirements: readonly Requirement[];
+  readonly supports: VmmSupport;
+  /** How the guest is to set up its network, behind this VMM's interface. */
+  readonly userNetwork: Network;
+  /** Chooses an accelerator. `getKernel` is called if one has to be booted to find out. Throws UKL_ACCEL. */
+  chooseAccel(choice: Accel | 'auto', getKernel: () => Promise<Kernel>, log: Log): Promise<{ readonly accel: Accel; readonly why: string }>;
+  /** The processor of a run that names none. */
+  defaultCpu(accel: Accel): string;
+  /** Throws UKL_USAGE if there is no such processor. */
+  checkCpu(cpu: string, accel: Accel): Promise<void>;
+  /** The command line, as `start()` has it. */
+  command(machine: Machine, options: StartOptions): readonly string[];
+  start(machine: Machine, options: StartOptions): Promise<VmmProcess>;
+}
