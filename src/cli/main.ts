@@ -2,7 +2,9 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import tab from '@bomb.sh/tab/commander';
 import { Command, CommanderError, type OptionValues } from '@commander-js/extra-typings';
+import type { Command as UntypedCommand } from 'commander';
 import { SUITES } from '../bench/bench.js';
 import { dev } from '../dev/dev.js';
 import { asUklError } from '../lib/errors.js';
@@ -190,6 +192,8 @@ function createProgram(done: (code: number) => void, begun: (verb: string, flags
       .option('--dry-run', 'print what would be removed, and keep it'),
   ).action((directory, flags) => handle('clean', flags, () => cleanCommand(directory, flags)));
 
+  // Completion reads commander's own tables; its types are those of the untyped package.
+  tab(program as unknown as UntypedCommand);
   return program as Command;
 }
 
@@ -225,5 +229,3 @@ export async function main(argv: readonly string[]): Promise<number> {
     return statusOfError(verb, asUklError(error).code);
   }
 }
-
-process.exitCode = await main(process.argv.slice(2));

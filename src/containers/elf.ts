@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: MIT
 import { readFile } from 'node:fs/promises';
+import { EHDR_BYTES, fileHeader, notesIn, PHDR_BYTES, PT_LOAD, PT_NOTE, programHeaders } from '../elf/headers.js';
 import { UklError } from '../lib/errors.js';
 import { align, CMDLINE_MAX, cmdlineBytes, PAGE } from './bzimage.js';
 import type { Container } from './container.js';
 
-/** ELF constants and offsets as in elf(5). */
-const PT_LOAD = 1;
-const PT_NOTE = 4;
-const EHDR = 64;
-const PHDR = 56;
 /** The PVH entry's note: include/xen/interface/elfnote.h. */
 const XEN_ELFNOTE_PHYS32_ENTRY = 18;
 
@@ -26,32 +22,19 @@ interface Segment {
 }
 
 function segmentsOf(elf: Buffer): Segment[] {
-  const at = Number(elf.readBigUInt64LE(32));
-  return Array.from({ length: elf.readUInt16LE(56) }, (_, index) => {
-    const p = at + index * PHDR;
-    const offset = Number(elf.readBigUInt64LE(p + 8));
-    return {
-      type: elf.readUInt32LE(p),
-      flags: elf.readUInt32LE(p + 4),
-      virtual: elf.readBigUInt64LE(p + 16),
-      physical: elf.readBigUInt64LE(p + 24),
-      data: elf.subarray(offset, offset + Number(elf.readBigUInt64LE(p + 32))),
-      memory: elf.readBigUInt64LE(p + 40),
-    };
-  });
+  const header = fileHeader(elf);
+  return programHeaders(elf.subarray(header.offset), header).map(({ offset, fileBytes, memoryBytes, ...segment }) => ({
+    ...segment,
+    data: elf.subarray(offset, offset + fileBytes),
+    memory: memoryBytes,
+  }));
 }
 
 /** Where a kernel wants to be entered in 32-bit mode. */
 function pvhEntry(segments: readonly Segment[]): number {
-  for (const { type, data } of segments) {
-    if (type !== PT_NOTE) continue;
-    for (let at = 0; at + 12 <= data.length; ) {
-      const nameSize = align(data.readUInt32LE(at), 4);
-      const descSize = align(data.readUInt32LE(at + 4), 4);
-      if (data.readUInt32LE(at + 8) === XEN_ELFNOTE_PHYS32_ENTRY && data.toString('latin1', at + 12, at + 15) === 'Xen') {
-        return data.readUInt32LE(at + 12 + nameSize);
-      }
-      at += 12 + nameSize + descSize;
+  for (const { data } of segments.filter(({ type }) => type === PT_NOTE)) {
+    for (const { owner, type, description } of notesIn(data)) {
+      if (type === XEN_ELFNOTE_PHYS32_ENTRY && owner === 'Xen') return description.readUInt32LE(0);
     }
   }
   throw new UklError('UKL_IMAGE', 'the kernel has no PVH entry');
@@ -95,18 +78,18 @@ export function pvhPrefix(vmlinux: Buffer, loader: Buffer, cmdline: string, init
     memory: BigInt(memory),
   });
   const all = [...kernel, physical(0, note, note.length, PT_NOTE), physical(base, stub)];
-  const head = align(EHDR + (all.length + 1) * PHDR, 16);
+  const head = align(EHDR_BYTES + (all.length + 1) * PHDR_BYTES, 16);
   const parts: Buffer[] = [Buffer.alloc(head)];
   const header = parts[0] as Buffer;
-  vmlinux.copy(header, 0, 0, EHDR);
-  header.writeBigUInt64LE(BigInt(EHDR), 32); // program headers
+  vmlinux.copy(header, 0, 0, EHDR_BYTES);
+  header.writeBigUInt64LE(BigInt(EHDR_BYTES), 32); // program headers
   header.writeBigUInt64LE(0n, 40); // no sections
   header.writeUInt16LE(all.length + 1, 56);
   header.fill(0, 58, 64);
 
   let at = head;
   const place = (segment: Segment, index: number, bytes: number): void => {
-    const p = EHDR + index * PHDR;
+    const p = EHDR_BYTES + index * PHDR_BYTES;
     header.writeUInt32LE(segment.type, p);
     header.writeUInt32LE(segment.flags, p + 4);
     header.writeBigUInt64LE(BigInt(at), p + 8);

@@ -1,6 +1,19 @@
 // SPDX-License-Identifier: MIT
 import { type FileHandle, open } from 'node:fs/promises';
 import { errnoOf, UklError } from '../lib/errors.js';
+import {
+  EHDR_BYTES,
+  fileHeader,
+  hasMagic,
+  notesIn,
+  PHDR_BYTES,
+  type ProgramHeader,
+  PT_DYNAMIC,
+  PT_INTERP,
+  PT_LOAD,
+  PT_NOTE,
+  programHeaders,
+} from './headers.js';
 
 /** The parts of an ELF file that decide how it is run. Names as in elf(5). */
 export interface Elf {
@@ -18,11 +31,11 @@ export interface Elf {
   readonly segments: readonly { readonly offset: number; readonly address: number; readonly fileSize: number }[];
 }
 
-const PT_LOAD = 1;
-const PT_DYNAMIC = 2;
-const PT_INTERP = 3;
-const PT_NOTE = 4;
+const ET_EXEC = 2;
+const ET_DYN = 3;
 const EM_X86_64 = 62;
+/** Notes and the interpreter's name have never been near this. */
+const SHORT_BYTES = 4096;
 
 const MACHINES: Readonly<Record<number, string>> = {
   3: '32-bit x86',
@@ -42,24 +55,11 @@ async function readAt(file: FileHandle, position: number, length: number): Promi
   return buffer.subarray(0, bytesRead);
 }
 
-/** Whether a note segment has one of the given owner. The layout: elf(5), "Notes". */
-function hasNote(notes: Buffer, owner: string): boolean {
-  const align = (n: number): number => (n + 3) & ~3;
-  for (let at = 0; at + 12 <= notes.length; ) {
-    const nameSize = notes.readUInt32LE(at);
-    const descSize = notes.readUInt32LE(at + 4);
-    if (notes.toString('latin1', at + 12, at + 12 + nameSize) === `${owner}\0`) return true;
-    at += 12 + align(nameSize) + align(descSize);
-  }
-  return false;
-}
-
 /** Whether a file begins as every ELF file does. */
 export async function isElf(path: string): Promise<boolean> {
   const file = await open(path, 'r');
   try {
-    const magic = await readAt(file, 0, 4);
-    return magic.length === 4 && magic.readUInt32BE(0) === 0x7f454c46;
+    return hasMagic(await readAt(file, 0, 4));
   } finally {
     await file.close();
   }
@@ -77,54 +77,40 @@ export async function readElf(path: string): Promise<Elf> {
     });
   });
   try {
-    const header = await readAt(file, 0, 64);
-    if (header.length < 20 || header.readUInt32BE(0) !== 0x7f454c46) {
+    const start = await readAt(file, 0, EHDR_BYTES);
+    if (start.length < 20 || !hasMagic(start)) {
       throw new UklError('UKL_NOT_ELF', `${path} is not an ELF file`, {
         hint: 'ukl runs C files, ELF programs, and directories with a ukl.config.ts or ukl.config.json',
       });
     }
-    const machine = header.readUInt16LE(18);
-    if (header[4] !== 2 || header[5] !== 1 || machine !== EM_X86_64 || header.length < 64) {
-      const what = header[4] === 1 && machine === EM_X86_64 ? 'x32' : (MACHINES[machine] ?? `machine ${machine}`);
+    const machine = start.readUInt16LE(18);
+    if (start[4] !== 2 || start[5] !== 1 || machine !== EM_X86_64 || start.length < EHDR_BYTES) {
+      const what = start[4] === 1 && machine === EM_X86_64 ? 'x32' : (MACHINES[machine] ?? `machine ${machine}`);
       throw new UklError('UKL_WRONG_ARCH', `${path} is a program for ${what}; ukl runs 64-bit x86 programs`, {
         hint: 'build it for x86-64 (gcc -m64), or install the amd64 package',
       });
     }
-    const phoff = Number(header.readBigUInt64LE(32));
-    const phentsize = header.readUInt16LE(54);
-    const phnum = header.readUInt16LE(56);
-    const table = await readAt(file, phoff, phentsize * phnum);
-    if (phentsize < 56 || table.length < phentsize * phnum) {
+    const header = fileHeader(start);
+    const table = await readAt(file, header.offset, header.entryBytes * header.count);
+    if (header.entryBytes < PHDR_BYTES || table.length < header.entryBytes * header.count) {
       throw new UklError('UKL_NOT_ELF', `${path} is a truncated ELF file`);
     }
-    let interpreter: string | undefined;
-    let dynamic = false;
-    let loadBytes = 0;
+    const segments = programHeaders(table, header);
+    const read = ({ offset, fileBytes }: ProgramHeader): Promise<Buffer> => readAt(file, offset, Math.min(fileBytes, SHORT_BYTES));
+    const loaded = segments.filter(({ type }) => type === PT_LOAD);
+    const interpreter = segments.find(({ type }) => type === PT_INTERP);
     let marked = false;
-    const segments: { offset: number; address: number; fileSize: number }[] = [];
-    for (let at = 0; at < table.length; at += phentsize) {
-      const type = table.readUInt32LE(at);
-      const offset = Number(table.readBigUInt64LE(at + 8));
-      const fileSize = Number(table.readBigUInt64LE(at + 32));
-      if (type === PT_LOAD) {
-        loadBytes += Number(table.readBigUInt64LE(at + 40));
-        segments.push({ offset, address: Number(table.readBigUInt64LE(at + 16)), fileSize });
-      }
-      if (type === PT_DYNAMIC) dynamic = true;
-      if (type === PT_NOTE && hasNote(await readAt(file, offset, Math.min(fileSize, 4096)), 'ukl')) marked = true;
-      if (type === PT_INTERP) {
-        interpreter = (await readAt(file, offset, Math.min(fileSize, 4096))).toString().replace(/\0.*$/s, '');
-      }
+    for (const segment of segments.filter(({ type }) => type === PT_NOTE)) {
+      marked ||= [...notesIn(await read(segment))].some(({ owner }) => owner === 'ukl');
     }
-    const kind = header.readUInt16LE(16);
     return {
-      type: kind === 2 ? 'executable' : kind === 3 ? 'shared' : 'other',
-      interpreter,
-      dynamic,
-      loadBytes,
+      type: header.type === ET_EXEC ? 'executable' : header.type === ET_DYN ? 'shared' : 'other',
+      interpreter: interpreter === undefined ? undefined : (await read(interpreter)).toString().replace(/\0.*$/s, ''),
+      dynamic: segments.some(({ type }) => type === PT_DYNAMIC),
+      loadBytes: loaded.reduce((sum, { memoryBytes }) => sum + Number(memoryBytes), 0),
       marked,
-      entry: header.readBigUInt64LE(24),
-      segments,
+      entry: header.entry,
+      segments: loaded.map(({ offset, virtual, fileBytes }) => ({ offset, address: Number(virtual), fileSize: fileBytes })),
     };
   } finally {
     await file.close();

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 import { createHash } from 'node:crypto';
-import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { dirname, posix } from 'node:path';
 import { UklError } from '../lib/errors.js';
 import type { GuestFile } from '../model/index.js';
 import { cpioHeader, cpioTrailer, MAX_FILE_BYTES, padding, S_IFDIR, S_IFLNK, S_IFREG } from './cpio.js';
+import { ETC } from './etc.js';
 
 export interface PackedFile {
   readonly path: string;
@@ -41,38 +42,15 @@ const SKELETON: readonly GuestFile[] = [
   { guest: '/usr/lib64', kind: 'directory', mode: 0o755 },
 ];
 
+/** QEMU's user network answers DNS there. */
+const RESOLVER: GuestFile = { guest: '/etc/resolv.conf', kind: 'data', data: Buffer.from('nameserver 10.0.2.3\n'), mode: 0o644 };
+
 const MERGED = /^\/(bin|sbin|lib|lib64)\//;
 
 /** Where a path really is, with /bin, /sbin, /lib and /lib64 below /usr. */
 export function canonicalGuestPath(path: string): string {
   const normal = posix.normalize(path);
   return MERGED.test(normal) ? `/usr${normal}` : normal;
-}
-
-/** Accounts and network names that the C library looks up. */
-async function etcFiles(): Promise<GuestFile[]> {
-  const data = (guest: string, text: string): GuestFile => ({ guest, kind: 'data', data: Buffer.from(text), mode: 0o644 });
-  // Only the system's accounts: a guest has no use for the people of the host.
-  const system = (text: string): string =>
-    text
-      .split('\n')
-      .filter((line) => {
-        const id = Number(line.split(':')[2]);
-        return line !== '' && (id < 1000 || id === 65534);
-      })
-      .map((line) => `${line}\n`)
-      .join('');
-  const files = [
-    data('/etc/passwd', system(await readFile('/etc/passwd', 'utf8'))),
-    data('/etc/group', system(await readFile('/etc/group', 'utf8'))),
-    data('/etc/nsswitch.conf', 'passwd: files\ngroup: files\nhosts: files dns\n'),
-    data('/etc/hosts', '127.0.0.1 localhost\n::1 localhost\n'),
-    // QEMU's user network answers DNS there.
-    data('/etc/resolv.conf', 'nameserver 10.0.2.3\n'),
-  ];
-  const cache = await stat('/etc/ld.so.cache').catch(() => undefined);
-  if (cache) files.push({ guest: '/etc/ld.so.cache', kind: 'file', host: '/etc/ld.so.cache', mode: 0o644 });
-  return files;
 }
 
 async function copyInto(target: FileHandle, host: string, take: (chunk: Buffer) => void, expected: number): Promise<void> {
@@ -107,7 +85,7 @@ export async function writeInitramfs(path: string, files: readonly GuestFile[]):
     }
     tree.set(guest, { ...file, guest });
   };
-  for (const file of [...SKELETON, ...(await etcFiles()), ...files]) add(file);
+  for (const file of [...SKELETON, ...ETC, RESOLVER, ...files]) add(file);
 
   const packed: PackedFile[] = [];
   const total = createHash('sha256');

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { lstat, readdir, readlink, realpath, stat } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { isElf } from '../elf/elf.js';
 import { UklError } from '../lib/errors.js';
 import type { GuestFile } from '../model/index.js';
@@ -17,10 +17,18 @@ export async function packSame(path: string): Promise<GuestFile[]> {
   return (await lstat(path)).isSymbolicLink() ? [file, { guest: path, kind: 'symlink', target: real }] : [file];
 }
 
+/** Where the dynamic loader looks without a cache (ld.so(8), for Debian's x86-64). */
+const DEFAULT_PATHS: readonly string[] = ['/lib/x86_64-linux-gnu', '/usr/lib/x86_64-linux-gnu', '/lib', '/usr/lib', '/lib64', '/usr/lib64'];
+
+const inDefaultPath = (path: string): boolean => DEFAULT_PATHS.includes(dirname(path));
+
+/** A guest has no ld.so.cache: what only the host's led to is linked to where the loader looks. */
+const toDefaultPath = (path: string): GuestFile => ({ guest: join('/usr/lib/x86_64-linux-gnu', basename(path)), kind: 'symlink', target: path });
+
 /** An ELF's shared libraries, with their loader. */
 export async function packLibraries(elf: string): Promise<GuestFile[]> {
   const libraries = await resolveLibraries(elf);
-  return (await Promise.all(libraries.map(packSame))).flat();
+  return [...(await Promise.all(libraries.map(packSame))).flat(), ...libraries.filter((path) => !inDefaultPath(path)).map(toDefaultPath)];
 }
 
 async function packTree(host: string, guest: string, elves: string[]): Promise<GuestFile[]> {

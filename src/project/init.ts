@@ -9,12 +9,28 @@ import { projectRoot } from '../lib/paths.js';
 /** Files of every new project, as they are. */
 const TEMPLATE = join(projectRoot, 'templates/node');
 
+/** What Node.js can run as it is, checked strictly. */
+const COMPILER_OPTIONS = {
+  target: 'es2023',
+  lib: ['es2023', 'esnext.disposable'],
+  module: 'esnext',
+  moduleResolution: 'bundler',
+  moduleDetection: 'force',
+  types: ['node'],
+  strict: true,
+  verbatimModuleSyntax: true,
+  allowImportingTsExtensions: true,
+  skipLibCheck: true,
+  noEmit: true,
+} as const;
+
 /** The files of a new project, by name. */
 async function template(name: string): Promise<Readonly<Record<string, string>>> {
   const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
   return {
     'package.json': json({ name, private: true, type: 'module', main: 'server.ts', scripts: { start: 'ukl run', dev: 'ukl dev' } }),
-    'tsconfig.json': json({ extends: join(projectRoot, 'tsconfig.guest.json'), include: ['*.ts'] }),
+    // Its types are in the package ukl, which a project need not install.
+    'tsconfig.json': json({ compilerOptions: COMPILER_OPTIONS, include: ['*.ts'], exclude: ['ukl.config.ts'] }),
     ...Object.fromEntries(await Promise.all((await readdir(TEMPLATE)).map(async (file) => [file, await readFile(join(TEMPLATE, file), 'utf8')] as const))),
     '.gitignore': '.ukl/\nnode_modules/\n',
   };

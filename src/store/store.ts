@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { hashValue } from '../lib/hash.js';
 import { withLock } from '../lib/lock.js';
 import type { Log } from '../lib/log.js';
@@ -82,6 +83,9 @@ export async function fromStore(recipe: StoreRecipe, context: StoreContext): Pro
   );
 }
 
+/** What an entry says of itself: .store.json. */
+const recordSchema = z.object({ seconds: z.number().optional() });
+
 export interface StoreEntry {
   readonly name: string;
   readonly path: string;
@@ -107,7 +111,7 @@ export async function listStore(): Promise<StoreEntry[]> {
     names.sort().map(async (name) => {
       const path = join(root, name);
       const record = await readFile(join(path, '.store.json'), 'utf8')
-        .then((text) => JSON.parse(text) as { seconds?: number })
+        .then((text) => recordSchema.parse(JSON.parse(text)))
         .catch(() => undefined);
       return {
         name,

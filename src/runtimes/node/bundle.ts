@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, extname, join, relative, resolve } from 'node:path';
 import { type BuildFailure, build, type Format, formatMessages, type Loader, type Message, type Plugin } from 'esbuild';
+import { z } from 'zod';
 import { UklError } from '../../lib/errors.js';
 import type { GuestFile } from '../../model/index.js';
 import { packageOf } from './packages.js';
@@ -108,9 +109,12 @@ function observer(options: BundleOptions, outside: Map<string, string>, entries:
   };
 }
 
+/** A source map, of which esbuild writes more than is changed here. */
+const sourceMap = z.looseObject({ sources: z.array(z.string()), sourcesContent: z.array(z.string().nullable()).optional() });
+
 /** Source maps with paths of the guest in the place of the host's. */
 function mapFor(text: string, at: string, root: string): string {
-  const map = JSON.parse(text) as { sources: string[]; sourcesContent?: (string | null)[] };
+  const map = sourceMap.parse(JSON.parse(text));
   const hosts = map.sources.map((source) => resolve(dirname(at), source));
   map.sources = hosts.map((host) => relative(dirname(at), guestPath(host, root)));
   // What came with npm can be read there.

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { UklError } from '../../lib/errors.js';
 import { exec } from '../../lib/exec.js';
-import { projectRoot } from '../../lib/paths.js';
+import { dependency } from '../../lib/paths.js';
 
 /** What a file without a tsconfig.json is checked with. */
 const DEFAULTS = [
@@ -39,13 +39,15 @@ export function findUp(name: string, from: string): string | undefined {
  */
 export async function checkTypes(entry: string, root: string, signal?: AbortSignal): Promise<void> {
   const own = findUp('node_modules/typescript/package.json', root);
-  const tsc = join(own === undefined ? join(projectRoot, 'node_modules/typescript') : dirname(own), 'bin/tsc');
+  const tsc = join(own === undefined ? dependency('typescript') : dirname(own), 'bin/tsc');
   const tsconfig = findUp('tsconfig.json', root);
-  const ours = join(projectRoot, 'node_modules/@types');
+  const ours = dirname(dependency('@types/node'));
+  // A new project has not installed the types of Node.js yet.
+  const typesForProject = findUp('node_modules/@types/node', root) === undefined ? ['--typeRoots', ours] : [];
   const args =
     tsconfig === undefined
       ? [...DEFAULTS, '--typeRoots', [findUp('node_modules/@types', root), ours].filter((path) => path !== undefined).join(','), relative(root, entry)]
-      : ['-p', tsconfig];
+      : ['-p', tsconfig, ...typesForProject];
   await exec(process.execPath, [tsc, '--noEmit', '--pretty', 'false', ...args], { cwd: root, signal, errorCode: 'UKL_COMPILE' }).catch((error: unknown) => {
     if (!(error instanceof UklError) || error.code !== 'UKL_COMPILE') throw error;
     throw new UklError('UKL_COMPILE', `type errors in ${relative(process.cwd(), entry) || entry}`, {

