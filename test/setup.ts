@@ -43,7 +43,7 @@ try {
   await getInit({ log });
   for (const { loader } of containers.list()) await getLoader(loader, { log });
   await getBacklog({ log });
-  await getCompiler({ log });
+  await getCompiler('complete', { log });
   // Programs that the tests link from Debian's sources.
   for (const example of ['memcached', 'redis', 'nginx', 'sqlite', 'postgres', 'typescript/better-sqlite3.ts', 'api/src/server.ts', 'perf-trace'])
     await build(join(projectRoot, 'examples', example), { log });

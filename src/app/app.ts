@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Log } from '../lib/log.js';
+import type { LibcKind } from '../libc/glibc.js';
 import type { App, GuestFile, Libc } from '../model/index.js';
 import { packFile } from '../packing/files.js';
 import type { Target } from './target.js';
@@ -25,7 +26,7 @@ export interface AppOptions {
   /** The program runs under a supervisor that takes new versions of it. */
   readonly dev: boolean;
   /** Makes our C library; only called if it is wanted. */
-  readonly getLibc: () => Promise<Libc>;
+  readonly getLibc: (kind: LibcKind) => Promise<Libc>;
   readonly log: Log;
   readonly signal?: AbortSignal | undefined;
 }
@@ -35,8 +36,8 @@ export async function makeApp(target: Target, options: AppOptions): Promise<App>
   const { config, runtime } = target;
   const { log, signal, outDir } = options;
   const choice = options.libc ?? config.libc;
-  const libcOf = async (byDefault: boolean): Promise<Libc | undefined> =>
-    (choice === undefined ? byDefault : choice === 'ukl') ? options.getLibc() : undefined;
+  const libcOf = async (byDefault: boolean, kind: LibcKind): Promise<Libc | undefined> =>
+    (choice === undefined ? byDefault : choice === 'ukl') ? options.getLibc(kind) : undefined;
   const { takesLibc, tree, ...app } = await runtime.build({
     name: target.name,
     directory: target.directory,
@@ -52,6 +53,6 @@ export async function makeApp(target: Target, options: AppOptions): Promise<App>
   for (const spec of config.files) files.push(...(await packFile(spec.replace(/^\$BUILD(?=\/|:)/, tree), target.directory)));
   for (const spec of options.extraFiles) files.push(...(await packFile(spec, process.cwd())));
   // A static program has its own; `--libc ukl` on one that is not marked is honoured if it is dynamic.
-  const libc = takesLibc || choice === 'ukl' ? await libcOf(takesLibc) : undefined;
+  const libc = takesLibc || choice === 'ukl' ? await libcOf(takesLibc, 'complete') : undefined;
   return { ...app, files: libc === undefined ? files : files.map((file) => withLibc(file, libc)) };
 }

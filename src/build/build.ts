@@ -66,9 +66,9 @@ export async function buildTo(path: string, target: Target, options: BuildOption
     libc: options.libc,
     check: options.check,
     dev: options.dev ?? false,
-    getLibc: async () => {
+    getLibc: async (kind) => {
       await ensurePackages(log, libcRequirements, options.signal);
-      return getCompiler(context);
+      return getCompiler(kind, context);
     },
     ...context,
   });

@@ -18,7 +18,7 @@ export interface CcFlags extends GlobalOptions {
 export async function ccCommand(args: readonly string[], flags: CcFlags, signal: AbortSignal): Promise<number> {
   const log = logFor(flags);
   await ensurePackages(log, [...requirements, ...(flags.cxx ? [{ package: 'g++', why: 'compiles C++', file: '/usr/bin/g++' }] : [])], signal);
-  const libc = await getCompiler({ log, signal });
+  const libc = await getCompiler('complete', { log, signal });
   const path = join(libc.bin, flags.cxx ? 'ukl-g++' : 'ukl-gcc');
   if (flags.json) {
     printJson({ ok: true, path, libc });

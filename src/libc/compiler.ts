@@ -5,7 +5,7 @@ import { hashFile } from '../lib/hash.js';
 import { projectRoot } from '../lib/paths.js';
 import type { Libc } from '../model/index.js';
 import { fromStore, type StoreContext } from '../store/store.js';
-import { getGlibc } from './glibc.js';
+import { getGlibc, type LibcKind } from './glibc.js';
 
 const HEADER = join(projectRoot, 'include/ukl.h');
 
@@ -20,8 +20,8 @@ exec ${compiler} -isystem "$(dirname "$(readlink -f "$0")")/../include" "$@"
  *
  * @throws UKL_SOURCE, UKL_COMMAND
  */
-export async function getCompiler(context: StoreContext): Promise<Libc> {
-  const libc = await getGlibc(context);
+export async function getCompiler(kind: LibcKind, context: StoreContext): Promise<Libc> {
+  const libc = await getGlibc(kind, context);
   const wrappers = Object.fromEntries(['ukl-gcc', 'ukl-g++'].map((name) => [name, wrapper(join(libc.bin, name))]));
   const path = await fromStore(
     {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 import { existsSync } from 'node:fs';
-import { chmod, copyFile, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { basename, join, relative } from 'node:path';
 import { hashDebianTarball } from '../host/debian.js';
@@ -9,7 +9,7 @@ import { type ExecOptions, exec } from '../lib/exec.js';
 import { hashFile } from '../lib/hash.js';
 import { projectRoot } from '../lib/paths.js';
 import type { Libc, Requirement } from '../model/index.js';
-import { fromStore, type StoreContext } from '../store/store.js';
+import { fromStore, inStore, type StoreContext, type StoreRecipe } from '../store/store.js';
 
 export const VERSION = '2.36';
 const TARBALL = `/usr/src/glibc/glibc-${VERSION}.tar.xz`;
@@ -52,54 +52,49 @@ rtlddir = /lib64
 build-programs = no
 `;
 
-/** Roughly how many objects the build compiles; only for the progress shown. */
-const EXPECTED_STEPS = 7800;
+/**
+ * Only libc and the dynamic loader make system calls: Debian's other libraries
+ * (libm, libresolv, ...) are of the same version and are used as they are. The
+ * directories that the two consist of; the others hold programs, tables and tests.
+ */
+const SUBDIRS: readonly string[] = [
+  ...['csu', 'iconv', 'locale', 'assert', 'ctype', 'intl', 'catgets', 'math', 'setjmp', 'signal', 'stdlib', 'stdio-common', 'libio', 'dlfcn', 'nptl'],
+  ...['malloc', 'string', 'wcsmbs', 'time', 'dirent', 'grp', 'pwd', 'posix', 'io', 'termios', 'resource', 'misc', 'socket', 'sysvipc', 'gmon'],
+  ...['wctype', 'shadow', 'gshadow', 'argp', 'rt', 'debug', 'sunrpc', 'nss', 'inet', 'resolv', 'login', 'elf'],
+];
+const MAKE_VARIABLES: readonly string[] = ['extra-libs=', 'extra-libs-others=', `all-subdirs=${SUBDIRS.join(' ')}`];
+
+/** static: for programs that are linked with -static.  complete: the shared objects as well. */
+export type LibcKind = 'static' | 'complete';
+
+interface Build {
+  /** Targets and further words of make, one run after the other. */
+  readonly makes: readonly (readonly string[])[];
+  /** Roughly how many objects are compiled; only for the progress shown. */
+  readonly steps: number;
+  /** Files of the build by the names that they are linked by. */
+  readonly files: Readonly<Record<string, string>>;
+  /** Linker scripts: relative names are looked for in the library path. */
+  readonly scripts: Readonly<Record<string, string>>;
+}
 
 const START_FILES = ['crt1.o', 'Scrt1.o', 'rcrt1.o', 'gcrt1.o', 'grcrt1.o', 'crti.o', 'crtn.o'];
+const STATIC_FILES: Readonly<Record<string, string>> = { 'libc.a': 'libc.a', ...Object.fromEntries(START_FILES.map((name) => [name, `csu/${name}`])) };
 
-/** Archives by the names they are linked by; libm.a names two (as Debian's). */
-const ARCHIVES: Readonly<Record<string, string>> = {
-  'libc.a': 'libc.a',
-  'libc_nonshared.a': 'libc_nonshared.a',
-  [`libm-${VERSION}.a`]: 'math/libm.a',
-  'libmvec.a': 'mathvec/libmvec.a',
-  'libpthread.a': 'nptl/libpthread.a',
-  'libdl.a': 'dlfcn/libdl.a',
-  'librt.a': 'rt/librt.a',
-  'libutil.a': 'login/libutil.a',
-  'libanl.a': 'resolv/libanl.a',
-  'libresolv.a': 'resolv/libresolv.a',
-};
-
-/** Shared objects by soname. */
-const SHARED: Readonly<Record<string, string>> = {
-  'ld-linux-x86-64.so.2': 'elf/ld.so',
-  'libc.so.6': 'libc.so',
-  'libm.so.6': 'math/libm.so',
-  'libmvec.so.1': 'mathvec/libmvec.so',
-  'libpthread.so.0': 'nptl/libpthread.so',
-  'libdl.so.2': 'dlfcn/libdl.so',
-  'librt.so.1': 'rt/librt.so',
-  'libutil.so.1': 'login/libutil.so',
-  'libanl.so.1': 'resolv/libanl.so',
-  'libresolv.so.2': 'resolv/libresolv.so',
-  'libnss_files.so.2': 'nss/libnss_files.so',
-  'libnss_dns.so.2': 'resolv/libnss_dns.so',
-  'libnss_compat.so.2': 'nss/libnss_compat.so',
-};
-
-/** Linker scripts: relative names are looked for in the library path. */
-const SCRIPTS: Readonly<Record<string, string>> = {
-  'libc.so': 'OUTPUT_FORMAT(elf64-x86-64)\nGROUP ( libc.so.6 libc_nonshared.a AS_NEEDED ( ld-linux-x86-64.so.2 ) )\n',
-  'libm.so': 'OUTPUT_FORMAT(elf64-x86-64)\nGROUP ( libm.so.6 AS_NEEDED ( libmvec.so.1 ) )\n',
-  'libm.a': `OUTPUT_FORMAT(elf64-x86-64)\nGROUP ( libm-${VERSION}.a libmvec.a )\n`,
-};
-
-/** What `-lNAME` finds besides the scripts. */
-const DEVELOPMENT_LINKS: Readonly<Record<string, string>> = {
-  'libmvec.so': 'libmvec.so.1',
-  'libanl.so': 'libanl.so.1',
-  'libresolv.so': 'libresolv.so.2',
+const BUILDS: Readonly<Record<LibcKind, Build>> = {
+  static: {
+    // The start files of shared builds are there in each build; nothing else is compiled twice then.
+    makes: [['csu/subdir_lib'], ['build-shared=no', '-o', 'csu/subdir_lib', 'lib']],
+    steps: 2050,
+    files: STATIC_FILES,
+    scripts: {},
+  },
+  complete: {
+    makes: [['lib']],
+    steps: 4400,
+    files: { ...STATIC_FILES, 'libc_nonshared.a': 'libc_nonshared.a', 'ld-linux-x86-64.so.2': 'elf/ld.so', 'libc.so.6': 'libc.so' },
+    scripts: { 'libc.so': 'OUTPUT_FORMAT(elf64-x86-64)\nGROUP ( libc.so.6 libc_nonshared.a AS_NEEDED ( ld-linux-x86-64.so.2 ) )\n' },
+  },
 };
 
 /** A note (elf(5)) in each program that ukl-gcc links: "ukl", type 1, version 1. */
@@ -140,15 +135,13 @@ export async function unpackSource(directory: string, options: ExecOptions): Pro
   await exec('cp', ['-r', `${SUBTREE}/.`, join(directory, `glibc-${VERSION}`)], options);
 }
 
-async function install(build: string, output: string): Promise<void> {
+async function install(build: string, output: string, { files, scripts }: Build): Promise<void> {
   const lib = join(output, 'lib');
   const bin = join(output, 'bin');
   await mkdir(lib);
   await mkdir(bin);
-  for (const name of START_FILES) await copyFile(join(build, 'csu', name), join(lib, name));
-  for (const [name, from] of Object.entries({ ...ARCHIVES, ...SHARED })) await copyFile(join(build, from), join(lib, name));
-  for (const [name, text] of Object.entries(SCRIPTS)) await writeFile(join(lib, name), text);
-  for (const [name, to] of Object.entries(DEVELOPMENT_LINKS)) await symlink(to, join(lib, name));
+  for (const [name, from] of Object.entries(files)) await copyFile(join(build, from), join(lib, name));
+  for (const [name, text] of Object.entries(scripts)) await writeFile(join(lib, name), text);
   await writeFile(join(lib, 'ukl.specs'), SPECS);
   await exec('gcc', ['-c', '-x', 'assembler', '-o', join(lib, 'ukl-mark.o'), '-'], { input: MARK });
   for (const [name, compiler] of [
@@ -160,55 +153,61 @@ async function install(build: string, output: string): Promise<void> {
   }
 }
 
+/** What the store makes for a kind of library. */
+async function recipe(kind: LibcKind, { signal }: StoreContext): Promise<StoreRecipe> {
+  const made = BUILDS[kind];
+  return {
+    kind: kind === 'static' ? 'glibc-static' : 'glibc',
+    title: `build glibc ${VERSION}${kind === 'static' ? ' (static)' : ''}`,
+    key: {
+      ...(await hashSource()),
+      configure: configureArgs(HOST),
+      configparms: CONFIGPARMS,
+      variables: MAKE_VARIABLES,
+      made,
+      specs: SPECS,
+      mark: MARK,
+      wrapper: wrapper('gcc'),
+      compiler: (await exec('gcc', ['-dumpfullversion'])).trim(),
+    },
+    make: async ({ output, work, progress, log }) => {
+      const source = join(work, `glibc-${VERSION}`);
+      const build = join(work, 'build');
+      const shell = { log, signal };
+      if (!existsSync(join(build, 'config.make'))) {
+        progress(basename(TARBALL));
+        await unpackSource(work, shell);
+        await mkdir(build, { recursive: true });
+        await writeFile(join(build, 'configparms'), CONFIGPARMS);
+        progress('configure');
+        await exec(join(source, 'configure'), [...configureArgs(HOST), ...CONFIGURE_VARIABLES], { ...shell, cwd: build });
+      }
+      let steps = 0;
+      for (const words of made.makes) {
+        // As for the kernel: an interrupted build's compilers hold the lock as long as one of them lives.
+        await exec('flock', [join(work, '.lock'), 'make', '-C', build, `-j${availableParallelism()}`, ...MAKE_VARIABLES, ...words], {
+          ...shell,
+          onLine: (line) => {
+            const object = / -o \S*?([^/\s]+\.o[sS]?) /.exec(line)?.[1];
+            if (object === undefined) return;
+            steps++;
+            progress(`${Math.min(99, Math.round((100 * steps) / made.steps))} % ${object}`);
+          },
+        });
+      }
+      await install(build, output, made);
+      await writeFile(join(output, 'version'), VERSION);
+    },
+  };
+}
+
 /**
  * Our C library from the store: Debian's glibc with the subtree in glibc/.
  *
  * @throws UKL_SOURCE, UKL_COMMAND if configure or make fails
  */
-export async function getGlibc(context: StoreContext): Promise<Libc> {
-  const compiler = (await exec('gcc', ['-dumpfullversion'])).trim();
-  const path = await fromStore(
-    {
-      kind: 'glibc',
-      title: `build glibc ${VERSION}`,
-      key: {
-        ...(await hashSource()),
-        configure: configureArgs(HOST),
-        configparms: CONFIGPARMS,
-        specs: SPECS,
-        mark: MARK,
-        wrapper: wrapper('gcc'),
-        scripts: SCRIPTS,
-        compiler,
-      },
-      make: async ({ output, work, progress, log }) => {
-        const source = join(work, `glibc-${VERSION}`);
-        const build = join(work, 'build');
-        const shell = { log, signal: context.signal };
-        if (!existsSync(join(build, 'config.make'))) {
-          progress(basename(TARBALL));
-          await unpackSource(work, shell);
-          await mkdir(build, { recursive: true });
-          await writeFile(join(build, 'configparms'), CONFIGPARMS);
-          progress('configure');
-          await exec(join(source, 'configure'), [...configureArgs(HOST), ...CONFIGURE_VARIABLES], { ...shell, cwd: build });
-        }
-        let steps = 0;
-        // As for the kernel: an interrupted build's compilers hold the lock as long as one of them lives.
-        await exec('flock', [join(work, '.lock'), 'make', '-C', build, `-j${availableParallelism()}`], {
-          ...shell,
-          onLine: (line) => {
-            const made = / -o \S*?([^/\s]+\.o[sS]?) /.exec(line)?.[1];
-            if (made === undefined) return;
-            steps++;
-            progress(`${Math.min(99, Math.round((100 * steps) / EXPECTED_STEPS))} % ${made}`);
-          },
-        });
-        await install(build, output);
-        await writeFile(join(output, 'version'), VERSION);
-      },
-    },
-    context,
-  );
+export async function getGlibc(kind: LibcKind, context: StoreContext): Promise<Libc> {
+  const complete = await recipe('complete', context);
+  const path = await fromStore(kind === 'complete' || inStore(complete) ? complete : await recipe(kind, context), context);
   return { version: await readFile(join(path, 'version'), 'utf8'), bin: join(path, 'bin'), lib: join(path, 'lib') };
 }

@@ -2,6 +2,7 @@
 /** The seam between a program of some kind and the image that carries it. */
 
 import type { Log } from '../lib/log.js';
+import type { LibcKind } from '../libc/glibc.js';
 import type { App, ImageManifest, Libc, Requirement } from '../model/index.js';
 import type { ResolvedConfig, UklConfig } from '../options/config.js';
 
@@ -19,7 +20,7 @@ export interface RuntimeContext {
   /** The program is to run under a supervisor that takes new versions of it. */
   readonly dev: boolean;
   /** Our C library, if the target or the user wants it; the runtime says what it wants by default. */
-  readonly libcOf: (byDefault: boolean) => Promise<Libc | undefined>;
+  readonly libcOf: (byDefault: boolean, kind: LibcKind) => Promise<Libc | undefined>;
   readonly log: Log;
   readonly signal?: AbortSignal | undefined;
 }

@@ -41,6 +41,11 @@ export function entryName(recipe: Pick<StoreRecipe, 'kind' | 'key'>): string {
   return `${recipe.kind}-${hashValue(recipe.key).slice(0, 16)}`;
 }
 
+/** Whether the result is there already. */
+export function inStore(recipe: Pick<StoreRecipe, 'kind' | 'key'>): boolean {
+  return existsSync(join(storeRoot(), entryName(recipe)));
+}
+
 /** The directory of the result, made now if the store does not have it. */
 export async function fromStore(recipe: StoreRecipe, context: StoreContext): Promise<string> {
   const root = storeRoot();

@@ -30,7 +30,7 @@ const builds = {
 
 beforeAll(async () => {
   bin = await mkdtemp(join(tmpdir(), 'ukl-guests-'));
-  const libc = await getCompiler({ log: silentLog });
+  const libc = await getCompiler('complete', { log: silentLog });
   const compile = async (build: keyof typeof builds, name: string, ...extra: string[]): Promise<string> => {
     const { compiler, options } = builds[build];
     const out = join(bin, build, name);

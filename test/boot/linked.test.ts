@@ -19,7 +19,7 @@ let work: string;
 let libc: Libc;
 beforeAll(async () => {
   work = await mkdtemp(join(tmpdir(), 'ukl-linked-'));
-  libc = await getCompiler({ log: silentLog });
+  libc = await getCompiler('complete', { log: silentLog });
   await writeFile(
     join(work, 'app.cc'),
     `#include <cmath>

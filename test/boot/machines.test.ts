@@ -51,7 +51,7 @@ let bin: string;
 beforeAll(async () => {
   bin = await mkdtemp(join(tmpdir(), 'ukl-machines-'));
   await mkdir(join(bin, 'guest'));
-  const gcc = join((await getCompiler({ log: silentLog })).bin, 'ukl-gcc');
+  const gcc = join((await getCompiler('complete', { log: silentLog })).bin, 'ukl-gcc');
   const compile = (out: string, source: string): Promise<string> => exec(gcc, ['-O2', '-static', '-pthread', '-o', join(bin, out), source, '-lm', '-lrt']);
   for (const name of names) await compile(`guest/${name}`, join(sources, `${name}.c`));
   await compile('runner', join(projectRoot, 'test/fixtures/runner.c'));

@@ -30,7 +30,7 @@ async function makeDisk(name: string): Promise<string> {
 
 beforeAll(async () => {
   work = await mkdtemp(join(tmpdir(), 'ukl-root-'));
-  const { bin, lib } = await getCompiler({ log: silentLog });
+  const { bin, lib } = await getCompiler('complete', { log: silentLog });
   for (const name of ['static', 'dynamic']) {
     for (const directory of ['sbin', 'dev', 'lib', 'lib64']) await mkdir(join(work, name, directory), { recursive: true });
     await run(join(bin, 'ukl-gcc'), ['-O2', ...(name === 'static' ? ['-static'] : ['-Wl,-rpath,/lib']), '-o', join(work, name, 'sbin/init'), source]);

@@ -45,7 +45,7 @@ async function compile({ name, directory, config, outDir, log, signal }: Runtime
 /** The program on the host: compiled, made, or as it was named. */
 async function programOf(context: RuntimeContext, tree: string): Promise<{ readonly host: string; readonly named: string | undefined }> {
   const { config } = context;
-  if (config.program === undefined) return { host: await compile(context, await context.libcOf(true)), named: undefined };
+  if (config.program === undefined) return { host: await compile(context, await context.libcOf(true, 'static')), named: undefined };
   const named = resolve(tree, config.program);
   const host = await realpath(named).catch(() => {
     throw new UklError('UKL_NO_FILE', `the program ${config.program} does not exist`);
@@ -59,7 +59,7 @@ async function build(context: RuntimeContext): Promise<BuiltApp> {
   const tree =
     config.build === undefined
       ? context.directory
-      : await make({ ...context, libc: await context.libcOf(true), getSource: (name) => getDebianSource(name, context) });
+      : await make({ ...context, libc: await context.libcOf(true, 'complete'), getSource: (name) => getDebianSource(name, context) });
   const { host, named } = await programOf(context, tree);
   const elf = await readElf(host);
   if (elf.type === 'other') throw new UklError('UKL_NOT_ELF', `${host} is an object file, not a program`, { hint: 'link it first' });
