@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 import type { Socket } from 'node:net';
+import { LineSplitter } from '../../lib/lines.js';
 
 /**
  * A client of QEMU's machine protocol, as small as the tool's needs: one
@@ -12,7 +13,7 @@ export class Qmp {
 
   constructor(socket: Socket) {
     this.#socket = socket;
-    let rest = '';
+    const splitter = new LineSplitter();
     let greet: () => void = () => {};
     this.#ready = new Promise((resolve) => {
       greet = resolve;
@@ -23,9 +24,7 @@ export class Qmp {
       greet();
     });
     socket.on('data', (chunk: Buffer) => {
-      const lines = (rest + chunk.toString()).split('\n');
-      rest = lines.pop() ?? '';
-      for (const line of lines) {
+      for (const line of splitter.push(chunk)) {
         const message = JSON.parse(line) as { QMP?: unknown; return?: unknown; error?: unknown };
         if (message.QMP !== undefined) {
           this.#send('qmp_capabilities', {}).then(greet, greet);
