@@ -1,12 +1,29 @@
 // SPDX-License-Identifier: MIT
+import { UklError } from '../lib/errors.js';
 import type { RunDefaults } from '../model/index.js';
 
-/** What the guest's init is told; see guest/init/init.c for the words. */
+/** How the guest gets its addresses. The loopback interface is there in any case. */
+export type GuestNetwork =
+  | { readonly kind: 'none' }
+  | {
+      readonly kind: 'static';
+      /** "eth0" by default. */
+      readonly interface?: string;
+      /** "10.0.2.15/24" */
+      readonly address: string;
+      readonly gateway?: string;
+      /** Name servers; the C library goes by the first three. */
+      readonly dns?: readonly string[];
+    }
+  /** eth0 asks for them. */
+  | { readonly kind: 'dhcp' };
+
+/** What the guest's init is told; see guest/init/protocol.c for the words. */
 export interface GuestSpec {
   readonly exec: string;
   readonly argv: readonly string[];
   readonly hostname: string;
-  readonly network: boolean;
+  readonly network: GuestNetwork;
   /** Whether the guest asks for the time, which the host then tells to the millisecond. */
   readonly clock?: boolean;
   /** virtio-blk serial numbers and where the file systems on them go. */
@@ -21,13 +38,35 @@ const DEFAULT_ENV: Readonly<Record<string, string>> = {
   HOME: '/root',
 };
 
+function networkWords(network: GuestNetwork): string[] {
+  switch (network.kind) {
+    case 'none':
+      return [];
+    case 'dhcp':
+      return ['dhcp', '1'];
+    case 'static':
+      return [
+        ...(network.interface === undefined ? [] : ['interface', network.interface]),
+        'address',
+        network.address,
+        ...(network.gateway === undefined ? [] : ['gateway', network.gateway]),
+        ...(network.dns ?? []).flatMap((server) => ['dns', server]),
+      ];
+  }
+}
+
+/** @throws UklError if a word has a NUL, which would end it */
 export function encodeSpec(spec: GuestSpec): Buffer {
   const words: string[] = ['host', spec.hostname, 'exec', spec.exec, 'cwd', spec.run.cwd];
   for (const word of spec.argv) words.push('arg', word);
   for (const [key, value] of Object.entries({ ...DEFAULT_ENV, ...spec.run.env })) words.push('env', `${key}=${value}`);
-  if (spec.network) words.push('net', '1');
+  words.push(...networkWords(spec.network));
   if (spec.clock) words.push('clock', '1');
   for (const { serial, path } of spec.disks) words.push('disk', `${serial}:${path}`);
   for (const { tag, path } of spec.volumes) words.push('volume', `${tag}:${path}`);
+  const wrong = words.find((word) => word.includes('\0'));
+  if (wrong !== undefined) {
+    throw new UklError('UKL_USAGE', `${JSON.stringify(wrong)} has a NUL, which no argument, variable or path of Linux can have`, { exitCode: 125 });
+  }
   return Buffer.from(words.map((word) => `${word}\0`).join(''));
 }

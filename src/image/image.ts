@@ -5,7 +5,7 @@ import { basename, dirname, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { bzImagePrefix } from '../containers/bzimage.js';
 import { pvhPrefix } from '../containers/pvh.js';
-import { encodeSpec } from '../guest/spec.js';
+import { encodeSpec, type GuestNetwork } from '../guest/spec.js';
 import { UklError } from '../lib/errors.js';
 import type { App, Image, ImageFormat, ImageManifest, Kernel, Loaders, Ring, RunDefaults } from '../model/index.js';
 import { canonicalGuestPath, writeInitramfs } from './initramfs.js';
@@ -52,6 +52,8 @@ export async function writeImage(
     /** Further words for the kernel. */
     readonly kernelArgs: readonly string[];
     readonly format: ImageFormat;
+    /** What the image goes by when nobody tells it another. */
+    readonly network: GuestNetwork;
     readonly run: RunDefaults;
   },
 ): Promise<Image> {
@@ -69,7 +71,7 @@ export async function writeImage(
       exec: program,
       argv: [...run.command, ...run.args],
       hostname: app.name.slice(0, 63),
-      network: true,
+      network: parts.network,
       disks: run.disks.map(({ path: at }, index) => ({ serial: `ukl${index}`, path: at })),
       volumes: run.volumes.map(({ path: at }, index) => ({ tag: `ukl${index}`, path: at })),
       run,
@@ -84,7 +86,7 @@ export async function writeImage(
     if (missing.length > 0) throw new UklError('UKL_NO_FILE', `the image has no ${missing.join(', ')} to run in ring 0`, { hint: `--file HOST:${missing[0]}` });
     const cmdline = imageCmdline(ring0, parts.kernelArgs);
     const manifest: ImageManifest = {
-      format: 3,
+      format: 4,
       boot: format,
       name: app.name,
       ring,
@@ -162,8 +164,8 @@ export async function openImage(path: string): Promise<Image> {
   if (manifest === undefined) {
     throw new UklError('UKL_IMAGE', `${path} is not an image`, { hint: `ukl build TARGET -o ${basename(path)}` });
   }
-  if (manifest.format !== 3) {
-    throw new UklError('UKL_IMAGE', `${path} has format ${String(manifest.format)}, this ukl reads format 3`, { hint: 'build it again' });
+  if (manifest.format !== 4) {
+    throw new UklError('UKL_IMAGE', `${path} has format ${String(manifest.format)}, this ukl reads format 4`, { hint: 'build it again' });
   }
   return { path: resolve(path), manifest };
 }

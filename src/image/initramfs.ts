@@ -67,8 +67,6 @@ async function etcFiles(): Promise<GuestFile[]> {
     data('/etc/group', system(await readFile('/etc/group', 'utf8'))),
     data('/etc/nsswitch.conf', 'passwd: files\ngroup: files\nhosts: files dns\n'),
     data('/etc/hosts', '127.0.0.1 localhost\n::1 localhost\n'),
-    // QEMU's user network answers DNS there.
-    data('/etc/resolv.conf', 'nameserver 10.0.2.3\n'),
   ];
   const cache = await stat('/etc/ld.so.cache').catch(() => undefined);
   if (cache) files.push({ guest: '/etc/ld.so.cache', kind: 'file', host: '/etc/ld.so.cache', mode: 0o644 });

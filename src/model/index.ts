@@ -120,7 +120,7 @@ export interface Image {
 }
 
 export interface ImageManifest {
-  readonly format: 3;
+  readonly format: 4;
   readonly boot: ImageFormat;
   readonly name: string;
   /** Of the program. */

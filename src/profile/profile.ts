@@ -82,10 +82,10 @@ async function runLoad(command: string, port: number, signal: AbortSignal): Prom
 
 /** Collects what the program has mapped, for as long as it runs. */
 class Maps {
-  readonly #seen = new Map<string, Mapping>();
+  readonly #mappings = new Map<string, Mapping>();
 
-  async look(vm: RunningVm): Promise<void> {
-    for (const mapping of parseMaps(await vm.look('maps'))) this.#seen.set(`${mapping.start} ${mapping.path}`, mapping);
+  async add(vm: RunningVm): Promise<void> {
+    for (const mapping of parseMaps(await vm.inspect('maps'))) this.#mappings.set(`${mapping.start} ${mapping.path}`, mapping);
   }
 
   has(path: string): boolean {
@@ -94,7 +94,7 @@ class Maps {
 
   /** The newest first: memory that was mapped anew is what it is now. */
   list(): Mapping[] {
-    return [...this.#seen.values()].reverse();
+    return [...this.#mappings.values()].reverse();
   }
 }
 
@@ -175,7 +175,7 @@ async function wholeRun(vm: RunningVm, profiler: Profiler, maps: Maps, program: 
     };
     const result = vm.result.then(over, over);
     while (running && signal?.aborted !== true && performance.now() < end) {
-      await maps.look(vm);
+      await maps.add(vm);
       // A program may be over before it is looked at twice: at first there is little rest.
       await Promise.race([result, setTimeout(maps.has(program) ? LOOK_MS : FIRST_LOOK_MS)]);
     }
@@ -209,8 +209,8 @@ async function underLoad(vm: RunningVm, profiler: Profiler, maps: Maps, load: st
   });
   await vm.pause();
   const dump = await profiler.dump();
-  // To look at what is mapped is work for the guest as well: afterwards.
+  // To list what is mapped is work for the guest as well: afterwards.
   await vm.resume();
-  await maps.look(vm);
+  await maps.add(vm);
   return dump;
 }

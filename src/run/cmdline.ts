@@ -33,7 +33,7 @@ export interface CmdlineOptions {
  * dot that the kernel does not know becomes a variable of PID 1.
  */
 export function kernelCmdline(options: CmdlineOptions): string {
-  const words = ['UKL_HOST=1'];
+  const words = ['UKL_TRANSPORT=virtio-serial'];
   if (options.gdb) words.push('nokaslr', 'norandmaps');
   if (options.verbose) words.push('loglevel=8');
   if (options.root === 'ramfs') words.push('rootfstype=ramfs');

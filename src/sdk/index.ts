@@ -34,6 +34,7 @@ import { getNode } from '../runtimes/node/release.js';
 import { type AccelChoice, chooseAccel, probeKvm } from '../vmms/qemu/accel.js';
 import { QEMU, type QemuOptions, qemuArgs, shellQuote } from '../vmms/qemu/args.js';
 import { checkCpu, defaultCpu } from '../vmms/qemu/cpu.js';
+import { USER_NETWORK } from '../vmms/qemu/network.js';
 import { Vm } from '../vmms/qemu/vm.js';
 
 export { defineConfig, type UklConfig } from '../config/schema.js';
@@ -104,6 +105,8 @@ export interface RunOptions extends Context {
   readonly stderr?: Writable;
   /** A plugin of QEMU's, and its arguments (emulation only). */
   readonly plugin?: QemuOptions['plugin'];
+  /** The guest asks the network for its addresses, or has none; by default they are QEMU's (10.0.2.15, as DHCP gives it too). */
+  readonly network?: 'dhcp' | 'none';
   /** Further words for the kernel's command line. */
   readonly kernelArgs?: readonly string[];
 }
@@ -175,6 +178,7 @@ async function buildTo(path: string, target: Target, options: BuildOptions): Pro
       ring0,
       kernelArgs: target.config.kernelArgs,
       format: options.format ?? 'bzImage',
+      network: USER_NETWORK,
       run: runDefaults(target, app),
     }),
   );
@@ -292,13 +296,13 @@ async function plan(image: Image, options: RunOptions): Promise<RunPlan> {
 }
 
 /** What the guest's init is told for this run. */
-function specOf({ image, qemu, argv }: RunPlan, env: Readonly<Record<string, string>>): Buffer {
+function specOf({ image, qemu, argv }: RunPlan, { env, network }: RunOptions): Buffer {
   const { name, program, run } = image.manifest;
   return encodeSpec({
     exec: program,
     argv,
     hostname: name.slice(0, 63),
-    network: true,
+    network: network === undefined ? USER_NETWORK : { kind: network },
     // With counted instructions time is not the host's, and a question would not be answered after the same number of them.
     clock: !qemu.icount,
     disks: qemu.disks.map(({ serial, path }) => ({ serial, path })),
@@ -327,7 +331,7 @@ export interface RunningVm extends AsyncDisposable {
   /** Settles when the program, or who is in its network, listens on a TCP port of the guest. Throws UKL_VMM if the guest ends first. */
   listening(guest: number): Promise<void>;
   /** The lines of the program's file of that name in the guest's /proc ("maps", "net/tcp"); none before it runs and after. */
-  look(name: string): Promise<readonly string[]>;
+  inspect(name: string): Promise<readonly string[]>;
   /** Stops the machine, with its clock, until `resume()`. */
   pause(): Promise<void>;
   resume(): Promise<void>;
@@ -337,8 +341,8 @@ export interface RunningVm extends AsyncDisposable {
   kill(signal?: NodeJS.Signals): void;
 }
 
-/** How often it is looked whether a program listens. */
-const LOOK_MS = 100;
+/** How often the guest is asked whether a program listens. */
+const POLL_MS = 100;
 
 /** Local port and state (0A: it listens) in a line of /proc/net/tcp. */
 const LISTENING = /^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A /;
@@ -350,9 +354,9 @@ async function listening(vm: Vm, port: number): Promise<void> {
   };
   const ended = vm.result.then(stop, stop);
   while (!over) {
-    const lines = [...(await vm.look('net/tcp')), ...(await vm.look('net/tcp6'))];
+    const lines = [...(await vm.inspect('net/tcp')), ...(await vm.inspect('net/tcp6'))];
     if (lines.some((line) => Number.parseInt(LISTENING.exec(line)?.[1] ?? '', 16) === port)) return;
-    await Promise.race([ended, setTimeout(LOOK_MS)]);
+    await Promise.race([ended, setTimeout(POLL_MS)]);
   }
   throw new UklError('UKL_VMM', `the guest ended before anybody listened on port ${port}`, { hint: 'ukl run, to see why' });
 }
@@ -406,7 +410,7 @@ export async function run(target: string | UklConfig, options: RunOptions & Buil
       ...planned.qemu,
       preload: planned.preload,
       gdb,
-      spec: specOf(planned, options.env ?? {}),
+      spec: specOf(planned, options),
       stdin: options.stdin ?? stdin,
       stdout: options.stdout ?? stdout,
       stderr: errors,
@@ -438,7 +442,7 @@ export async function run(target: string | UklConfig, options: RunOptions & Buil
         return port.host;
       },
       listening: (guest) => listening(vm, guest),
-      look: (name) => vm.look(name),
+      inspect: (name) => vm.inspect(name),
       pause: () => vm.pause(),
       resume: () => vm.resume(),
       signal: (name) => vm.signal(name),

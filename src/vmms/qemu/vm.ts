@@ -7,8 +7,21 @@ import { constants, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { findFault, findPanic, findSetupFailure, sawOutOfMemory, sawReboot, setupFailure, symbolize } from '../../guest/diagnose.js';
+import { StringDecoder } from 'node:string_decoder';
+import { findFault, findPanic, findSetupFailure, reportsOutOfMemory, reportsReboot, setupFailure, symbolize } from '../../guest/diagnose.js';
+import {
+  decodeGuestLine,
+  encodeGreeting,
+  encodeKmsg,
+  encodeProc,
+  encodeSignal,
+  encodeTime,
+  GREETING,
+  type GuestMessage,
+  MAX_LINE,
+} from '../../guest/protocol.js';
 import { errnoOf, UklError } from '../../lib/errors.js';
+import { LineSplitter } from '../../lib/lines.js';
 import type { RunEnd, RunResult } from '../../model/index.js';
 import { GUEST_PORTS, QEMU, type QemuOptions, qemuArgs } from './args.js';
 import { Qmp } from './qmp.js';
@@ -36,6 +49,9 @@ export interface VmOptions extends Omit<QemuOptions, 'directory'> {
 /** How long a guest that is to be ended may take to say its last words. */
 const LAST_WORDS_MS = 2000;
 
+/** Records of the kernel's log that are kept: init sends 60 at a time, another guest may never stop. */
+const MAX_KERNEL_LOG = 1000;
+
 /** Signal numbers are the host's: both run Linux on x86-64. */
 function signalNumber(name: NodeJS.Signals): number {
   return constants.signals[name];
@@ -60,8 +76,8 @@ export class Vm {
   #startMs: number | undefined;
   #reported: RunEnd | undefined;
   #forced: RunEnd | undefined;
-  /** Who asked to look at something, in order, and what came so far. */
-  readonly #looking: { readonly lines: string[]; readonly settle: (lines: string[]) => void }[] = [];
+  /** Who asked for a file of /proc, in order, and what came so far. */
+  readonly #inspections: { readonly lines: string[]; readonly settle: (lines: string[]) => void }[] = [];
 
   private constructor(options: VmOptions) {
     this.#options = options;
@@ -81,16 +97,17 @@ export class Vm {
   signal(name: NodeJS.Signals): void {
     const control = this.#sockets.get('control');
     if (this.#startMs === undefined || !control?.writable) this.kill({ kind: 'interrupted', signal: name });
-    else control.write(`signal ${signalNumber(name)}\n`);
+    else control.write(encodeSignal(signalNumber(name)));
   }
 
   /** The lines of the program's file of that name in the guest's /proc; none if it has ended. */
-  look(name: string): Promise<readonly string[]> {
+  async inspect(name: string): Promise<readonly string[]> {
     const control = this.#sockets.get('control');
-    if (this.#startMs === undefined || !control?.writable) return Promise.resolve([]);
+    const question = encodeProc(name);
+    if (this.#startMs === undefined || !control?.writable) return [];
     return new Promise((settle) => {
-      this.#looking.push({ lines: [], settle });
-      control.write(`look ${name}\n`);
+      this.#inspections.push({ lines: [], settle });
+      control.write(question);
     });
   }
 
@@ -136,7 +153,7 @@ export class Vm {
         );
       }
       const vmm = await this.#runVmm(directory, servers, streams);
-      for (const { lines, settle } of this.#looking.splice(0)) settle(lines);
+      for (const { lines, settle } of this.#inspections.splice(0)) settle(lines);
       await new Promise<void>((resolve) => logStream.end(resolve));
       return await this.#conclude(vmm);
     } finally {
@@ -151,19 +168,16 @@ export class Vm {
     const ended = new Promise<void>((resolve) => socket.once('close', () => resolve()));
     switch (name) {
       case 'control': {
-        // The greeting that init waits for, and the spec.
-        socket.write(`\n${this.#options.spec.length}\n`);
-        socket.write(this.#options.spec);
-        let rest = '';
+        socket.write(encodeGreeting(this.#options.spec));
+        // One more than a message may have, by which the codec knows that the line was cut.
+        const splitter = new LineSplitter(MAX_LINE + 1);
         socket.on('data', (chunk: Buffer) => {
-          const lines = (rest + chunk.toString()).split('\n');
-          rest = lines.pop() ?? '';
-          for (const line of lines) this.#hear(line);
+          for (const line of splitter.push(chunk)) this.#receive(decodeGuestLine(line), socket);
         });
         return ended;
       }
       case 'stdin':
-        socket.write('\n');
+        socket.write(GREETING);
         socket.resume();
         if (this.#options.stdin) {
           const { stdin } = this.#options;
@@ -180,38 +194,56 @@ export class Vm {
           socket.resume();
           return ended;
         });
-      case 'serial':
+      case 'serial': {
+        const decoder = new StringDecoder('utf8');
         socket.on('data', (chunk: Buffer) => {
-          this.#serial += chunk.toString();
+          this.#serial += decoder.write(chunk);
           log.write(chunk);
           this.#options.onSerial?.(chunk);
         });
         return ended;
+      }
       case 'qmp':
         this.#qmp = new Qmp(socket);
         return ended;
     }
   }
 
-  /** One line of the guest's init. */
-  #hear(line: string): void {
-    const [word, ...rest] = line.split(' ');
-    const text = rest.join(' ');
-    if (word === 'start') {
-      this.#startMs = performance.now() - this.#started;
-      this.#settleStarted();
-    } else if (word === 'exit') this.#reported ??= { kind: 'exit', status: Number(text) };
-    else if (word === 'signal') this.#reported ??= { kind: 'signal', signal: Number(text) };
-    else if (word === 'kmsg') this.#kernelLog.push(text);
-    else if (word === 'saw') this.#see(text);
-    else if (word === 'clock') this.#sockets.get('control')?.write(`${Date.now()}000000\n`);
-    else if (word === 'fail') this.#reported = setupFailure(text);
-  }
-
-  #see(line: string): void {
-    const [first] = this.#looking;
-    if (line !== '') first?.lines.push(line);
-    else this.#looking.shift()?.settle(first?.lines ?? []);
+  /** What the guest's init says: of how the program ended, the first word counts. */
+  #receive(message: GuestMessage, control: Socket): void {
+    switch (message.type) {
+      case 'start':
+        this.#startMs ??= performance.now() - this.#started;
+        this.#settleStarted();
+        break;
+      case 'exit':
+        this.#reported ??= { kind: 'exit', status: message.status };
+        break;
+      case 'signal':
+        this.#reported ??= { kind: 'signal', signal: message.signal };
+        break;
+      case 'fail':
+        this.#reported ??= setupFailure(message.text);
+        break;
+      case 'kmsg':
+        this.#kernelLog.push(message.text);
+        if (this.#kernelLog.length > MAX_KERNEL_LOG) this.#kernelLog.shift();
+        break;
+      case 'clock':
+        control.write(encodeTime(Date.now()));
+        break;
+      case 'line':
+        this.#inspections[0]?.lines.push(message.text);
+        break;
+      case 'end': {
+        const inspection = this.#inspections.shift();
+        inspection?.settle(inspection.lines);
+        break;
+      }
+      case 'unknown':
+        // A guest may say what it likes; we go by what we know.
+        break;
+    }
   }
 
   async #runVmm(
@@ -258,7 +290,7 @@ export class Vm {
   /** Asks a guest that takes too long where it is, then ends it. */
   async #timeOut(seconds: number): Promise<void> {
     this.#forced ??= { kind: 'timeout', seconds };
-    this.#sockets.get('control')?.write('kmsg\n');
+    this.#sockets.get('control')?.write(encodeKmsg());
     if (this.#qmp) {
       const lastWords = new Promise<undefined>((resolve) => setTimeout(resolve, LAST_WORDS_MS, undefined));
       const where = await Promise.race([this.#qmp.instructionPointers(), lastWords]);
@@ -292,7 +324,7 @@ export class Vm {
     const failure = this.#reported ?? findSetupFailure(this.#serial);
     if (failure) return failure;
     if (this.#forced) return this.#forced;
-    if (vmm.code === 0) return { kind: sawReboot(this.#serial) ? 'reboot' : 'triple-fault' };
+    if (vmm.code === 0) return { kind: reportsReboot(this.#serial) ? 'reboot' : 'triple-fault' };
     const words = vmm.stderr.trim().replace(/^qemu-system-x86_64: /gm, '');
     const how = vmm.signal ? `was killed by ${vmm.signal}` : `ended with status ${vmm.code}`;
     return { kind: 'vmm', message: `QEMU ${how}${words ? `: ${words}` : ''}` };
@@ -301,7 +333,7 @@ export class Vm {
   async #explain(end: RunEnd): Promise<RunEnd> {
     if (end.kind !== 'signal') return end;
     const found = findFault(this.#kernelLog);
-    if (!found) return { ...end, outOfMemory: sawOutOfMemory(this.#kernelLog) };
+    if (!found) return { ...end, outOfMemory: reportsOutOfMemory(this.#kernelLog) };
     const { fileOffset, object, ...fault } = found;
     const symbol =
       fileOffset !== undefined && this.#options.programOnHost !== undefined && object !== undefined
