@@ -17,6 +17,7 @@ export type RunFlags = BuildFlags & {
   readonly cpu?: string;
   readonly disk?: string[];
   readonly volume?: string[];
+  readonly network?: 'dhcp' | 'none';
   readonly timeout?: number;
   readonly accel: 'auto' | 'kvm' | 'tcg';
   readonly kernelArg?: string[];
@@ -64,6 +65,7 @@ export function toOptions(flags: RunFlags, args: readonly string[], signal: Abor
     ...(flags.memory === undefined ? {} : { memory: flags.memory }),
     ...(flags.cpus === undefined ? {} : { cpus: flags.cpus }),
     ...(flags.cpu === undefined ? {} : { cpu: flags.cpu }),
+    ...(flags.network === undefined ? {} : { network: flags.network }),
     ...(flags.timeout === undefined ? {} : { timeoutSeconds: flags.timeout }),
   };
 }
