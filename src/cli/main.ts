@@ -70,7 +70,7 @@ function withRunOptions<A extends unknown[], O extends OptionValues>(command: Co
       .option('--file <host[:guest]>', 'pack a further file or directory; programs bring their libraries', many)
       .option('--disk <file:/path>', 'mount an ext4 image, created on first use, kept', many)
       .option('--volume <directory:/path>', 'share a directory of this host with the guest; also -v directory:/path', many)
-      .addOption(new Option('--network <how>', "the guest's addresses: from DHCP, or none (those of QEMU's user network)").choices(['dhcp', 'none'] as const))
+      .addOption(new Option('--network <how>', 'let DHCP give the guest its addresses, or give it none').choices(['dhcp', 'none'] as const))
       .option('--timeout <seconds>', 'end the guest after so long, with status 124', positive)
       .addOption(new Option('--accel <how>', 'hardware virtualisation or emulation').choices(['auto', 'kvm', 'tcg'] as const).default('auto' as const))
       .addOption(kernelOption())

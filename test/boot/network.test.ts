@@ -29,8 +29,11 @@ const WITH_ADDRESS = [
   '',
 ].join('\n');
 
-test.each([undefined, 'dhcp'] as const)('by %s: address, mask, gateway and name server', async (network) => {
-  const { stdout, stderr } = await runGuest('/bin/bash', { ...(network === undefined ? {} : { network }), args: ['-c', show()] });
+test.each([
+  { how: 'as told', options: {} },
+  { how: 'from DHCP', options: { network: 'dhcp' } },
+] as const)('address, mask, gateway and name server, $how', async ({ options }) => {
+  const { stdout, stderr } = await runGuest('/bin/bash', { ...options, args: ['-c', show()] });
   expect(stdout, stderr).toBe(WITH_ADDRESS);
 });
 
