@@ -25,6 +25,7 @@ import { requirements as libcRequirements } from '../libc/glibc.js';
 import type { App, Image, Ring, RunDefaults } from '../model/index.js';
 import type { UklConfig } from '../options/config.js';
 import type { BuildOptions } from '../options/given.js';
+import { vmms } from '../vmms/index.js';
 
 function runDefaults({ config, runtime }: Target, app: App): RunDefaults {
   return {
@@ -97,6 +98,7 @@ export async function buildTo(path: string, target: Target, options: BuildOption
       ring0,
       kernelArgs: config.kernelArgs,
       run: runDefaults(target, app),
+      network: vmms.get('qemu').userNetwork,
       directory: target.directory,
     }),
   );

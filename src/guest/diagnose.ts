@@ -56,7 +56,7 @@ export async function symbolize(elfPath: string, fileOffset: number): Promise<st
 
 type SetupFailure = Extract<RunEnd, { kind: 'guest-setup' }>;
 
-/** What to do about it. `what` is a path, or one of init's own words (guest/init/init.c). */
+/** What to do about it. `what` is a path, or one of init's own words (guest/init). */
 function setupHint(what: string, errno: number): string {
   const { ENOENT, ENOTDIR, EACCES, ENOEXEC, E2BIG, ENODEV } = constants.errno;
   if (what === 'exec') {
@@ -64,6 +64,7 @@ function setupHint(what: string, errno: number): string {
     if (errno === EACCES) return 'the program cannot be executed: chmod +x, and build again';
     if (errno === ENOEXEC) return 'a script is run by its interpreter: ukl run /bin/bash --file SCRIPT -- SCRIPT';
   }
+  if (what.startsWith('UKL_TRANSPORT=')) return "the image's init does not know this way to the host: ukl build, to make the image again";
   if (errno === E2BIG) return 'fewer or shorter arguments and variables';
   if (what.startsWith('/') && errno === ENODEV) return `the machine lacks what belongs there: --disk FILE:${what}`;
   return 'ukl run --verbose, for what the kernel says';
@@ -85,10 +86,10 @@ export function findSetupFailure(serial: string): SetupFailure | undefined {
 }
 
 /** Whether the machine was reset or turned off by its kernel, and not by a triple fault. */
-export function sawReboot(serial: string): boolean {
+export function reportsReboot(serial: string): boolean {
   return /\breboot: (?:Restarting system|Power down|machine restart)/.test(serial);
 }
 
-export function sawOutOfMemory(log: readonly string[]): boolean {
+export function reportsOutOfMemory(log: readonly string[]): boolean {
   return log.some((line) => /Out of memory: Killed process|Out of memory and no killable/.test(line));
 }

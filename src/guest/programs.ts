@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exec } from '../lib/exec.js';
 import { hashFile } from '../lib/hash.js';
@@ -20,14 +20,17 @@ const INIT_FLAGS = ['-O2', '-Wall', '-Wextra', '-Werror', '-static', '-s', '-Wl,
 
 /** The guest's PID 1, compiled from guest/init. */
 export async function getInit(context: StoreContext): Promise<string> {
-  const source = join(projectRoot, 'guest/init/init.c');
+  const directory = join(projectRoot, 'guest/init');
+  const names = (await readdir(directory)).filter((name) => /\.[ch]$/.test(name)).sort();
+  const sources = Object.fromEntries(await Promise.all(names.map(async (name) => [name, await hashFile(join(directory, name))] as const)));
   const path = await fromStore(
     {
       kind: 'init',
       title: "build the guest's init",
-      key: { source: await hashFile(source), flags: INIT_FLAGS, compiler: await compilerVersion() },
+      key: { sources, flags: INIT_FLAGS, compiler: await compilerVersion() },
       make: async ({ output, log }) => {
-        await exec('gcc', [...INIT_FLAGS, '-o', join(output, 'init'), source], { log });
+        const units = names.filter((name) => name.endsWith('.c')).map((name) => join(directory, name));
+        await exec('gcc', [...INIT_FLAGS, '-o', join(output, 'init'), ...units], { log });
       },
     },
     context,

@@ -8,7 +8,7 @@ import type { Container } from '../containers/container.js';
 import { encodeSpec } from '../guest/spec.js';
 import { UklError } from '../lib/errors.js';
 import { imageHost, imageManifest } from '../model/image.js';
-import type { App, Image, ImageHost, ImageManifest, Kernel, Ring, RunDefaults } from '../model/index.js';
+import type { App, Image, ImageHost, ImageManifest, Kernel, Network, Ring, RunDefaults } from '../model/index.js';
 import { canonicalGuestPath, writeInitramfs } from './initramfs.js';
 
 /** An image ends with its manifest, the manifest's length and this. */
@@ -50,6 +50,8 @@ export interface ImageParts {
   /** Further words for the kernel. */
   readonly kernelArgs: readonly string[];
   readonly run: RunDefaults;
+  /** What init configures where no host tells it another. */
+  readonly network: Network;
   /** The project's directory. */
   readonly directory: string;
 }
@@ -64,12 +66,12 @@ function ring0Of({ app, kernel, ring, ring0 }: ImageParts): string[] {
 }
 
 /** What init does without a host: the disks and volumes that a host would bring are named as it names them. */
-function ownSpec({ app, run }: ImageParts, program: string): Buffer {
+function ownSpec({ app, run, network }: ImageParts, program: string): Buffer {
   return encodeSpec({
     exec: program,
     argv: [...run.command, ...run.args],
     hostname: app.name.slice(0, 63),
-    network: true,
+    network,
     disks: run.disks.map(({ path }, index) => ({ serial: `ukl${index}`, path })),
     volumes: run.volumes.map(({ path }, index) => ({ tag: `ukl${index}`, path })),
     run,

@@ -42,9 +42,6 @@ const SKELETON: readonly GuestFile[] = [
   { guest: '/usr/lib64', kind: 'directory', mode: 0o755 },
 ];
 
-/** QEMU's user network answers DNS there. */
-const RESOLVER: GuestFile = { guest: '/etc/resolv.conf', kind: 'data', data: Buffer.from('nameserver 10.0.2.3\n'), mode: 0o644 };
-
 const MERGED = /^\/(bin|sbin|lib|lib64)\//;
 
 /** Where a path really is, with /bin, /sbin, /lib and /lib64 below /usr. */
@@ -85,7 +82,7 @@ export async function writeInitramfs(path: string, files: readonly GuestFile[]):
     }
     tree.set(guest, { ...file, guest });
   };
-  for (const file of [...SKELETON, ...ETC, RESOLVER, ...files]) add(file);
+  for (const file of [...SKELETON, ...ETC, ...files]) add(file);
 
   const packed: PackedFile[] = [];
   const total = createHash('sha256');

@@ -4,6 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { execa } from 'execa';
 import { type ErrorCode, errnoOf, UklError } from './errors.js';
+import { LineSplitter } from './lines.js';
 
 export interface ExecOptions {
   readonly cwd?: string;
@@ -61,11 +62,9 @@ export async function exec(file: string, args: readonly string[], options: ExecO
   }
   if (options.onLine) {
     const onLine = options.onLine;
-    let rest = '';
+    const splitter = new LineSplitter();
     child.all.on('data', (chunk: Buffer) => {
-      const lines = (rest + chunk.toString()).split('\n');
-      rest = lines.pop() ?? '';
-      for (const line of lines) onLine(line);
+      for (const line of splitter.push(chunk)) onLine(line);
     });
   }
   const result = await child;

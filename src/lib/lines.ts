@@ -1,21 +1,29 @@
 // SPDX-License-Identifier: MIT
 import { StringDecoder } from 'node:string_decoder';
 
-/** Splits a stream of bytes into lines. A character may be in two chunks, and a line in many. */
+/**
+ * Cuts what comes in chunks into lines. A character whose bytes are in two
+ * chunks stays one character.
+ */
 export class LineSplitter {
   readonly #decoder = new StringDecoder('utf8');
-  readonly #maxLength: number;
+  readonly #maximum: number;
   #rest = '';
 
-  /** @param maxLength in characters; what is longer is cut, so that a stream without an end of line takes no memory */
-  constructor(maxLength = Number.POSITIVE_INFINITY) {
-    this.#maxLength = maxLength;
+  /** @param maximum how many UTF-16 units of a line are kept; the others are dropped as they come */
+  constructor(maximum = Number.POSITIVE_INFINITY) {
+    this.#maximum = maximum;
   }
 
-  /** The lines that a chunk completes. */
-  push(chunk: Buffer): readonly string[] {
-    const lines = (this.#rest + this.#decoder.write(chunk)).split('\n');
-    this.#rest = (lines.pop() ?? '').slice(0, this.#maxLength);
-    return lines.map((line) => line.slice(0, this.#maxLength));
+  /** The lines that end in this chunk, without their ends. */
+  push(chunk: Buffer): string[] {
+    const lines = this.#decoder.write(chunk).split('\n');
+    lines[0] = this.#rest + lines[0];
+    this.#rest = this.#cut(lines.pop() ?? '');
+    return lines.map((line) => this.#cut(line));
+  }
+
+  #cut(line: string): string {
+    return line.length > this.#maximum ? line.slice(0, this.#maximum) : line;
   }
 }

@@ -29,11 +29,21 @@ export interface Nic {
   readonly ports: readonly PortForward[];
 }
 
-/** What the guest's init configures: nothing, an address, or what a DHCP server says. */
+/** How the guest gets its addresses. The loopback interface is there in any case. */
 export type Network =
   | { readonly kind: 'none' }
+  /** eth0 asks for them. */
   | { readonly kind: 'dhcp' }
-  | { readonly kind: 'static'; readonly address: string; readonly gateway?: string; readonly dns?: readonly string[] };
+  | {
+      readonly kind: 'static';
+      /** "eth0" by default. */
+      readonly interface?: string;
+      /** "10.0.2.15/24" */
+      readonly address: string;
+      readonly gateway?: string;
+      /** Name servers; the C library goes by the first three. */
+      readonly dns?: readonly string[];
+    };
 
 export interface Disk {
   /** A raw image with an ext4 file system. */

@@ -119,6 +119,13 @@ export const OPTIONS = {
     help: 'DIRECTORY:/path: directories of the host that the guest reads and writes',
     flag: { words: '--volume <directory:/path>', kind: 'many', help: 'share a directory of this host with the guest; also -v directory:/path' },
   }),
+  network: option({
+    schema: z.enum(['dhcp', 'none']).optional(),
+    scopes: ['run'],
+    help: 'How the guest gets its addresses: by DHCP, or none',
+    byDefault: "the VMM's own: 10.0.2.15",
+    flag: { words: '--network <how>', choices: ['dhcp', 'none'], help: 'let DHCP give the guest its addresses, or give it none' },
+  }),
   timeout: option({
     schema: z.number().positive('expected a number above 0').optional(),
     scopes: ['config', 'run'],

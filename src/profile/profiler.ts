@@ -62,7 +62,7 @@ export class Profiler implements Disposable {
     this.#server = server;
     this.#connected = (once(server, 'connection') as Promise<[Socket]>).then(([socket]) => {
       this.#socket = socket;
-      createInterface({ input: socket }).on('line', (line) => this.#hear(line));
+      createInterface({ input: socket }).on('line', (line) => this.#receive(line));
       socket.on('error', () => {});
       socket.once('close', () => {
         this.#waiting?.failed(new UklError('UKL_VMM', 'the VMM ended before it had said what it counted'));
@@ -83,7 +83,7 @@ export class Profiler implements Disposable {
     return new Profiler(server);
   }
 
-  #hear(line: string): void {
+  #receive(line: string): void {
     if (line === 'ok') this.#waiting?.ok();
     const dump = line === 'ok' ? undefined : this.#reader.add(line);
     if (dump === undefined) return;

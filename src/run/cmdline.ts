@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { readFileSync } from 'node:fs';
-import type { Accel } from '../model/index.js';
+import type { Accel, Transport } from '../model/index.js';
 
 /**
  * The host's TSC frequency in kHz. Linux derives loops_per_jiffy from the TSC
@@ -16,6 +16,8 @@ export function hostTscKhz(cpuinfo: string): number | undefined {
 const ICOUNT_KHZ = 1_000_000;
 
 export interface CmdlineOptions {
+  /** What init speaks to the host over. */
+  readonly transport: Transport;
   readonly accel: Accel;
   /** The kernel's whole log on the serial console, not only its last words. */
   readonly verbose: boolean;
@@ -33,7 +35,7 @@ export interface CmdlineOptions {
  * dot that the kernel does not know becomes a variable of PID 1.
  */
 export function kernelCmdline(options: CmdlineOptions): string {
-  const words = ['UKL_HOST=1'];
+  const words = [`UKL_TRANSPORT=${options.transport}`];
   if (options.gdb) words.push('nokaslr', 'norandmaps');
   if (options.verbose) words.push('loglevel=8');
   if (options.root === 'ramfs') words.push('rootfstype=ramfs');

@@ -9,7 +9,8 @@ import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { StringDecoder } from 'node:string_decoder';
 import { setTimeout as elapse } from 'node:timers/promises';
-import { findFault, findPanic, findSetupFailure, sawOutOfMemory, sawReboot, setupFailure, symbolize } from '../guest/diagnose.js';
+import { findFault, findPanic, findSetupFailure, reportsOutOfMemory, reportsReboot, setupFailure, symbolize } from '../guest/diagnose.js';
+import { decodeGuestLine, encodeGreeting, encodeKmsg, encodeProc, encodeSignal, encodeTime, GREETING, type GuestMessage, MAX_LINE } from '../guest/protocol.js';
 import { LineSplitter } from '../lib/lines.js';
 import { statusOfEnd } from '../model/exit-status.js';
 import type { Machine, RunEnd, RunResult } from '../model/index.js';
@@ -32,6 +33,9 @@ export interface GuestOptions {
   /** The program's ELF on the host, for the symbol of a fault. */
   readonly programOnHost?: string | undefined;
 }
+
+/** Records of the kernel's log that are kept: init sends the last 60. */
+const MAX_KERNEL_LOG = 1000;
 
 /** How long a guest that is to be ended may take to say its last words. */
 const LAST_WORDS_MS = 2000;
@@ -83,16 +87,17 @@ export class Guest {
   signal(name: NodeJS.Signals): void {
     const control = this.#sockets.get('control');
     if (this.#startMs === undefined || !control?.writable) this.kill({ kind: 'interrupted', signal: name });
-    else control.write(`signal ${signalNumber(name)}\n`);
+    else control.write(encodeSignal(signalNumber(name)));
   }
 
   /** The lines of the program's file of that name in the guest's /proc; none if it has ended. */
-  inspect(name: string): Promise<readonly string[]> {
+  async inspect(name: string): Promise<readonly string[]> {
     const control = this.#sockets.get('control');
-    if (this.#startMs === undefined || !control?.writable) return Promise.resolve([]);
+    const question = encodeProc(name);
+    if (this.#startMs === undefined || !control?.writable) return [];
     return new Promise((settle) => {
       this.#requests.push({ lines: [], settle });
-      control.write(`look ${name}\n`);
+      control.write(question);
     });
   }
 
@@ -154,17 +159,16 @@ export class Guest {
     const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
     switch (name) {
       case 'control': {
-        // The greeting that init waits for, and the spec.
-        socket.write(`\n${this.#options.spec.length}\n`);
-        socket.write(this.#options.spec);
-        const lines = new LineSplitter();
+        socket.write(encodeGreeting(this.#options.spec));
+        // One more than a message may have, by which the codec knows that the line was cut.
+        const lines = new LineSplitter(MAX_LINE + 1);
         socket.on('data', (chunk: Buffer) => {
-          for (const line of lines.push(chunk)) this.#receive(line);
+          for (const line of lines.push(chunk)) this.#receive(decodeGuestLine(line), socket);
         });
         return closed;
       }
       case 'stdin':
-        socket.write('\n');
+        socket.write(GREETING);
         socket.resume();
         if (this.#options.stdin) {
           const { stdin } = this.#options;
@@ -193,26 +197,42 @@ export class Guest {
     }
   }
 
-  /** One line of the guest's init. */
-  #receive(line: string): void {
-    const [word, ...rest] = line.split(' ');
-    const text = rest.join(' ');
-    if (word === 'start') {
-      this.#startMs = performance.now() - this.#begin;
-      this.#life.started();
-      this.#settleStarted();
-    } else if (word === 'exit') this.#reported ??= { kind: 'exit', status: Number(text) };
-    else if (word === 'signal') this.#reported ??= { kind: 'signal', signal: Number(text) };
-    else if (word === 'kmsg') this.#kernelLog.push(text);
-    else if (word === 'saw') this.#receiveContent(text);
-    else if (word === 'clock') this.#sockets.get('control')?.write(`${Date.now()}000000\n`);
-    else if (word === 'fail') this.#reported = setupFailure(text);
-  }
-
-  #receiveContent(line: string): void {
-    const [first] = this.#requests;
-    if (line !== '') first?.lines.push(line);
-    else this.#requests.shift()?.settle(first?.lines ?? []);
+  /** A message of the guest's init. Of how the program ended, the first counts. */
+  #receive(message: GuestMessage, control: Socket): void {
+    switch (message.type) {
+      case 'start':
+        this.#startMs ??= performance.now() - this.#begin;
+        this.#life.started();
+        this.#settleStarted();
+        break;
+      case 'exit':
+        this.#reported ??= { kind: 'exit', status: message.status };
+        break;
+      case 'signal':
+        this.#reported ??= { kind: 'signal', signal: message.signal };
+        break;
+      case 'fail':
+        this.#reported ??= setupFailure(message.text);
+        break;
+      case 'kmsg':
+        this.#kernelLog.push(message.text);
+        if (this.#kernelLog.length > MAX_KERNEL_LOG) this.#kernelLog.shift();
+        break;
+      case 'clock':
+        control.write(encodeTime(Date.now()));
+        break;
+      case 'line':
+        this.#requests[0]?.lines.push(message.text);
+        break;
+      case 'end': {
+        const request = this.#requests.shift();
+        request?.settle(request.lines);
+        break;
+      }
+      case 'unknown':
+        // A hostile guest can send anything; only what is known counts.
+        break;
+    }
   }
 
   /** Asks a guest that takes too long where it is, then ends it. */
@@ -220,7 +240,7 @@ export class Guest {
     const passed = await elapse(seconds * 1000, true, { signal }).catch(() => false);
     if (!passed) return;
     this.#forced ??= { kind: 'timeout', seconds };
-    this.#sockets.get('control')?.write('kmsg\n');
+    this.#sockets.get('control')?.write(encodeKmsg());
     const where = await Promise.race([this.#process?.instructionPointers(), elapse(LAST_WORDS_MS, undefined)]).catch(() => undefined);
     if (where && where.length > 0) this.#forced = { kind: 'timeout', seconds, where: where.map((ip) => `0x${ip}`).join(', ') };
     this.#process?.kill();
@@ -255,7 +275,7 @@ export class Guest {
     const failure = this.#reported ?? findSetupFailure(this.#serial);
     if (failure) return failure;
     if (this.#forced) return this.#forced;
-    if (exit.code === 0) return { kind: sawReboot(this.#serial) ? 'reboot' : 'triple-fault' };
+    if (exit.code === 0) return { kind: reportsReboot(this.#serial) ? 'reboot' : 'triple-fault' };
     const how = exit.signal ? `was killed by ${exit.signal}` : `ended with status ${exit.code}`;
     return { kind: 'vmm', message: `QEMU ${how}${exit.stderr === '' ? '' : `: ${exit.stderr}`}` };
   }
@@ -263,7 +283,7 @@ export class Guest {
   async #explain(end: RunEnd): Promise<RunEnd> {
     if (end.kind !== 'signal') return end;
     const found = findFault(this.#kernelLog);
-    if (!found) return { ...end, outOfMemory: sawOutOfMemory(this.#kernelLog) };
+    if (!found) return { ...end, outOfMemory: reportsOutOfMemory(this.#kernelLog) };
     const { fileOffset, object, ...fault } = found;
     const { programOnHost } = this.#options;
     const symbol = fileOffset !== undefined && programOnHost !== undefined && object !== undefined ? await symbolize(programOnHost, fileOffset) : undefined;

@@ -12,7 +12,7 @@ import { asUklError, UklError } from '../lib/errors.js';
 import { type Log, silentLog } from '../lib/log.js';
 import { shellQuote } from '../lib/shell.js';
 import { formatSize, parseSize } from '../lib/size.js';
-import type { Disk, Image, Machine, Volume } from '../model/index.js';
+import type { Disk, Image, Machine, Network, Transport, Volume } from '../model/index.js';
 import type { RunOptions } from '../options/given.js';
 import { vmms } from '../vmms/index.js';
 import type { Vmm } from '../vmms/vmm.js';
@@ -32,6 +32,8 @@ export interface RunPlan {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly timeoutSeconds: number | undefined;
+  /** What the guest's init configures. */
+  readonly network: Network;
 }
 
 /** What the kernel and its page tables take besides the program's files, in MiB. */
@@ -107,12 +109,14 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
   );
   if (options.cpu !== undefined) await vmm.checkCpu(options.cpu, accel);
   const icount = options.icount ?? false;
+  const transport: Transport = 'virtio-serial';
   const machine: Machine = {
     payload: {
       boot: container.boot,
       kernel: image.path,
       cmdline: kernelCmdline({
         accel,
+        transport,
         gdb: options.gdb ?? false,
         verbose: options.verbose ?? false,
         icount,
@@ -129,7 +133,7 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
     shares: volumes.map((volume, index) => ({ ...volume, tag: `ukl${index}` })),
     devices: ['rng'],
     console: 'serial',
-    transport: 'virtio-serial',
+    transport,
     icount,
     plugin: options.plugin,
   };
@@ -145,17 +149,18 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
     argv: [...run.command, ...(options.args && options.args.length > 0 ? options.args : run.args)],
     env: { ...run.env, ...options.env },
     timeoutSeconds: options.timeout ?? run.timeoutSeconds,
+    network: options.network === undefined ? vmm.userNetwork : { kind: options.network },
   };
 }
 
 /** What the guest's init is told for this run. */
-export function specOf({ image, machine, argv, env }: RunPlan): Buffer {
+export function specOf({ image, machine, argv, env, network }: RunPlan): Buffer {
   const { name, program, run } = image.manifest;
   return encodeSpec({
     exec: program,
     argv,
     hostname: name.slice(0, 63),
-    network: true,
+    network,
     // With counted instructions time is not the host's, and a question would not be answered after the same number of them.
     clock: !machine.icount,
     disks: machine.disks.map(({ serial, path }) => ({ serial, path })),

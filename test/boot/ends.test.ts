@@ -135,6 +135,12 @@ describe("the guest's init", () => {
     });
   });
 
+  test('names a way to the host that it does not know', async () => {
+    const result = await cli('--kernel-arg', 'UKL_TRANSPORT=pigeon', '--', 'exit', '0');
+    expect(result).toMatchObject({ code: 125, stdout: '' });
+    expect(result.stderr).toMatch(/could not be set up: UKL_TRANSPORT=pigeon: Protocol not supported \(EPROTONOSUPPORT\)\n[\s\S]*next: .*ukl build/);
+  });
+
   test('waits for the host, however slow it is', async () => {
     const machine = await machineWithout('virtserialport,chardev=control,*');
     const child = spawn(ukl, ['run', image, '--accel', 'tcg', '--verbose', '--timeout', '120', '--', 'exit', '3'], {

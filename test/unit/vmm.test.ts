@@ -7,7 +7,7 @@ import { loadConfig, parseConfig } from '../../src/config/load.js';
 import { parseDisk } from '../../src/devices/disk.js';
 import { parsePort } from '../../src/devices/ports.js';
 import { checkVolume, parseVolume } from '../../src/devices/volume.js';
-import { findFault, findPanic, findSetupFailure, sawOutOfMemory, sawReboot, setupFailure } from '../../src/guest/diagnose.js';
+import { findFault, findPanic, findSetupFailure, reportsOutOfMemory, reportsReboot, setupFailure } from '../../src/guest/diagnose.js';
 import { missingOptions } from '../../src/kernels/kconfig.js';
 import { shellQuote } from '../../src/lib/shell.js';
 import { statusOfEnd } from '../../src/model/exit-status.js';
@@ -45,11 +45,11 @@ describe('what the kernel says', () => {
     expect(findPanic('[    1.0] hello')).toBeUndefined();
   });
   test('a restart, which a triple fault does not announce', () => {
-    expect(sawReboot('[    2.471333] reboot: Restarting system\r\n')).toBe(true);
-    expect(sawReboot('[    2.471333] reboot: Power down\r\n')).toBe(true);
-    expect(sawReboot('[    0.206885] PCI: Fatal: No config space access function found\r\n')).toBe(false);
+    expect(reportsReboot('[    2.471333] reboot: Restarting system\r\n')).toBe(true);
+    expect(reportsReboot('[    2.471333] reboot: Power down\r\n')).toBe(true);
+    expect(reportsReboot('[    0.206885] PCI: Fatal: No config space access function found\r\n')).toBe(false);
   });
-  test('out of memory', () => expect(sawOutOfMemory(['Out of memory: Killed process 39 (app)'])).toBe(true));
+  test('out of memory', () => expect(reportsOutOfMemory(['Out of memory: Killed process 39 (app)'])).toBe(true));
 });
 
 test.each([

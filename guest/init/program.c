@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The program, from its fork on.
+ *
+ * CAP_SYS_RAWIO opens ring 0, and root may trace us.  So we have it up to the
+ * program's first instruction, and no longer.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "init.h"
+
+pid_t program;
+static int program_maps;
+
+static void drop_rawio(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	struct __user_cap_data_struct *word = &data[CAP_TO_INDEX(CAP_SYS_RAWIO)];
+	unsigned int mask = CAP_TO_MASK(CAP_SYS_RAWIO);
+
+	if (prctl(PR_CAPBSET_DROP, CAP_SYS_RAWIO, 0, 0, 0) ||
+	    syscall(SYS_capget, &header, data))
+		fail("CAP_SYS_RAWIO");
+	word->effective &= ~mask;
+	word->permitted &= ~mask;
+	word->inheritable &= ~mask;
+	if (syscall(SYS_capset, &header, data))
+		fail("CAP_SYS_RAWIO");
+}
+
+/*
+ * The program needs the capability for its exec, which a ring 0 program loses
+ * it by; nobody may run who could get at ours.  So the program stops between
+ * its exec and its first instruction, where a traced one does.
+ *
+ * What it has mapped is open to us only until then, see ukl_may_attach() in the
+ * kernel.  Whoever profiles it asks for that.
+ */
+static void let_program_go(void)
+{
+	siginfo_t info;
+	char path[32];
+
+	/* A failed exec is left for reap(). */
+	if (waitid(P_PID, program, &info, WEXITED | WSTOPPED | WNOWAIT))
+		fail("waitid");
+	snprintf(path, sizeof(path), "/proc/%d/maps", program);
+	program_maps = open(path, O_RDONLY | O_CLOEXEC);
+	drop_rawio();
+	if (info.si_code == CLD_TRAPPED && ptrace(PTRACE_DETACH, program, 0, 0))
+		fail("ptrace");
+}
+
+void start_program(const struct spec *spec)
+{
+	int pipes[NRELAYS][2], i;
+	sigset_t none;
+
+	for (i = 0; i < NRELAYS; i++)
+		if (pipe2(pipes[i], O_CLOEXEC))
+			fail("pipe");
+
+	tell_start();
+	program = fork();
+	if (program < 0)
+		fail("fork");
+	if (program == 0) {
+		setsid();
+		dup2(pipes[RELAY_STDIN][0], 0);
+		dup2(pipes[RELAY_STDOUT][1], 1);
+		dup2(pipes[RELAY_STDERR][1], 2);
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		if (chdir(spec->cwd) == 0 && ptrace(PTRACE_TRACEME, 0, 0, 0) == 0)
+			execve(spec->file, spec->args, spec->envs);
+		report("exec");
+		_exit(127);
+	}
+
+	let_program_go();
+	start_relay(RELAY_STDIN, open_input(STDIN), pipes[RELAY_STDIN][1]);
+	start_relay(RELAY_STDOUT, pipes[RELAY_STDOUT][0], open_output(STDOUT));
+	start_relay(RELAY_STDERR, pipes[RELAY_STDERR][0], open_output(STDERR));
+	close(pipes[RELAY_STDIN][0]);
+	close(pipes[RELAY_STDOUT][1]);
+	close(pipes[RELAY_STDERR][1]);
+}
+
+/* From a keyboard, an interrupt goes to the whole group. */
+void signal_program(int number)
+{
+	kill(number == SIGINT ? -program : program, number);
+}
+
+/* A file of /proc/PID. */
+void tell_about_program(const char *name)
+{
+	char path[MAX_LINE + 32], line[4096];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", program, name);
+	file = fopen(path, "re");
+	if (!file && !strcmp(name, "maps")) {
+		lseek(program_maps, 0, SEEK_SET);
+		file = fdopen(dup(program_maps), "r");
+	}
+	while (file && fgets(line, sizeof(line), file)) {
+		line[strcspn(line, "\n")] = 0;
+		tell_line(line);
+	}
+	if (file)
+		fclose(file);
+	tell_end();
+}

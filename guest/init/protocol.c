@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the host and init say to each other on the control channel.  The host's
+ * half is src/guest/protocol.ts, and src/guest/spec.ts for the spec.
+ *
+ * The host begins with a byte of greeting (see transport.c), and the spec with
+ * its length: "LENGTH\n" and as many bytes.  A length of 0 leaves the image with
+ * its own, /.ukl/spec.
+ *
+ * The spec is a sequence of NUL-terminated words, a key and its value:
+ *	exec (file), arg, env, cwd, host (name), clock (1), disk (serial:path),
+ *	volume (tag:path), and for the network either dhcp (1) or
+ *	address (A.B.C.D/BITS), gateway, dns (each), with interface for another
+ *	one than eth0
+ *
+ * After that, lines.  To the host:
+ *	start			the program is about to be exec'ed
+ *	exit N | signal N	the program ended; the last word
+ *	fail WHAT: TEXT (errno N)	something could not be done; the last word
+ *	kmsg TEXT		a record of the kernel log
+ *	clock			what time is it?  Answered by "time"
+ *	line TEXT		a line of the file that was asked for
+ *	end			that file has no more lines
+ * From the host:
+ *	signal N		for the program
+ *	kmsg			send the kernel's log
+ *	proc NAME		send the program's file of that name in /proc
+ *	time N			nanoseconds since 1970
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "init.h"
+
+int control = -1;
+
+static bool refuse(int error)
+{
+	errno = error;
+	return false;
+}
+
+/* Digits alone, and what fits. */
+static bool parse_number(const char *text, long *number)
+{
+	size_t length = strspn(text, "0123456789");
+
+	if (length == 0 || text[length])
+		return false;
+	errno = 0;
+	*number = strtol(text, NULL, 10);
+	return errno == 0;
+}
+
+/* A byte at a time: what follows the line is not ours yet. */
+static bool read_number(long *number)
+{
+	char line[20];
+	size_t length = 0;
+
+	while (read(control, line + length, 1) == 1) {
+		if (line[length] == '\n') {
+			line[length] = 0;
+			return parse_number(line, number);
+		}
+		if (++length == sizeof(line))
+			break;
+	}
+	return false;
+}
+
+/* Up to `size` bytes; false, with errno, if the host has something else to say. */
+bool receive_spec(char *words, size_t size, size_t *length)
+{
+	size_t have = 0;
+	long said, n;
+
+	if (!read_number(&said))
+		return refuse(EPROTO);
+	if ((size_t)said > size)
+		return refuse(E2BIG);
+	while (have < (size_t)said) {
+		n = read(control, words + have, said - have);
+		if (n <= 0)
+			return refuse(n ? errno : EPROTO);
+		have += n;
+	}
+	*length = have;
+	return true;
+}
+
+static bool parse_mount(struct mount_point *mount, bool volume, char *value)
+{
+	char *path = strchr(value, ':');
+
+	if (!path)
+		return false;
+	*path++ = 0;
+	*mount = (struct mount_point) { volume, value, path };
+	return true;
+}
+
+/* False, with errno, if it is none or has more than we take.  The spec's words stay where they are. */
+bool parse_spec(char *words, size_t length, struct spec *spec)
+{
+	char *key, *value, *end = words + length;
+	struct network *network = &spec->network;
+
+	*spec = (struct spec) {
+		.file = "", .cwd = "/", .network.interface = "eth0",
+	};
+	if (length && end[-1])
+		return refuse(EINVAL);
+	for (key = words; key < end; key = value + strlen(value) + 1) {
+		value = key + strlen(key) + 1;
+		if (value == end)
+			return refuse(EINVAL);
+		if (!strcmp(key, "exec")) {
+			spec->file = value;
+		} else if (!strcmp(key, "arg")) {
+			if (spec->nargs == MAX_WORDS - 1)
+				return refuse(E2BIG);
+			spec->args[spec->nargs++] = value;
+		} else if (!strcmp(key, "env")) {
+			if (spec->nenvs == MAX_WORDS - 1)
+				return refuse(E2BIG);
+			spec->envs[spec->nenvs++] = value;
+		} else if (!strcmp(key, "cwd")) {
+			spec->cwd = value;
+		} else if (!strcmp(key, "host")) {
+			spec->hostname = value;
+		} else if (!strcmp(key, "clock")) {
+			spec->clock = true;
+		} else if (!strcmp(key, "interface")) {
+			network->interface = value;
+		} else if (!strcmp(key, "address")) {
+			network->address = value;
+		} else if (!strcmp(key, "gateway")) {
+			network->gateway = value;
+		} else if (!strcmp(key, "dns")) {
+			if (network->ndns < MAX_DNS)
+				network->dns[network->ndns++] = value;
+		} else if (!strcmp(key, "dhcp")) {
+			network->dhcp = true;
+		} else if (!strcmp(key, "disk") || !strcmp(key, "volume")) {
+			struct mount_point *mount = &spec->mounts[spec->nmounts];
+
+			if (spec->nmounts == MAX_MOUNTS)
+				return refuse(E2BIG);
+			if (!parse_mount(mount, !strcmp(key, "volume"), value))
+				return refuse(EINVAL);
+			spec->nmounts++;
+			value = mount->path;
+		}
+	}
+	return true;
+}
+
+static void decode_line(const char *line, struct message *message)
+{
+	*message = (struct message) { .type = MESSAGE_UNKNOWN };
+	if (!strcmp(line, "kmsg")) {
+		message->type = MESSAGE_KMSG;
+	} else if (!strncmp(line, "proc ", 5)) {
+		message->type = MESSAGE_PROC;
+		message->name = line + 5;
+	} else if (!strncmp(line, "signal ", 7)) {
+		if (parse_number(line + 7, &message->number))
+			message->type = MESSAGE_SIGNAL;
+	} else if (!strncmp(line, "time ", 5)) {
+		if (parse_number(line + 5, &message->number))
+			message->type = MESSAGE_TIME;
+	}
+}
+
+/* Takes what the host says character by character; true at the end of a message. */
+bool decode(char c, struct message *message)
+{
+	static char line[MAX_LINE];
+	static size_t length;
+
+	if (c != '\n') {
+		if (length < sizeof(line))
+			line[length++] = c;
+		return false;
+	}
+	/* Too long for us: none that we know. */
+	if (length == sizeof(line))
+		length = 0;
+	line[length] = 0;
+	length = 0;
+	decode_line(line, message);
+	return true;
+}
+
+static void __attribute__((format(printf, 1, 2))) tell(const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	vdprintf(control, format, list);
+	va_end(list);
+}
+
+void tell_start(void)
+{
+	tell("start\n");
+}
+
+void tell_exit(int status)
+{
+	tell("exit %d\n", status);
+}
+
+void tell_signal(int number)
+{
+	tell("signal %d\n", number);
+}
+
+void tell_failure(const char *what, int error)
+{
+	tell("fail %s: %s (errno %d)\n", what, strerror(error), error);
+}
+
+void tell_kmsg(const char *text)
+{
+	tell("kmsg %s\n", text);
+}
+
+void tell_clock(void)
+{
+	tell("clock\n");
+}
+
+void tell_line(const char *text)
+{
+	tell("line %s\n", text);
+}
+
+void tell_end(void)
+{
+	tell("end\n");
+}

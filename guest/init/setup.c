@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The machine as the program finds it, but for its network and its disks. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+#include "init.h"
+
+/* A mount point may hang below directories that nobody made. */
+static void make_path(const char *path)
+{
+	char part[256];
+	size_t i;
+
+	for (i = 1; i < sizeof(part) - 1 && path[i - 1]; i++) {
+		if (path[i] && path[i] != '/')
+			continue;
+		memcpy(part, path, i);
+		part[i] = 0;
+		mkdir(part, 0755);
+	}
+}
+
+void mount_on(const char *type, const char *source, const char *path, const char *options)
+{
+	make_path(path);
+	if (mount(source, path, type, 0, options))
+		fail(path);
+}
+
+void mount_devices(void)
+{
+	mount_on("devtmpfs", "dev", "/dev", NULL);
+}
+
+void mount_kernel_files(void)
+{
+	mount_on("proc", "proc", "/proc", NULL);
+	mount_on("sysfs", "sys", "/sys", NULL);
+	mount_on("devpts", "pts", "/dev/pts", "ptmxmode=0666");
+	mount_on("tmpfs", "shm", "/dev/shm", "mode=1777");
+	symlink("/proc/self/fd", "/dev/fd");
+	symlink("fd/0", "/dev/stdin");
+	symlink("fd/1", "/dev/stdout");
+	symlink("fd/2", "/dev/stderr");
+}
+
+/* The clock chip counts whole seconds: ask the host. */
+void set_clock(void)
+{
+	struct message message;
+	struct timespec now;
+	char c;
+
+	tell_clock();
+	do {
+		if (read(control, &c, 1) != 1)
+			return;
+	} while (!decode(c, &message) || message.type != MESSAGE_TIME);
+	now.tv_sec = message.number / 1000000000;
+	now.tv_nsec = message.number % 1000000000;
+	if (message.number > 0)
+		clock_settime(CLOCK_REALTIME, &now);
+}
+
+/*
+ * Kernel modules in /.ukl/modules are loaded in the order of their names, 0, 1,
+ * ...: the image's shortcuts.  Before anyone else runs, and after that nobody
+ * can load another one.  The sysctl can only be set; a kernel without modules
+ * lacks it.
+ */
+void load_modules(void)
+{
+	char path[32];
+	int fd, i;
+
+	for (i = 0;; i++) {
+		snprintf(path, sizeof(path), "/.ukl/modules/%d", i);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			break;
+		if (syscall(SYS_finit_module, fd, "", 0))
+			fail(path);
+		close(fd);
+	}
+	fd = open("/proc/sys/kernel/modules_disabled", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return;
+	if (fd < 0 || write(fd, "1", 1) != 1)
+		fail("modules_disabled");
+	close(fd);
+}
+
+/*
+ * Root in ring 3 chooses the programs that the kernel starts by itself, with
+ * all of its capabilities: /proc/sys/kernel/core_pattern, kernel.modprobe and
+ * their like.  They start without this one, and what is named there is then
+ * an ordinary program.  The kernel takes from these sets what it is not given,
+ * and never adds to them.
+ */
+void confine_helpers(void)
+{
+	static const char * const sets[] = {
+		"/proc/sys/kernel/usermodehelper/bset",
+		"/proc/sys/kernel/usermodehelper/inheritable",
+	};
+	unsigned int i;
+	int fd;
+
+	for (i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
+		fd = open(sets[i], O_WRONLY | O_CLOEXEC);
+		if (fd < 0 || dprintf(fd, "%u %u\n", ~CAP_TO_MASK(CAP_SYS_RAWIO), ~0u) < 0)
+			fail(sets[i]);
+		close(fd);
+	}
+}

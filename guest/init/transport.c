@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The channels to the host: the control channel and the program's streams.  What
+ * they go over is said by UKL_TRANSPORT in the environment, which the kernel
+ * takes from its command line.  Without it, the image was started by itself: the
+ * streams are the console's, and there is no control channel.
+ *
+ * On what we read from, the host says one byte first.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+#include "init.h"
+
+/* How long to wait for the host before the console is told. */
+#define PATIENCE_MS	10000
+
+struct transport {
+	const char *name;
+	int (*open_output)(enum channel channel);
+	int (*open_input)(enum channel channel);	/* written to as well, for CONTROL */
+};
+
+/* The device's number in /dev/vportDpN depends on its neighbours. */
+static int find_port(int number, char *path, size_t size)
+{
+	DIR *dev = opendir("/dev");
+	struct dirent *entry;
+	int device, port, found = 0;
+
+	while (!found && (entry = readdir(dev)))
+		found = sscanf(entry->d_name, "vport%dp%d", &device, &port) == 2 &&
+			port == number;
+	if (found)
+		snprintf(path, size, "/dev/vport%dp%d", device, port);
+	closedir(dev);
+	return found;
+}
+
+/*
+ * The driver learns of the ports from the host, maybe long after we have
+ * started.  However slow the two are, one comes: whether the run takes too
+ * long is for the host to say.
+ */
+static int open_port(enum channel channel)
+{
+	/* Never closed: that would wait for grace periods of SRCU, ticks of 4 ms each. */
+	static struct pollfd watch = { .fd = -1, .events = POLLIN };
+	int number = channel + 1;	/* port 0 is kept for a console */
+	char path[64], events[4096];
+	int fd, patience = PATIENCE_MS;
+
+	if (watch.fd < 0) {
+		watch.fd = inotify_init1(IN_CLOEXEC);
+		if (inotify_add_watch(watch.fd, "/dev", IN_CREATE) < 0)
+			fail("/dev");
+	}
+	while (!find_port(number, path, sizeof(path))) {
+		if (poll(&watch, 1, patience) == 0) {
+			say("init: still waiting for port %d of the host\n", number);
+			patience = -1;
+		} else if (read(watch.fd, events, sizeof(events)) < 0) {
+			fail("/dev");
+		}
+	}
+	/* The device is there a little before the driver knows its port. */
+	while ((fd = open(path, O_RDWR | O_CLOEXEC)) < 0 && errno == ENXIO)
+		usleep(1000);
+	if (fd < 0)
+		fail(path);
+	return fd;
+}
+
+/*
+ * Until the driver knows that the host is there, a read ends like one from a
+ * closed port; SIGIO, which is blocked, tells of the change.  For the host's
+ * first byte a read then waits.
+ */
+static int open_input_port(enum channel channel)
+{
+	int fd = open_port(channel);
+	sigset_t io;
+	char greeting;
+
+	sigemptyset(&io);
+	sigaddset(&io, SIGIO);
+	if (fcntl(fd, F_SETOWN, getpid()) || fcntl(fd, F_SETFL, O_ASYNC))
+		fail("SIGIO");
+	while (read(fd, &greeting, 1) != 1)
+		sigwaitinfo(&io, NULL);
+	fcntl(fd, F_SETFL, 0);
+	return fd;
+}
+
+static int open_console(enum channel channel)
+{
+	int fd;
+
+	if (channel == CONTROL)
+		return -1;
+	fd = open("/dev/console", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		fail("/dev/console");
+	return fd;
+}
+
+static const struct transport transports[] = {
+	{ "virtio-serial", open_port, open_input_port },
+};
+
+static const struct transport without_host = { NULL, open_console, open_console };
+
+static const struct transport *transport = &without_host;
+
+void choose_transport(void)
+{
+	const char *name = getenv("UKL_TRANSPORT");
+	char what[128];
+	size_t i;
+
+	if (!name)
+		return;
+	for (i = 0; i < sizeof(transports) / sizeof(transports[0]); i++) {
+		if (!strcmp(name, transports[i].name)) {
+			transport = &transports[i];
+			return;
+		}
+	}
+	snprintf(what, sizeof(what), "UKL_TRANSPORT=%s", name);
+	errno = EPROTONOSUPPORT;
+	fail(what);
+}
+
+bool have_host(void)
+{
+	return transport != &without_host;
+}
+
+int open_output(enum channel channel)
+{
+	return transport->open_output(channel);
+}
+
+int open_input(enum channel channel)
+{
+	return transport->open_input(channel);
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+import { UklError } from '../lib/errors.js';
+
+/**
+ * What the tool and the guest's init say to each other on the control channel.
+ * Init's half, and what each message means, is in guest/init/protocol.c.
+ *
+ * The guest is not trusted: whatever it says is a message, if only an unknown one.
+ */
+export type GuestMessage =
+  /** The program is about to be exec'ed. */
+  | { readonly type: 'start' }
+  | { readonly type: 'exit'; readonly status: number }
+  | { readonly type: 'signal'; readonly signal: number }
+  /** What init could not do, as `setupFailure()` reads it. */
+  | { readonly type: 'fail'; readonly text: string }
+  /** A record of the kernel's log. */
+  | { readonly type: 'kmsg'; readonly text: string }
+  /** Init waits for the time. */
+  | { readonly type: 'clock' }
+  /** A line of the file that was asked for, and that it has no more. */
+  | { readonly type: 'line'; readonly text: string }
+  | { readonly type: 'end' }
+  | { readonly type: 'unknown'; readonly line: string };
+
+/** More characters than any line of init's has: its longest buffer has 4096 bytes. */
+export const MAX_LINE = 64 * 1024;
+
+/** What a message's number may be; none in a line that is not of that form. */
+function numberIn(text: string, low: number, high: number): number | undefined {
+  const number = /^\d{1,3}$/.test(text) ? Number(text) : Number.NaN;
+  return number >= low && number <= high ? number : undefined;
+}
+
+/** One line of the guest's, without its end. */
+export function decodeGuestLine(line: string): GuestMessage {
+  const unknown = { type: 'unknown', line } as const;
+  if (line.length > MAX_LINE) return unknown;
+  const blank = line.indexOf(' ');
+  const word = blank < 0 ? line : line.slice(0, blank);
+  const text = blank < 0 ? undefined : line.slice(blank + 1);
+  if (text === undefined) return word === 'start' || word === 'clock' || word === 'end' ? { type: word } : unknown;
+  switch (word) {
+    case 'exit': {
+      const status = numberIn(text, 0, 255);
+      return status === undefined ? unknown : { type: 'exit', status };
+    }
+    case 'signal': {
+      // SIGRTMAX is 64 (arch/x86/include/uapi/asm/signal.h).
+      const signal = numberIn(text, 1, 64);
+      return signal === undefined ? unknown : { type: 'signal', signal };
+    }
+    case 'fail':
+    case 'kmsg':
+    case 'line':
+      return { type: word, text };
+    default:
+      return unknown;
+  }
+}
+
+/** The byte that init waits for on each channel that it reads from. */
+export const GREETING = '\n';
+
+/** What the control channel begins with: the greeting, and the spec with its length. */
+export function encodeGreeting(spec: Uint8Array): Buffer {
+  return Buffer.concat([Buffer.from(`${GREETING}${spec.length}\n`), spec]);
+}
+
+/** A signal for the program. */
+export const encodeSignal = (signal: number): string => `signal ${signal}\n`;
+
+/** Asks for the kernel's log. */
+export const encodeKmsg = (): string => 'kmsg\n';
+
+/** Init's MAX_LINE, less the word and the line's end. */
+const MAX_NAME = 240;
+
+/** Asks for the program's file of that name in /proc. */
+export function encodeProc(name: string): string {
+  if (!/^[^\n\0]+$/.test(name) || Buffer.byteLength(name) > MAX_NAME) {
+    throw new UklError('UKL_USAGE', `no file of /proc has the name ${JSON.stringify(name.slice(0, MAX_NAME))}`, { hint: "'maps', 'net/tcp'" });
+  }
+  return `proc ${name}\n`;
+}
+
+/** The time, which `Date.now()` has in milliseconds. */
+export const encodeTime = (milliseconds: number): string => `time ${milliseconds}000000\n`;
