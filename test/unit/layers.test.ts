@@ -20,7 +20,7 @@ test('folders of src import only what comes before them', async () => {
     const from = file.split('/')[0] ?? '';
     expect(ORDER, file).toContain(from);
     const text = await readFile(join(root, file), 'utf8');
-    expect(text, file).toMatch(/^\/\/ SPDX-License-Identifier: /);
+    expect(text, file).toMatch(/^(#!.*\n)?\/\/ SPDX-License-Identifier: /);
     expect(text, file).not.toMatch(/\bany\b(?=[>;,)\]])|^export default/m);
     for (const [, path] of text.matchAll(/from '(\.\.?\/[^']+)'/g)) {
       const target = join('/', file, '..', path ?? '').slice(1);
