@@ -34,7 +34,7 @@ export interface Measured extends Metric {
 export interface SuiteResult {
   readonly name: string;
   readonly title: string;
-  /** What was compared; the first is the rival. */
+  /** What was compared; the first is the baseline. */
   readonly variants: readonly VariantName[];
   readonly metrics: readonly Measured[];
   /** What went wrong, in the words of the tool. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** The honest rival: the program as PID 1, without our init. What it says comes over the serial console. */
+/** The honest baseline: the program as PID 1, without our init. What it says comes over the serial console. */
 import { readFile } from 'node:fs/promises';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';

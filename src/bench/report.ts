@@ -15,7 +15,7 @@ export function formatFigure(value: number): string {
 /** Fewer rounds than this say nothing about the spread. */
 export const ENOUGH_ROUNDS = 3;
 
-/** How a variant stands beside the rival. */
+/** How a variant stands beside the baseline. */
 export type Standing = 'better' | 'worse' | 'noise' | 'unknown';
 
 export interface Comparison {
@@ -26,10 +26,10 @@ export interface Comparison {
 }
 
 /** A difference whose interval holds 1 is within the noise. */
-export function compare(values: readonly number[], rival: readonly number[], better: Measured['better']): Comparison {
-  if (values.length === 0 || rival.length === 0) return { standing: 'unknown', ratio: NaN, low: NaN, high: NaN };
-  const { ratio, low, high } = ratioOf(values, rival);
-  if (Math.min(values.length, rival.length) < ENOUGH_ROUNDS) return { standing: 'unknown', ratio, low: ratio, high: ratio };
+export function compare(values: readonly number[], baseline: readonly number[], better: Measured['better']): Comparison {
+  if (values.length === 0 || baseline.length === 0) return { standing: 'unknown', ratio: NaN, low: NaN, high: NaN };
+  const { ratio, low, high } = ratioOf(values, baseline);
+  if (Math.min(values.length, baseline.length) < ENOUGH_ROUNDS) return { standing: 'unknown', ratio, low: ratio, high: ratio };
   if (low <= 1 && high >= 1) return { standing: 'noise', ratio, low, high };
   return { standing: (better === 'more') === ratio > 1 ? 'better' : 'worse', ratio, low, high };
 }
@@ -39,7 +39,7 @@ interface Titled {
   readonly title: string;
 }
 
-/** What a suite compared: the rival, and the others. */
+/** What a suite compared: the baseline, and the others. */
 export function variantsOf(suite: SuiteResult, result: BenchResult): readonly [Titled | undefined, ...Titled[]] {
   const [base, ...others] = suite.variants.flatMap((name) => result.variants.find((variant) => variant.name === name) ?? []);
   return [base, ...others];
@@ -49,7 +49,7 @@ export const valuesOf = (metric: Measured, variant: Titled | undefined): readonl
   variant === undefined ? [] : (metric.values[variant.name] ?? []);
 
 /** What a metric is compared with: the first that has a number. */
-export const rivalOf = (metric: Measured, variants: readonly (Titled | undefined)[]): readonly number[] =>
+export const baselineOf = (metric: Measured, variants: readonly (Titled | undefined)[]): readonly number[] =>
   variants.map((variant) => valuesOf(metric, variant)).find(({ length }) => length > 0) ?? [];
 
 const WORDS: Readonly<Record<Standing, string>> = { better: 'better', worse: 'worse', noise: 'within the noise', unknown: 'too few rounds to tell' };
@@ -57,12 +57,12 @@ const WORDS: Readonly<Record<Standing, string>> = { better: 'better', worse: 'wo
 /** Of the chart, in its own units. */
 const CHART = { width: 400, edge: 8, label: 14, row: 36, top: 20 } as const;
 
-/** Narrow, so that it can be read on a phone: names above the marks. Each metric a row, each variant a mark at its ratio to the rival, a line for the interval. */
+/** Narrow, so that it can be read on a phone: names above the marks. Each metric a row, each variant a mark at its ratio to the baseline, a line for the interval. */
 function chart(suite: SuiteResult, result: BenchResult): string {
   const [base, ...others] = variantsOf(suite, result);
   if (base === undefined) return '';
   const rows = suite.metrics.flatMap((metric) => {
-    const marks = others.map((variant) => compare(valuesOf(metric, variant), rivalOf(metric, [base, ...others]), metric.better));
+    const marks = others.map((variant) => compare(valuesOf(metric, variant), baselineOf(metric, [base, ...others]), metric.better));
     return marks.some(({ ratio }) => Number.isFinite(ratio)) ? [{ metric, marks }] : [];
   });
   if (rows.length === 0) return '';
@@ -94,13 +94,13 @@ function table(suite: SuiteResult, result: BenchResult): string {
   const [base, ...others] = variantsOf(suite, result);
   const head = [base, ...others].map((variant) => `<th>${escape(variant?.title ?? '')}</th>`).join('');
   const rows = suite.metrics.map((metric) => {
-    const rival = rivalOf(metric, [base, ...others]);
+    const baseline = baselineOf(metric, [base, ...others]);
     const cell = (values: readonly number[]): string =>
       `${formatFigure(median(values))}${values.length > 1 ? ` <small>±${(100 * spread(values)).toFixed(1)} %</small>` : ''}`;
     const compared = others.map((variant) => {
       const values = valuesOf(metric, variant);
-      const { standing, ratio } = compare(values, rival, metric.better);
-      const beside = Number.isFinite(ratio) && values !== rival ? `<br><small class="${standing}">× ${ratio.toFixed(3)}, ${WORDS[standing]}</small>` : '';
+      const { standing, ratio } = compare(values, baseline, metric.better);
+      const beside = Number.isFinite(ratio) && values !== baseline ? `<br><small class="${standing}">× ${ratio.toFixed(3)}, ${WORDS[standing]}</small>` : '';
       return `<td>${cell(values)}${beside}</td>`;
     });
     return `<tr><th scope="row">${escape(metric.title)}<br><small>${escape(metric.unit)}</small></th><td>${cell(valuesOf(metric, base))}</td>${compared.join('')}</tr>`;

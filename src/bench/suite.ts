@@ -3,7 +3,7 @@
 import type { ImageManifest, KernelFlavour, Ring } from '../model/index.js';
 import type { UklConfig } from '../options/config.js';
 
-/** What is compared, in one run, on the same VMM. Of a suite's, the first is the rival. */
+/** What is compared, in one run, on the same VMM. Of a suite's, the first is the baseline. */
 export const VARIANTS = [
   { name: 'pid1', title: 'stock kernel, the program as PID 1', kernel: 'stock', ring: 3, libc: 'host' },
   { name: 'stock', title: 'stock kernel', kernel: 'stock', ring: 3, libc: 'host' },

@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import pc from 'picocolors';
 import { type BenchResult, bench } from '../bench/bench.js';
 import { changes, lost, readResult, regressions } from '../bench/compare.js';
-import { type Comparison, compare, formatFigure, renderReport, rivalOf, valuesOf, variantsOf } from '../bench/report.js';
+import { baselineOf, type Comparison, compare, formatFigure, renderReport, valuesOf, variantsOf } from '../bench/report.js';
 import { median } from '../bench/stats.js';
 import { EXIT, statusOfSignal } from '../model/exit-status.js';
 import { type GlobalOptions, logFor, printJson } from './output.js';
@@ -14,7 +14,7 @@ export interface BenchFlags extends Omit<GlobalOptions, 'json'> {
   readonly rounds: number;
 }
 
-/** Beside the rival, in colour. */
+/** Beside the baseline, in colour. */
 function verdict({ standing, ratio, low, high }: Comparison): string {
   switch (standing) {
     case 'unknown':
@@ -33,13 +33,13 @@ function table(result: BenchResult): string {
     const [base, ...others] = variantsOf(suite, result);
     lines.push(pc.bold(suite.title));
     for (const metric of suite.metrics) {
-      const rival = rivalOf(metric, [base, ...others]);
+      const baseline = baselineOf(metric, [base, ...others]);
       lines.push(`  ${metric.title} (${metric.unit}, ${metric.better} is better)`);
       if (base !== undefined) lines.push(`    ${base.title.padEnd(34)} ${formatFigure(median(valuesOf(metric, base)))}`);
       for (const variant of others) {
         const values = valuesOf(metric, variant);
         lines.push(
-          `    ${variant.title.padEnd(34)} ${formatFigure(median(values)).padEnd(12)} ${values === rival ? '' : verdict(compare(values, rival, metric.better))}`,
+          `    ${variant.title.padEnd(34)} ${formatFigure(median(values)).padEnd(12)} ${values === baseline ? '' : verdict(compare(values, baseline, metric.better))}`,
         );
       }
     }

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { expect, test } from 'vitest';
+import { reference } from '../../scripts/reference.js';
 import { flagsOf, givenBy, type RawFlags } from '../../src/cli/flags.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { jsonSchema } from '../../src/options/config.js';
@@ -22,6 +23,10 @@ test.each(['docs/config.md', 'docs/cli.md'])('the tables of %s are up to date: n
   expect(markers.length).toBeGreaterThan(0);
   for (const name of markers) expect(Object.keys(TABLES)).toContain(name);
   expect(text).toBe(withTables(text));
+});
+
+test('docs/reference.md is up to date: npm run generate', async () => {
+  expect(await read('docs/reference.md')).toBe(await reference());
 });
 
 test('each flag is one option, and help is one phrase', () => {

@@ -41,7 +41,7 @@ test('a page that needs nothing else, with the numbers in it', () => {
   expect(page).not.toMatch(/(src|href)=|@import|url\(/);
   expect(page).toContain('a &lt;processor&gt;');
   expect(page).toContain('linked: it &lt;died&gt;');
-  // Beside the suite's own rival; what it did not compare has no column.
+  // Beside the suite's own baseline; what it did not compare has no column.
   expect(page).not.toContain('<th>the program as PID 1</th>');
   expect(page).toContain('× 0.441, better');
   expect(page).toMatch(/nothing<br><small>instructions<\/small><\/th><td>not measured<\/td>/);
@@ -55,6 +55,6 @@ test.each([
   ['less', [99, 101, 100], [100, 99, 101], 'noise'],
   ['less', [50], [100], 'unknown'],
   ['less', [], [100, 100, 100], 'unknown'],
-] as const)('%s is better: %j beside %j is %s', (better, values, rival, standing) => {
-  expect(compare(values, rival, better).standing).toBe(standing);
+] as const)('%s is better: %j beside %j is %s', (better, values, baseline, standing) => {
+  expect(compare(values, baseline, better).standing).toBe(standing);
 });

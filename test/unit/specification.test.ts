@@ -86,21 +86,23 @@ const numberIn = (cell: string | undefined): number => Number((/[\d,.]+/.exec(ce
 
 describe('the speed that is promised', () => {
   // "`suite/metric`", of the stock kernel and ring 0 with our C library, or "`suite/metric` of A and B".
-  const held = speed.flatMap(({ cells: [what = '', rival = '', ours = '', proof = ''] }) => {
+  const held = speed.flatMap(({ cells: [what = '', baseline = '', ours = '', proof = ''] }) => {
     const [, id, base = 'stock', variant = 'linked'] = /`([\w-]+\/[\w-]+)`(?: of (\w+) and (\w+))?/.exec(proof) ?? [];
-    return id === undefined ? [] : [{ what, id, rival: numberIn(rival), ours: numberIn(ours), base: base as VariantName, variant: variant as VariantName }];
+    return id === undefined
+      ? []
+      : [{ what, id, baseline: numberIn(baseline), ours: numberIn(ours), base: base as VariantName, variant: variant as VariantName }];
   });
 
   test('is most of the table', () => {
     expect(held.length).toBeGreaterThan(10);
   });
 
-  test.each(held)('$what is what was last measured ($id)', ({ id, rival, ours, base, variant }) => {
+  test.each(held)('$what is what was last measured ($id)', ({ id, baseline, ours, base, variant }) => {
     const metric = measured(id);
     expect(metric, 'no committed result has it').toBeDefined();
     const tolerance = metric?.better === 'more' ? TOLERANCE.server : TOLERANCE.call;
     for (const [promised, values] of [
-      [rival, metric?.values[base]],
+      [baseline, metric?.values[base]],
       [ours, metric?.values[variant]],
     ] as const) {
       const is = median(values ?? []);
