@@ -38,6 +38,23 @@ static void set_up_loopback(void)
 	close(fd);
 }
 
+/* What ring 0 is tried with must be there. */
+static void expect_features(void)
+{
+	static const char * const features[] = { " fsgsbase ", " smep ", " smap " };
+	FILE *file = fopen("/proc/cpuinfo", "re");
+	char line[8192];
+	unsigned int i;
+
+	check(file);
+	do
+		check(fgets(line, sizeof(line), file));
+	while (strncmp(line, "flags", 5));
+	for (i = 0; i < sizeof(features) / sizeof(features[0]); i++)
+		check(strstr(line, features[i]));
+	fclose(file);
+}
+
 /* The line ends that a program prints reach the file as they are. */
 static void print_to(const char *port)
 {
@@ -102,6 +119,7 @@ int main(void)
 	mount_on("tmpfs", "/dev/shm", "mode=1777");
 	symlink("/proc/self/fd", "/dev/fd");
 	print_to("/dev/ttyS1");
+	expect_features();
 	set_up_loopback();
 	setenv("UKL_RING", "0", 1);
 	list = fopen("/guests", "re");

@@ -118,7 +118,7 @@ async function writeConfig(work: string, cd: string, { model, cpus }: Machine): 
   return file;
 }
 
-const read = (file: string): Promise<string> => readFile(file, 'latin1').catch(() => '');
+const read = (file: string): Promise<string> => readFile(file, 'utf8').catch(() => '');
 
 /** Runs Bochs until the machine turns itself off, dies, or is silent for too long. Returns why it ended. */
 async function runBochs(work: string, config: string, onProgram: (path: string) => void, { signal }: Context): Promise<string> {
@@ -200,8 +200,8 @@ export async function boot(machine: Machine, bzImage: string, init: string, prog
     const cd = await makeCd(work, bzImage, init, programs, machine.kernelArgs, context);
     const end = await runBochs(work, await writeConfig(work, cd, machine), onProgram, context);
     const [output, console] = [await read(join(work, 'output')), await read(join(work, 'console'))];
-    await writeFile(`${keep}.output`, output, 'latin1');
-    await writeFile(`${keep}.console`, console, 'latin1');
+    await writeFile(`${keep}.output`, output);
+    await writeFile(`${keep}.console`, console);
     return readPorts(output, console, end);
   } finally {
     await rm(work, { recursive: true, force: true });
