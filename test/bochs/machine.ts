@@ -82,6 +82,8 @@ async function makeCd(work: string, bzImage: string, init: string, programs: rea
     // What the model says of itself is the frequency of the real one.
     `tsc_early_khz=${INSTRUCTIONS_A_SECOND / 1000}`,
     'tsc=reliable',
+    // MWAIT sleeps through writes of the other processor (docs/notes/bochs.md).
+    'idle=halt',
     ...PATIENCE,
     `ukl=${programs.map(({ path }) => path).join(',')}`,
     ...kernelArgs,

@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util';
 import type { Kernel } from '../../src/artifacts.js';
 import { exec } from '../../src/lib/exec.js';
 import { asUklError, UklError } from '../../src/lib/errors.js';
-import { createLog, formatSeconds } from '../../src/lib/log.js';
+import { createLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { getCompiler } from '../../src/toolchain/compiler.js';
 import { getKernel } from '../../src/toolchain/kernel.js';
@@ -50,7 +50,6 @@ interface Tally {
   readonly verdicts: readonly Verdict[];
   /** What the kernel says of the model before any program runs. */
   readonly said: readonly string[];
-  readonly seconds: number;
 }
 
 async function compile(names: readonly string[], directory: string, context: Context): Promise<Job[]> {
@@ -96,7 +95,6 @@ async function runModel(model: Model, jobs: readonly Job[], { bzImage, version: 
   const version = (await exec('dpkg-query', ['-W', '-f', '${Version}', 'bochs'])).trim();
   const verdicts: Verdict[] = [];
   const said: string[] = [];
-  const started = performance.now();
   let left = [...jobs];
   for (let number = 1; left.length > 0; number++) {
     const batch = left.slice(0, MAX_PROGRAMS);
@@ -112,7 +110,7 @@ async function runModel(model: Model, jobs: readonly Job[], { bzImage, version: 
     }
     left = left.filter(({ path }) => !results.some((result) => result.path === path));
   }
-  return { model: model.name, version, kernel, verdicts, said, seconds: (performance.now() - started) / 1000 };
+  return { model: model.name, version, kernel, verdicts, said };
 }
 
 const failed = ({ verdicts }: Tally): Verdict[] => verdicts.filter(({ faults }) => faults.length > 0);
@@ -120,10 +118,17 @@ const passed = (tally: Tally): string => `${tally.verdicts.length - failed(tally
 
 const tallyFile = (model: string): string => join(OUTPUTS, `${model}.json`);
 
-/** The last run of all programs on each processor: a note may be made of several runs. */
+/** The last results on each processor. */
 async function recallTallies(): Promise<Tally[]> {
   const texts = await Promise.all(MODELS.map(({ name }) => readFile(tallyFile(name), 'utf8').catch(() => undefined)));
   return texts.flatMap((text) => (text === undefined ? [] : [JSON.parse(text) as Tally]));
+}
+
+/** Remembers the last result of each program: a note may be made of several runs. */
+async function rememberTally(tally: Tally): Promise<void> {
+  const known = (await recallTallies()).find(({ model }) => model === tally.model);
+  const verdicts = new Map([...(known?.verdicts ?? []), ...tally.verdicts].map((verdict) => [verdict.path, verdict]));
+  await writeFile(tallyFile(tally.model), JSON.stringify({ ...tally, verdicts: [...verdicts.values()] }));
 }
 
 function report(tallies: readonly Tally[]): string {
@@ -131,7 +136,7 @@ function report(tallies: readonly Tally[]): string {
   const programs = [...new Set(tallies.flatMap(({ verdicts }) => verdicts.map(({ path }) => basename(path))))].sort();
   return [
     table(
-      ['processor', 'Bochs', 'kernel', 'kernel arguments', 'passed', 'complaints of the kernel at boot', 'time'],
+      ['processor', 'Bochs', 'kernel', 'kernel arguments', 'passed', 'complaints of the kernel at boot'],
       tallies.map((tally) => [
         code(tally.model),
         tally.version,
@@ -139,7 +144,6 @@ function report(tallies: readonly Tally[]): string {
         (MODELS.find(({ name }) => name === tally.model)?.kernelArgs ?? []).map(code).join(' '),
         passed(tally),
         tally.said.map(code).join(', '),
-        formatSeconds(tally.seconds * 1000),
       ]),
     ),
     `${programs.length} programs: ${programs.join(', ')}.`,
@@ -172,8 +176,8 @@ async function main(): Promise<number> {
     let allPassed = true;
     for (const model of models) {
       const tally = await runModel(model, jobs, kernel, init, context);
-      process.stdout.write(`${model.name}: ${passed(tally)} passed in ${formatSeconds(tally.seconds * 1000)}; what the machines printed is in ${OUTPUTS}\n`);
-      if (positionals.length === 0) await writeFile(tallyFile(model.name), JSON.stringify(tally));
+      process.stdout.write(`${model.name}: ${passed(tally)} passed; what the machines printed is in ${OUTPUTS}\n`);
+      await rememberTally(tally);
       allPassed &&= failed(tally).length === 0;
     }
     if (values.note) await writeNote('bochs.md', report(await recallTallies()));
