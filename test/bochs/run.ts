@@ -6,7 +6,7 @@
  *
  *     npx tsx test/bochs/run.ts [--note] [--cpu MODEL]... [NAME]...
  */
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -89,12 +89,13 @@ function faultsOf({ expected }: Job, { stdout, end, console }: Result): string[]
   return [...ended, ...printed, ...said.map((line) => `console: ${line}`)];
 }
 
-/** All jobs on one machine, in as many boots as it takes: what brings it down costs its own result only. */
+/** All jobs on one machine, in as many boots as it takes: what brings it down costs its own result only. Each boot's results are remembered. */
 async function runModel(model: Model, jobs: readonly Job[], { bzImage, version: kernel }: Kernel, init: string, context: Context): Promise<Tally> {
   const machine: Machine = { model: model.name, cpus: CPUS, kernelArgs: model.kernelArgs };
   const version = (await exec('dpkg-query', ['-W', '-f', '${Version}', 'bochs'])).trim();
   const verdicts: Verdict[] = [];
   const said: string[] = [];
+  const tally: Tally = { model: model.name, version, kernel, verdicts, said };
   let left = [...jobs];
   for (let number = 1; left.length > 0; number++) {
     const batch = left.slice(0, MAX_PROGRAMS);
@@ -108,9 +109,10 @@ async function runModel(model: Model, jobs: readonly Job[], { bzImage, version: 
       verdicts.push({ path: job.path, faults });
       process.stdout.write(`${model.name} ${job.path}: ${faults.length === 0 ? 'ok' : 'FAILED'}\n${faults.map((line) => `    ${line}\n`).join('')}`);
     }
+    await rememberTally(tally);
     left = left.filter(({ path }) => !results.some((result) => result.path === path));
   }
-  return { model: model.name, version, kernel, verdicts, said };
+  return tally;
 }
 
 const failed = ({ verdicts }: Tally): Verdict[] => verdicts.filter(({ faults }) => faults.length > 0);
@@ -128,7 +130,9 @@ async function recallTallies(): Promise<Tally[]> {
 async function rememberTally(tally: Tally): Promise<void> {
   const known = (await recallTallies()).find(({ model }) => model === tally.model);
   const verdicts = new Map([...(known?.verdicts ?? []), ...tally.verdicts].map((verdict) => [verdict.path, verdict]));
-  await writeFile(tallyFile(tally.model), JSON.stringify({ ...tally, verdicts: [...verdicts.values()] }));
+  // Renamed when it is whole: whoever interrupts us keeps what there was.
+  await writeFile(`${tallyFile(tally.model)}.new`, JSON.stringify({ ...tally, verdicts: [...verdicts.values()] }));
+  await rename(`${tallyFile(tally.model)}.new`, tallyFile(tally.model));
 }
 
 function report(tallies: readonly Tally[]): string {
@@ -177,7 +181,6 @@ async function main(): Promise<number> {
     for (const model of models) {
       const tally = await runModel(model, jobs, kernel, init, context);
       process.stdout.write(`${model.name}: ${passed(tally)} passed; what the machines printed is in ${OUTPUTS}\n`);
-      await rememberTally(tally);
       allPassed &&= failed(tally).length === 0;
     }
     if (values.note) await writeNote('bochs.md', report(await recallTallies()));
