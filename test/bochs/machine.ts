@@ -201,11 +201,11 @@ export async function boot(machine: Machine, bzImage: string, init: string, prog
   try {
     const cd = await makeCd(work, bzImage, init, programs, machine.kernelArgs, context);
     const end = await runBochs(work, await writeConfig(work, cd, machine), onProgram, context);
-    const [output, console] = [await read(join(work, 'output')), await read(join(work, 'console'))];
-    await writeFile(`${keep}.output`, output);
-    await writeFile(`${keep}.console`, console);
-    return readPorts(output, console, end);
+    return readPorts(await read(join(work, 'output')), await read(join(work, 'console')), end);
   } finally {
+    // Of an interrupted machine as well: who gives up on one wants to know where it was.
+    await writeFile(`${keep}.output`, await read(join(work, 'output')));
+    await writeFile(`${keep}.console`, await read(join(work, 'console')));
     await rm(work, { recursive: true, force: true });
   }
 }

@@ -13,8 +13,6 @@ export const MODELS: readonly Model[] = [
   { name: 'corei7_skylake_x', kernelArgs: ['noxsaves', 'clearcpuid=xsavec'] },
   // No page-table isolation, UMIP, FXSAVE.
   { name: 'corei7_icelake_u', kernelArgs: ['noxsave'] },
-  // AMD's: SYSRET leaves SS unusable, and selectors of zero keep their bases.
-  { name: 'ryzen', kernelArgs: [] },
 ];
 
 /** Programs that are not run unless they are named, with the reason. */
