@@ -61,7 +61,7 @@ export const PATIENCE = ['rcupdate.rcu_cpu_stall_timeout=120', 'watchdog_thresh=
 const GUEST_SECONDS = 6 * 3600;
 
 /** What a healthy kernel never says. */
-const COMPLAINT = /\b(WARNING: |BUG: |Oops|general protection fault|kernel BUG at|INFO: (rcu|task)|rcu: INFO|soft lockup|hard LOCKUP|Kernel panic|stack-protector|unchecked MSR|Bad pagetable|bad: scheduling|sleeping function|double fault|Unable to handle|list_(add|del) corruption|refcount_t|UBSAN)/;
+const COMPLAINT = /\b(WARNING: |BUG: |Oops|general protection fault|kernel BUG at|INFO: (rcu|task|trying to register|lockdep)|rcu: INFO|soft lockup|hard LOCKUP|Kernel panic|stack-protector|unchecked MSR|Bad pagetable|bad: scheduling|sleeping function|double fault|Unable to handle|list_(add|del) corruption|refcount_t|UBSAN)/;
 
 /** The lines of a console in which the kernel complains about itself. */
 export function complaintsIn(console: readonly string[]): string[] {
