@@ -65,7 +65,7 @@ interface ModeRun {
 }
 
 /** One guest with some of an image's programs. It may die in one of them: the results end there. */
-async function runGuest(image: Image, mode: Mode, names: readonly string[], onProgram: (name: string) => void, { signal }: Context): Promise<GuestRun> {
+async function runGuest(image: Image, mode: Mode, names: readonly string[], onProgram: (name: string, done: number) => void, { signal }: Context): Promise<GuestRun> {
   const results: Result[] = [];
   const complaints: Complaint[] = [];
   const console: string[] = [];
@@ -89,11 +89,11 @@ async function runGuest(image: Image, mode: Mode, names: readonly string[], onPr
     if (current === undefined) {
       account();
       const next = names[results.length];
-      if (line !== `== ${next}`) return;
+      if (next === undefined || line !== `== ${next}`) return;
       current = next;
       lines = [];
       begun = heard;
-      onProgram(line.slice(3));
+      onProgram(next, results.length);
     } else if (/^== (exit|signal) \d+$/.test(line)) finish(line.slice(3));
     else lines.push(line);
   };
@@ -140,7 +140,7 @@ async function runMode(mode: Mode, images: readonly { readonly image: Image; rea
     for (const { image, names } of images) {
       const without = WITHOUT.filter((one) => one.mode === undefined || one.mode === mode.name).map(({ program }) => program);
       for (let left = names.filter((name) => !without.includes(name)); left.length > 0; ) {
-        const done = await runGuest(image, mode, left, (name) => progress(`${name}, ${results.length} done`), context);
+        const done = await runGuest(image, mode, left, (name, done) => progress(`${name}, ${results.length + done} done`), context);
         guests++;
         left = left.slice(done.results.length);
         results.push(...done.results);
@@ -164,13 +164,18 @@ async function buildWarnings(vmlinux: string): Promise<string[]> {
   return (await readFile(log, 'utf8')).split('\n').filter((line) => /\bwarning: /i.test(line) && !line.includes('warning: override: '));
 }
 
-/** Remembers what ran over all programs: a note may be made of several runs. */
-async function remember(runs: readonly ModeRun[]): Promise<ModeRun[]> {
-  const file = join(OUTPUTS, 'modes.json');
-  const known = JSON.parse(await readFile(file, 'utf8').catch(() => '[]')) as ModeRun[];
-  const all = new Map([...known, ...runs].map((one) => [one.mode, one]));
-  await writeFile(file, JSON.stringify([...all.values()], undefined, 2));
-  return MODES.flatMap(({ name }) => all.get(name) ?? []);
+const MEMORY = join(OUTPUTS, 'modes.json');
+
+/** The last run of each mode over all programs: a note may be made of several runs. */
+async function remembered(): Promise<ModeRun[]> {
+  const known = JSON.parse(await readFile(MEMORY, 'utf8').catch(() => '[]')) as ModeRun[];
+  return MODES.flatMap(({ name }) => known.find(({ mode }) => mode === name) ?? []);
+}
+
+/** As soon as a mode is over: a run takes long, and may be interrupted. */
+async function remember(one: ModeRun): Promise<void> {
+  const others = (await remembered()).filter(({ mode }) => mode !== one.mode);
+  await writeFile(MEMORY, JSON.stringify([...others, one], undefined, 2));
 }
 
 function report(runs: readonly ModeRun[], warnings: readonly string[]): string {
@@ -215,13 +220,11 @@ async function main(): Promise<number> {
     for (const mode of modes) {
       const one = await runMode(mode, images, context);
       runs.push(one);
+      if (positionals.length === 0) await remember(one);
       process.stdout.write([`${mode.name}: ${one.programs} programs in ${one.guests} guests, ${one.seconds} s: ${one.failures.length === 0 ? 'passed' : 'FAILED'}`, ...one.failures.map((text) => `    ${text}`), ''].join('\n'));
     }
     process.stdout.write(`their output and the consoles are in ${OUTPUTS}\n`);
-    if (positionals.length === 0) {
-      const all = await remember(runs);
-      if (values.note) await writeNote('debug-kernel.md', report(all, warnings));
-    }
+    if (values.note) await writeNote('debug-kernel.md', report(await remembered(), warnings));
     return warnings.length === 0 && runs.every(({ failures }) => failures.length === 0) ? 0 : 1;
   } finally {
     await rm(work, { recursive: true, force: true });
