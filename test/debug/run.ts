@@ -201,7 +201,8 @@ async function main(): Promise<number> {
   if (values.note && positionals.length > 0) throw new UklError('UKL_USAGE', '--note is for all programs');
   const modes = MODES.filter(({ name }) => values.mode?.includes(name) ?? true);
   const controller = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => controller.abort(new UklError('UKL_COMMAND', `interrupted by ${name}`)));
+  // Each time: a terminal and tsx may both pass a Ctrl-C on, and the second must not cut the cleaning short.
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => controller.abort(new UklError('UKL_COMMAND', `interrupted by ${name}`)));
   const context = { log: createLog(), signal: controller.signal };
   await ensurePackages(context.log, requirements, context.signal);
   const kernel = await getKernel('ukl', context, { fragments: [CONFIG] });
