@@ -62,7 +62,7 @@ const GUEST_SECONDS = 6 * 3600;
 
 /** What a healthy kernel never says. */
 const COMPLAINT =
-  /\b(WARNING: |BUG: |Oops|general protection fault|kernel BUG at|INFO: (rcu|task)|rcu: INFO|soft lockup|hard LOCKUP|Kernel panic|stack-protector|unchecked MSR|Bad pagetable|bad: scheduling|sleeping function|double fault|Unable to handle|list_(add|del) corruption|refcount_t|UBSAN)/;
+  /\b(WARNING: |BUG: |Oops|general protection fault|kernel BUG at|INFO: (rcu|task|trying to register|lockdep)|rcu: INFO|soft lockup|hard LOCKUP|Kernel panic|stack-protector|unchecked MSR|Bad pagetable|bad: scheduling|sleeping function|double fault|Unable to handle|list_(add|del) corruption|refcount_t|UBSAN)/;
 
 /** The lines of a console in which the kernel complains about itself. */
 export function complaintsIn(console: readonly string[]): string[] {

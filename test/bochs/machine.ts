@@ -4,9 +4,9 @@ import { spawn } from 'node:child_process';
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { GuestFile } from '../../src/artifacts.js';
 import { writeInitramfs } from '../../src/image/initramfs.js';
 import { exec, lastLines } from '../../src/lib/exec.js';
+import type { GuestFile } from '../../src/model/index.js';
 import { type Context, PATIENCE } from '../batch/batch.js';
 
 /** ukl= takes no more names. */
@@ -64,7 +64,14 @@ export interface Boot {
   readonly end: string;
 }
 
-async function makeCd(work: string, bzImage: string, init: string, programs: readonly Program[], kernelArgs: readonly string[], { signal }: Context): Promise<string> {
+async function makeCd(
+  work: string,
+  bzImage: string,
+  init: string,
+  programs: readonly Program[],
+  kernelArgs: readonly string[],
+  { signal }: Context,
+): Promise<string> {
   const directory = join(work, 'cd');
   await mkdir(directory);
   await copyFile(bzImage, join(directory, 'kernel'));
@@ -90,7 +97,11 @@ async function makeCd(work: string, bzImage: string, init: string, programs: rea
   ];
   await writeFile(join(directory, 'isolinux.cfg'), `DEFAULT ukl\nLABEL ukl\nKERNEL kernel\nINITRD initrd\nAPPEND ${words.join(' ')}\n`);
   const cd = join(work, 'cd.iso');
-  await exec('xorriso', ['-as', 'mkisofs', '-quiet', '-o', cd, '-b', 'isolinux.bin', '-c', 'boot.cat', '-no-emul-boot', '-boot-load-size', '4', '-boot-info-table', directory], { signal });
+  await exec(
+    'xorriso',
+    ['-as', 'mkisofs', '-quiet', '-o', cd, '-b', 'isolinux.bin', '-c', 'boot.cat', '-no-emul-boot', '-boot-load-size', '4', '-boot-info-table', directory],
+    { signal },
+  );
   return cd;
 }
 
@@ -126,7 +137,11 @@ const read = (file: string): Promise<string> => readFile(file, 'utf8').catch(() 
 async function runBochs(work: string, config: string, onProgram: (path: string) => void, { signal }: Context): Promise<string> {
   signal.throwIfAborted();
   // Its own group: the debugger that Debian's Bochs has would take a Ctrl-C. If we are killed, the kernel ends it.
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'bochs-bin', '-q', '-f', config], { stdio: ['pipe', 'ignore', 'pipe'], detached: true, env: { ...process.env, TERM: 'vt100' } });
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'bochs-bin', '-q', '-f', config], {
+    stdio: ['pipe', 'ignore', 'pipe'],
+    detached: true,
+    env: { ...process.env, TERM: 'vt100' },
+  });
   let errors = '';
   child.stderr.on('data', (chunk: Buffer) => {
     errors += chunk.toString('latin1');
@@ -150,7 +165,10 @@ async function runBochs(work: string, config: string, onProgram: (path: string) 
       hung = true;
       kill();
     }
-    const path = output.match(/^== \/\S+$/gm)?.at(-1)?.slice(3);
+    const path = output
+      .match(/^== \/\S+$/gm)
+      ?.at(-1)
+      ?.slice(3);
     if (path !== undefined) onProgram(path);
   };
   const timer = setInterval(() => void look(), LOOK_MS);
@@ -175,8 +193,10 @@ function splitConsole(text: string): Map<string, string[]> {
   let current = '';
   for (const line of text.replaceAll('\r', '').split('\n')) {
     const path = /== (\/\S+)$/.exec(line)?.[1];
-    if (path !== undefined) parts.set((current = path), []);
-    else if (line !== '') parts.get(current)?.push(line);
+    if (path !== undefined) {
+      current = path;
+      parts.set(path, []);
+    } else if (line !== '') parts.get(current)?.push(line);
   }
   return parts;
 }
@@ -196,7 +216,15 @@ export function readPorts(output: string, console: string, end: string): Boot {
 }
 
 /** One boot, with at most MAX_PROGRAMS. What both ports said is kept as the files `keep`.console and .output. */
-export async function boot(machine: Machine, bzImage: string, init: string, programs: readonly Program[], keep: string, onProgram: (path: string) => void, context: Context): Promise<Boot> {
+export async function boot(
+  machine: Machine,
+  bzImage: string,
+  init: string,
+  programs: readonly Program[],
+  keep: string,
+  onProgram: (path: string) => void,
+  context: Context,
+): Promise<Boot> {
   const work = await mkdtemp(join(tmpdir(), 'ukl-bochs-'));
   try {
     const cd = await makeCd(work, bzImage, init, programs, machine.kernelArgs, context);

@@ -10,17 +10,19 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:f
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { Kernel } from '../../src/artifacts.js';
-import { exec } from '../../src/lib/exec.js';
+import { allRequirements } from '../../src/doctor/doctor.js';
+import { ensurePackages } from '../../src/host/requirements.js';
+import { getKernel } from '../../src/kernels/kernel.js';
+import { kernelSpec } from '../../src/kernels/lines.js';
 import { asUklError, UklError } from '../../src/lib/errors.js';
+import { exec } from '../../src/lib/exec.js';
 import { createLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
-import { getCompiler } from '../../src/toolchain/compiler.js';
-import { getKernel } from '../../src/toolchain/kernel.js';
-import { ensurePackages, requirements } from '../../src/toolchain/probes.js';
-import { compileStatic, complaintsIn, type Context } from '../batch/batch.js';
+import { getCompiler } from '../../src/libc/compiler.js';
+import type { Kernel } from '../../src/model/index.js';
+import { type Context, compileStatic, complaintsIn } from '../batch/batch.js';
 import { table, writeNote } from '../batch/note.js';
-import { boot, MAX_PROGRAMS, PACKAGES, type Machine, type Program, type Result } from './machine.js';
+import { boot, MAX_PROGRAMS, type Machine, PACKAGES, type Program, type Result } from './machine.js';
 import { EXCUSES, LEFT_OUT, MODELS, type Model } from './models.js';
 
 const SOURCES = join(projectRoot, 'test/guest');
@@ -53,13 +55,15 @@ interface Tally {
 }
 
 async function compile(names: readonly string[], directory: string, context: Context): Promise<Job[]> {
-  const linked = join((await getCompiler(context)).bin, 'ukl-gcc');
+  const linked = join((await getCompiler('complete', context)).bin, 'ukl-gcc');
   const jobs: Job[] = [];
   for (const build of BUILDS) {
     await mkdir(join(directory, build));
     for (const name of names) {
       const host = join(directory, build, name);
-      await exec(build === 'host' ? 'gcc' : linked, ['-O2', '-static', '-pthread', '-o', host, join(SOURCES, `${name}.c`), '-lm', '-lrt'], { signal: context.signal });
+      await exec(build === 'host' ? 'gcc' : linked, ['-O2', '-static', '-pthread', '-o', host, join(SOURCES, `${name}.c`), '-lm', '-lrt'], {
+        signal: context.signal,
+      });
       jobs.push({ name, build, host, path: `/${build}/${name}`, expected: await readFile(join(SOURCES, `${name}.out`), 'utf8') });
     }
   }
@@ -99,9 +103,15 @@ async function runModel(model: Model, jobs: readonly Job[], { bzImage, version: 
   let left = [...jobs];
   for (let number = 1; left.length > 0; number++) {
     const batch = left.slice(0, MAX_PROGRAMS);
-    const { results, console, end } = await context.log.step(`${model.name}: ${batch[0]?.path} to ${batch.at(-1)?.path}`, (progress) => boot(machine, bzImage, init, batch, join(OUTPUTS, `${model.name}-${number}`), progress, context));
+    const { results, console, end } = await context.log.step(`${model.name}: ${batch[0]?.path} to ${batch.at(-1)?.path}`, (progress) =>
+      boot(machine, bzImage, init, batch, join(OUTPUTS, `${model.name}-${number}`), progress, context),
+    );
     if (number === 1) said.push(...complaintsIn(console));
-    if (results.length === 0) throw new UklError('UKL_VMM', `${model.name} did not get to the first program: ${end}`, { details: console.slice(-20).join('\n'), log: join(OUTPUTS, `${model.name}-${number}.console`) });
+    if (results.length === 0)
+      throw new UklError('UKL_VMM', `${model.name} did not get to the first program: ${end}`, {
+        details: console.slice(-20).join('\n'),
+        log: join(OUTPUTS, `${model.name}-${number}.console`),
+      });
     for (const job of batch) {
       const result = results.find(({ path }) => path === job.path);
       if (!result) continue;
@@ -155,12 +165,17 @@ function report(tallies: readonly Tally[], names: readonly string[]): string {
     ...tallies.flatMap((tally) => (notRun(tally).length === 0 ? [] : [`Not run on ${code(tally.model)} yet: ${notRun(tally).length} of ${paths.length}.`])),
     ...EXCUSES.map(({ complaint, why }) => `Not counted: ${code(complaint.source)}: ${why}.`),
     ...Object.entries(LEFT_OUT).map(([name, why]) => `Left out: ${name}: ${why}.`),
-    ...tallies.flatMap((tally) => failed(tally).map(({ path, faults }) => [`**${path} on ${tally.model}**`, '', ...faults.map((line) => `* ${code(line)}`)].join('\n'))),
+    ...tallies.flatMap((tally) =>
+      failed(tally).map(({ path, faults }) => [`**${path} on ${tally.model}**`, '', ...faults.map((line) => `* ${code(line)}`)].join('\n')),
+    ),
   ].join('\n\n');
 }
 
 async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({ allowPositionals: true, options: { note: { type: 'boolean', default: false }, cpu: { type: 'string', multiple: true, default: [] } } });
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { note: { type: 'boolean', default: false }, cpu: { type: 'string', multiple: true, default: [] } },
+  });
   const known = (await readdir(SOURCES)).flatMap((name) => (name.endsWith('.out') && !name.startsWith('sec-') ? [basename(name, '.out')] : [])).sort();
   const unknown = positionals.find((name) => !known.includes(name));
   if (unknown !== undefined) throw new UklError('UKL_USAGE', `'${unknown}' is not one of ${known.join(', ')}`);
@@ -170,10 +185,11 @@ async function main(): Promise<number> {
   const names = positionals.length > 0 ? known.filter((name) => positionals.includes(name)) : known.filter((name) => !(name in LEFT_OUT));
 
   const controller = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => controller.abort(new UklError('UKL_COMMAND', `interrupted by ${name}`)));
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(name, () => controller.abort(new UklError('UKL_COMMAND', `interrupted by ${name}`)));
   const context = { log: createLog(), signal: controller.signal };
-  await ensurePackages(context.log, [...requirements, ...PACKAGES], context.signal);
-  const kernel = await getKernel('ukl', context);
+  await ensurePackages(context.log, [...allRequirements(), ...PACKAGES], context.signal);
+  const kernel = await getKernel(kernelSpec('ukl'), context);
   await mkdir(OUTPUTS, { recursive: true });
   const work = await mkdtemp(join(tmpdir(), 'ukl-bochs-programs-'));
   try {
@@ -185,7 +201,14 @@ async function main(): Promise<number> {
       process.stdout.write(`${model.name}: ${passed(tally)} passed; what the machines printed is in ${OUTPUTS}\n`);
       allPassed &&= failed(tally).length === 0;
     }
-    if (values.note) await writeNote('bochs.md', report(await recallTallies(), known.filter((name) => !(name in LEFT_OUT))));
+    if (values.note)
+      await writeNote(
+        'bochs.md',
+        report(
+          await recallTallies(),
+          known.filter((name) => !(name in LEFT_OUT)),
+        ),
+      );
     return allPassed ? 0 : 1;
   } finally {
     await rm(work, { recursive: true, force: true });

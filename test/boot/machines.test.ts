@@ -5,25 +5,13 @@
  * page tables or the context switch another shape. A guest runs many of them
  * in a row, as most of the time would go into booting.
  */
-import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { exec } from '../../src/lib/exec.js';
 import { silentLog } from '../../src/lib/log.js';
-import { projectRoot } from '../../src/lib/paths.js';
-import { getCompiler } from '../../src/libc/compiler.js';
+import { batchesOf, batchImage, compilePrograms, expectedOutputs, guestPath, programs, runnerIn } from './batches.js';
 import { type GuestOptions, runGuest } from './harness.js';
-
-const sources = join(projectRoot, 'test/guest');
-const names = (await readdir(sources)).flatMap((name) => (name.endsWith('.out') && !name.startsWith('sec-') ? [basename(name, '.out')] : []));
-
-/** The kernel takes 16 names of ring 0 programs, and the runner has one. */
-const BATCH = 15;
-function batches(without: readonly string[]): string[][] {
-  const left = names.filter((name) => !without.includes(name));
-  return Array.from({ length: Math.ceil(left.length / BATCH) }, (_, index) => left.slice(index * BATCH, (index + 1) * BATCH));
-}
 
 interface Machine extends Pick<GuestOptions, 'cpu' | 'kernelArgs'> {
   readonly name: string;
@@ -50,40 +38,24 @@ const machines: readonly Machine[] = [
 let bin: string;
 beforeAll(async () => {
   bin = await mkdtemp(join(tmpdir(), 'ukl-machines-'));
-  await mkdir(join(bin, 'guest'));
-  const gcc = join((await getCompiler('complete', { log: silentLog })).bin, 'ukl-gcc');
-  const compile = (out: string, source: string): Promise<string> => exec(gcc, ['-O2', '-static', '-pthread', '-o', join(bin, out), source, '-lm', '-lrt']);
-  for (const name of names) await compile(`guest/${name}`, join(sources, `${name}.c`));
-  await compile('runner', join(projectRoot, 'test/fixtures/runner.c'));
+  await compilePrograms(bin, programs, { log: silentLog });
 });
 afterAll(() => rm(bin, { recursive: true, force: true }));
 
-/** What a batch prints if all is well. */
-async function expected(batch: readonly string[]): Promise<string> {
-  const outputs = await Promise.all(batch.map(async (name) => `== ${name}\n${await readFile(join(sources, `${name}.out`), 'utf8')}== exit 0\n`));
-  return outputs.join('');
-}
-
 describe.each(machines)('$name', ({ cpu, kernelArgs, ring, without = [] }) => {
-  test.concurrent.each(batches(without).map((batch) => ({ batch, first: batch[0], last: batch.at(-1) })))(
-    '$first to $last',
-    { timeout: 400_000 },
-    async ({ batch }) => {
-      const paths = batch.map((name) => `/guest/${name}`);
-      const result = await runGuest(join(bin, 'runner'), {
-        ring: 0,
-        ring0: paths,
-        files: batch.map((name) => `${join(bin, 'guest', name)}:/guest/${name}`),
-        args: paths,
-        env: { UKL_RING: String(ring) },
-        cpus: 2,
-        accel: 'tcg',
-        timeout: 360,
-        ...(cpu === undefined ? {} : { cpu }),
-        ...(kernelArgs === undefined ? {} : { kernelArgs }),
-      });
-      expect(result.stdout, `${result.stderr}\n${result.kernelLog.join('\n')}`).toBe(await expected(batch));
-      expect(result.end).toEqual({ kind: 'exit', status: 0 });
-    },
-  );
+  const batches = batchesOf(programs.filter((name) => !without.includes(name)));
+  test.concurrent.each(batches.map((batch) => ({ batch, first: batch[0], last: batch.at(-1) })))('$first to $last', { timeout: 400_000 }, async ({ batch }) => {
+    const result = await runGuest(runnerIn(bin), {
+      ...batchImage(bin, batch),
+      args: batch.map(guestPath),
+      env: { UKL_RING: String(ring) },
+      cpus: 2,
+      accel: 'tcg',
+      timeout: 360,
+      ...(cpu === undefined ? {} : { cpu }),
+      ...(kernelArgs === undefined ? {} : { kernelArgs }),
+    });
+    expect(result.stdout, `${result.stderr}\n${result.kernelLog.join('\n')}`).toBe(await expectedOutputs(batch));
+    expect(result.end).toEqual({ kind: 'exit', status: 0 });
+  });
 });

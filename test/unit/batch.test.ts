@@ -43,6 +43,13 @@ test('the kernel complains about itself, not about programs', () => {
     '[    2.1] app[3]: segfault at 8',
     '<4>[    3.0] BUG: kernel NULL pointer dereference',
     '[ 0.1] rcu: Hierarchical RCU',
+    '[ 4.0] WARNING: suspicious RCU usage',
+    '[ 5.0] INFO: trying to register non-static key.',
   ];
-  expect(complaintsIn(console)).toEqual(['WARNING: CPU: 1 PID: 5 at a.c:1 f+0x1/0x2', 'BUG: kernel NULL pointer dereference']);
+  expect(complaintsIn(console)).toEqual([
+    'WARNING: CPU: 1 PID: 5 at a.c:1 f+0x1/0x2',
+    'BUG: kernel NULL pointer dereference',
+    'WARNING: suspicious RCU usage',
+    'INFO: trying to register non-static key.',
+  ]);
 });
