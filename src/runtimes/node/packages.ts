@@ -11,13 +11,15 @@ import type { GuestFile } from '../../model/index.js';
 import { packLibraries } from '../../packing/files.js';
 import type { NodeRelease } from './release.js';
 
+const words = z.record(z.string(), z.string());
+/** What others write in theirs is not ours to refuse: a member of the wrong kind counts as missing (math-intrinsics has `"main": false`). */
 const packageJson = z.object({
-  name: z.string().optional(),
-  version: z.string().optional(),
-  main: z.string().optional(),
-  gypfile: z.boolean().optional(),
-  dependencies: z.record(z.string(), z.string()).optional(),
-  optionalDependencies: z.record(z.string(), z.string()).optional(),
+  name: z.string().optional().catch(undefined),
+  version: z.string().optional().catch(undefined),
+  main: z.string().optional().catch(undefined),
+  gypfile: z.boolean().optional().catch(undefined),
+  dependencies: words.optional().catch(undefined),
+  optionalDependencies: words.optional().catch(undefined),
 });
 type PackageJson = z.output<typeof packageJson>;
 
