@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 import type { Reporter, TestModule } from 'vitest/node';
 
-/** Prints the one line that says how the tests went, after everything else. */
+/** How many of the slowest tests are listed. */
+const SLOWEST = 20;
+
+/** Lists the slowest tests and, after everything else, prints the one line that says how the tests went. */
 export default class CountingReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[]): void {
     let passed = 0;
@@ -17,7 +20,17 @@ export default class CountingReporter implements Reporter {
         else failed++;
       }
     }
+    const slowest = modules
+      .flatMap((module) =>
+        [...module.children.allTests()].map((test) => ({
+          name: `${module.relativeModuleId}: ${test.fullName}`,
+          seconds: (test.diagnostic()?.duration ?? 0) / 1000,
+        })),
+      )
+      .sort((a, b) => b.seconds - a.seconds)
+      .slice(0, SLOWEST);
     process.once('exit', () => {
+      console.log(`the slowest tests\n${slowest.map(({ name, seconds }) => `  ${seconds.toFixed(1).padStart(7)} s  ${name}`).join('\n')}`);
       console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
     });
   }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 /** The command line's own words, against files that a person has read. */
-import { cp, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { build } from '../../src/build/build.js';
+import { openImage } from '../../src/image/image.js';
 import { projectRoot, storeRoot } from '../../src/lib/paths.js';
 import { type CommandResult, host, ukl } from './harness.js';
 
@@ -30,6 +32,39 @@ test('every error code has its section in docs/errors.md, and no other', async (
   const sections = [...docs.matchAll(/^## (UKL_\w+)$/gm)].map((match) => match[1]);
   expect(codes.length).toBeGreaterThan(10);
   expect([...sections].sort()).toEqual([...codes].sort());
+});
+
+test('build -o into a directory that does not exist says so', async () => {
+  const { code, stderr } = await cli('build', join(projectRoot, 'examples/count'), '-o', '/no/such/directory/x.image');
+  expect(code).toBe(2);
+  expect(stderr).toMatch(/the directory \/no\/such\/directory does not exist .*\nnext: mkdir -p \/no\/such\/directory/);
+});
+
+test('a program that does not compile is exit status 125 of run, and 1 of build', async () => {
+  const work = await mkdtemp(join(tmpdir(), 'ukl-cli-'));
+  try {
+    await writeFile(join(work, 'wrong.c'), 'int main(void) { return x; }\n');
+    expect((await cli('run', join(work, 'wrong.c'))).code).toBe(125);
+    expect((await cli('build', join(work, 'wrong.c'), '-o', join(work, 'image'))).code).toBe(1);
+  } finally {
+    await rm(work, { recursive: true });
+  }
+});
+
+test('two files of one name are two programs', async () => {
+  const work = await mkdtemp(join(tmpdir(), 'ukl-cli-'));
+  try {
+    for (const name of ['a', 'b']) {
+      await mkdir(join(work, name));
+      await writeFile(join(work, name, 'hello.c'), `#include <stdio.h>\nint main(void) { puts("${name}${name}${name}"); }\n`);
+      await build(join(work, name, 'hello.c'), { out: join(work, `${name}.image`) });
+    }
+    const programs = await Promise.all(['a', 'b'].map(async (name) => (await openImage(join(work, `${name}.image`))).host?.program ?? ''));
+    expect(new Set(programs).size).toBe(2);
+    for (const [index, path] of programs.entries()) expect(await readFile(path, 'latin1')).toContain(['aaa\0', 'bbb\0'][index]);
+  } finally {
+    await rm(work, { recursive: true });
+  }
 });
 
 describe('a project', () => {
