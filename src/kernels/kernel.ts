@@ -7,10 +7,11 @@ import { exec } from '../lib/exec.js';
 import { hashFile } from '../lib/hash.js';
 import { storeRoot } from '../lib/paths.js';
 import type { Kernel, KernelSpec } from '../model/index.js';
+import type { Prebuilt } from '../store/prebuilt.js';
 import { fromStore, type StoreContext } from '../store/store.js';
 import { configure, readFragment, readOptions } from './kconfig.js';
 import { kernelLines } from './lines.js';
-import { getKernelSource, type KernelSource } from './source.js';
+import { getKernelSource, type KernelSource, sourceKey } from './source.js';
 
 /** Lines and unwind tables for gdb, no types: a tenth of the full debug information. The bzImage has none. */
 const DEBUG_INFO = '-g1';
@@ -28,6 +29,9 @@ const EXPECTED_STEPS = 1800;
 const optionsKey = (fragment: string): readonly string[] => [...readOptions(fragment)].map(([name, value]) => `${name}=${value}`).sort();
 
 const modular = (fragment: string): boolean => readOptions(fragment).get('CONFIG_MODULES') === 'y';
+
+/** The version that Kconfig writes into the head of a .config. */
+const versionIn = (config: string): string => /^# Linux\/\S+ (\S+) Kernel Configuration$/m.exec(config)?.[1] ?? 'unknown';
 
 /** The line's fragments, and the spec's own, as one. */
 async function readFragments({ line, flavour, fragments }: KernelSpec): Promise<string> {
@@ -72,6 +76,12 @@ export async function getKernelConfig(spec: KernelSpec, context: StoreContext): 
   return readFile(join(path, 'config'), 'utf8');
 }
 
+/** Where a release carries a kernel. */
+export async function prebuiltKernel(spec: KernelSpec): Promise<Prebuilt> {
+  const options = optionsKey(await readFragments(spec));
+  return { name: `kernel-${spec.line}-${spec.flavour}`, key: { ...(await sourceKey(spec)), options, debug: DEBUG_INFO } };
+}
+
 /**
  * A built kernel from the store. The build is out of the source tree, in a
  * scratch directory which make resumes after an interruption.
@@ -81,16 +91,17 @@ export async function getKernelConfig(spec: KernelSpec, context: StoreContext): 
 export async function getKernel(spec: KernelSpec, context: StoreContext): Promise<Kernel> {
   const { line, flavour } = spec;
   const fragment = await readFragments(spec);
-  const source = await getKernelSource(spec, context);
-  const compiler = await getCompilerVersion();
+  const source = await sourceKey(spec);
+  const options = optionsKey(fragment);
 
   const path = await fromStore(
     {
       kind: `kernel-${flavour}`,
-      title: `build Linux ${source.version} (${flavour})`,
-      key: { tarball: source.tarball, patches: source.patches, options: optionsKey(fragment), compiler, debug: DEBUG_INFO },
+      title: `build Linux ${line} (${flavour})`,
+      key: { tarball: source.tarball, patches: source.patches, options, compiler: await getCompilerVersion(), debug: DEBUG_INFO },
+      prebuilt: await prebuiltKernel(spec),
       make: async ({ output, work, progress, log }) => {
-        const make = makeIn(work, source, log, context);
+        const make = makeIn(work, await getKernelSource(spec, context), log, context);
         await configure(fragment, work, make, log);
         let steps = 0;
         await make(['vmlinux', 'bzImage'], (line) => {
@@ -115,11 +126,12 @@ export async function getKernel(spec: KernelSpec, context: StoreContext): Promis
   return {
     line,
     flavour,
-    version: source.version,
+    version: versionIn(await readFile(join(path, 'config'), 'utf8')),
     bzImage: join(path, 'bzImage'),
     vmlinux: join(path, 'vmlinux'),
     config: join(path, 'config'),
-    modules: modular(fragment) ? { source: source.path, build: join(path, 'build') } : undefined,
+    spec,
+    modules: modular(fragment) ? join(path, 'build') : undefined,
     hashes: hashesSchema.parse(JSON.parse(await readFile(join(path, 'hashes.json'), 'utf8'))),
   };
 }

@@ -9,6 +9,7 @@ import { hashFile } from '../lib/hash.js';
 import { projectRoot } from '../lib/paths.js';
 import type { Kernel } from '../model/index.js';
 import { fromStore, type StoreContext } from '../store/store.js';
+import { getKernelSource } from './source.js';
 
 /** Holds <ukl.h>, for both halves of a shortcut. */
 const INCLUDE = join(projectRoot, 'include');
@@ -65,7 +66,8 @@ export function refusals(output: string): string[] {
  */
 export async function getShortcuts(kernel: Kernel, files: readonly string[], context: StoreContext): Promise<string[]> {
   if (kernel.modules === undefined) throw new UklError('UKL_BUG', `the ${kernel.flavour} kernel takes no modules`);
-  const { source, build } = kernel.modules;
+  const { modules: build } = kernel;
+  const { path: source } = await getKernelSource(kernel.spec, context);
   const all = [...new Set([NAMES, ...files])];
   const names = all.map(moduleName);
   const double = names.find((name, index) => names.indexOf(name) !== index);

@@ -10,6 +10,8 @@ import type { KernelSpec } from '../model/index.js';
 import { fromStore, type StoreContext } from '../store/store.js';
 import { type KernelLine, kernelLines } from './lines.js';
 
+type SourceSpec = Pick<KernelSpec, 'line' | 'flavour' | 'tarball'>;
+
 export interface KernelSource {
   /** Root of an unpacked tree; never written to. */
   readonly path: string;
@@ -47,26 +49,30 @@ async function applySeries(line: KernelLine, tree: string, progress: (detail: st
   }
 }
 
+/** What determines a source tree: the tarball's hash and the patches'. Nothing is unpacked for it. */
+export async function sourceKey({ line: name, flavour, tarball: given }: SourceSpec): Promise<Pick<KernelSource, 'tarball' | 'patches'>> {
+  const line = kernelLines.get(name);
+  const tarball = given ?? line.source.tarball;
+  if (!existsSync(tarball)) {
+    throw new UklError('UKL_SOURCE', `no kernel source: ${tarball} does not exist`, { hint: 'ukl doctor' });
+  }
+  const patches: Record<string, string> = {};
+  if (flavour === 'ukl') {
+    for (const patch of await listSeries(line)) patches[basename(patch)] = await hashFile(patch);
+  }
+  return { tarball: await (given === undefined ? hashDebianTarball(line.source.package, tarball) : hashFileOnce(tarball)), patches };
+}
+
 /**
  * An unpacked kernel tree, with or without the series.
  *
  * @throws UKL_SOURCE, UKL_PATCH
  */
-export async function getKernelSource(
-  { line: name, flavour, tarball: given }: Pick<KernelSpec, 'line' | 'flavour' | 'tarball'>,
-  context: StoreContext,
-): Promise<KernelSource> {
-  const line = kernelLines.get(name);
-  const patched = flavour === 'ukl';
-  const tarball = given ?? line.source.tarball;
-  if (!existsSync(tarball)) {
-    throw new UklError('UKL_SOURCE', `no kernel source: ${tarball} does not exist`, { hint: 'ukl doctor' });
-  }
-  const tarballHash = await (given === undefined ? hashDebianTarball(line.source.package, tarball) : hashFileOnce(tarball));
-  const patches: Record<string, string> = {};
-  if (patched) {
-    for (const patch of await listSeries(line)) patches[basename(patch)] = await hashFile(patch);
-  }
+export async function getKernelSource(spec: SourceSpec, context: StoreContext): Promise<KernelSource> {
+  const line = kernelLines.get(spec.line);
+  const patched = spec.flavour === 'ukl';
+  const tarball = spec.tarball ?? line.source.tarball;
+  const { tarball: tarballHash, patches } = await sourceKey(spec);
 
   const path = await fromStore(
     {

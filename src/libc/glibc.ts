@@ -9,6 +9,7 @@ import { type ExecOptions, exec } from '../lib/exec.js';
 import { hashFile } from '../lib/hash.js';
 import { projectRoot } from '../lib/paths.js';
 import type { Libc, Requirement } from '../model/index.js';
+import type { Prebuilt } from '../store/prebuilt.js';
 import { fromStore, inStore, type StoreContext, type StoreRecipe } from '../store/store.js';
 
 export const VERSION = '2.36';
@@ -153,23 +154,30 @@ async function install(build: string, output: string, { files, scripts }: Build)
   }
 }
 
+/** Where a release carries the library, by all that determines it but the compiler. */
+export async function prebuiltLibc(kind: LibcKind): Promise<Prebuilt & { readonly key: object }> {
+  const key = {
+    ...(await hashSource()),
+    configure: configureArgs(HOST),
+    configparms: CONFIGPARMS,
+    variables: MAKE_VARIABLES,
+    made: BUILDS[kind],
+    specs: SPECS,
+    mark: MARK,
+    wrapper: wrapper('gcc'),
+  };
+  return { name: kind === 'static' ? 'glibc-static' : 'glibc', key };
+}
+
 /** What the store makes for a kind of library. */
 async function recipe(kind: LibcKind, { signal }: StoreContext): Promise<StoreRecipe> {
   const made = BUILDS[kind];
+  const prebuilt = await prebuiltLibc(kind);
   return {
-    kind: kind === 'static' ? 'glibc-static' : 'glibc',
+    kind: prebuilt.name,
     title: `build glibc ${VERSION}${kind === 'static' ? ' (static)' : ''}`,
-    key: {
-      ...(await hashSource()),
-      configure: configureArgs(HOST),
-      configparms: CONFIGPARMS,
-      variables: MAKE_VARIABLES,
-      made,
-      specs: SPECS,
-      mark: MARK,
-      wrapper: wrapper('gcc'),
-      compiler: (await exec('gcc', ['-dumpfullversion'])).trim(),
-    },
+    key: { ...prebuilt.key, compiler: (await exec('gcc', ['-dumpfullversion'])).trim() },
+    prebuilt,
     make: async ({ output, work, progress, log }) => {
       const source = join(work, `glibc-${VERSION}`);
       const build = join(work, 'build');

@@ -30,8 +30,9 @@ export interface Kernel {
   /** The same with symbols, also bootable through its PVH entry (no KASLR). */
   readonly vmlinux: string;
   readonly config: string;
-  /** What modules are built with, if it takes any: the trees of the source and of the build. */
-  readonly modules: { readonly source: string; readonly build: string } | undefined;
+  readonly spec: KernelSpec;
+  /** What modules are built with besides the source, if the kernel takes any: the tree of the build. */
+  readonly modules: string | undefined;
   /** SHA-256 of its files by name. */
   readonly hashes: Readonly<Record<string, string>>;
 }

@@ -7,6 +7,7 @@ import { hashValue } from '../lib/hash.js';
 import { withLock } from '../lib/lock.js';
 import type { Log } from '../lib/log.js';
 import { storeRoot } from '../lib/paths.js';
+import { copyPrebuilt, findPrebuilt, PACKAGE, type Prebuilt } from './prebuilt.js';
 
 /**
  * Content-addressed results: an entry's name is the hash of everything that
@@ -20,6 +21,8 @@ export interface StoreRecipe {
   readonly title: string;
   /** Everything that determines the result; hashed as JSON. */
   readonly key: unknown;
+  /** Where a release may carry the result. */
+  readonly prebuilt?: Prebuilt;
   /**
    * Makes the result in `output`, an empty directory.  `work` is a scratch
    * directory that survives an interruption, so that the next attempt resumes.
@@ -71,7 +74,12 @@ export async function fromStore(recipe: StoreRecipe, context: StoreContext): Pro
       await mkdir(join(root, 'logs'), { recursive: true });
       await context.log.step(recipe.title, async (progress) => {
         const start = performance.now();
-        await recipe.make({ output, work, progress, log });
+        const ready = recipe.prebuilt === undefined ? undefined : await findPrebuilt(recipe.prebuilt);
+        if (ready === undefined) await recipe.make({ output, work, progress, log });
+        else {
+          progress(`copy it from ${PACKAGE}`);
+          await copyPrebuilt(ready, output);
+        }
         const record = {
           kind: recipe.kind,
           key: recipe.key,

@@ -16,7 +16,7 @@ beforeAll(async () => {
   project = join(work, 'project');
   await mkdir(project);
   await exec('npm', ['pack', '--pack-destination', work, '--loglevel=error'], { cwd: projectRoot });
-  const [tarball = ''] = (await readdir(work)).filter((name) => name.endsWith('.tgz'));
+  const [tarball = ''] = (await readdir(work)).filter((name) => name.endsWith('.tgz') && !name.includes('prebuilt'));
   await writeFile(join(project, 'package.json'), JSON.stringify({ name: 'project', private: true, type: 'module' }));
   await npm('install', '--no-audit', '--no-fund', '--prefer-offline', join(work, tarball));
 }, 300_000);
@@ -60,4 +60,18 @@ test('ukl init writes a project that names no path of this machine, and that is 
   expect(await exec('grep', ['-rl', projectRoot, 'server'], { cwd: project }).catch(() => '')).toBe('');
   expect(await exec('grep', ['-rl', work, 'server'], { cwd: project }).catch(() => '')).toBe('');
   await exec('npx', ['ukl', 'build', 'server'], { cwd: project });
+});
+
+test('with ukl-prebuilt beside it, an empty store compiles neither kernel nor C library', { timeout: 300_000 }, async () => {
+  const store = join(work, 'store');
+  await exec('node', ['--import', join(projectRoot, 'node_modules/tsx/dist/loader.mjs'), join(projectRoot, 'scripts/pack-prebuilt.ts'), work], {
+    cwd: projectRoot,
+  });
+  const [tarball = ''] = (await readdir(work)).filter((name) => name.startsWith('ukl-prebuilt-'));
+  await npm('install', '--no-audit', '--no-fund', '--prefer-offline', join(work, tarball));
+  expect(await exec('npx', ['ukl', 'run', 'hello.c'], { cwd: project, env: { UKL_STORE: store } })).toBe('hello from a package');
+  expect((await readdir(join(store, 'logs'))).filter((name) => /^(kernel|glibc)/.test(name))).toEqual([]);
+  expect(await exec('npx', ['tsx', join(projectRoot, 'scripts/pack-prebuilt.ts'), '--check', join(work, tarball)], { cwd: projectRoot })).not.toMatch(
+    /differs/,
+  );
 });
