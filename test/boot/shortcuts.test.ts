@@ -54,25 +54,25 @@ describe('the linking of a kernel half', () => {
   test('refuses a name that the kernel does not have, by name', async () => {
     const { code, stderr } = await link('return no_such_function();', 'GPL', 'long no_such_function(void);');
     expect(stderr).toContain('ukl_mine calls no_such_function, which the kernel does not export');
-    expect(code).toBe(1);
+    expect(code).toBe(125);
   });
 
   test('refuses a name that the kernel has and does not export', async () => {
     const { code, stderr } = await link('return ksys_write(1, "", 0);', 'GPL', '#include <linux/syscalls.h>');
     expect(stderr).toContain('ukl_mine calls ksys_write, which the kernel does not export');
-    expect(code).toBe(1);
+    expect(code).toBe(125);
   });
 
   test('refuses a GPL-only name without a compatible licence, by name', async () => {
     const { code, stderr } = await link(GPL_ONLY, 'Proprietary');
     expect(stderr).toContain('ukl_mine calls import_ubuf, which is exported to GPL-compatible modules only');
-    expect(code).toBe(1);
+    expect(code).toBe(125);
   });
 
   test('refuses one that declares no licence', async () => {
     const { code, stderr } = await link('return 7;', '');
     expect(stderr).toContain('ukl_mine does not say its MODULE_LICENSE()');
-    expect(code).toBe(1);
+    expect(code).toBe(125);
   });
 
   test.each([
@@ -85,7 +85,7 @@ describe('the linking of a kernel half', () => {
   test("shows the compiler's words", async () => {
     const { code, stderr } = await link('return not_declared;', 'GPL');
     expect(stderr).toMatch(/could not compile mine\.c[^]*mine\.c:7:.*not_declared.* undeclared/);
-    expect(code).toBe(1);
+    expect(code).toBe(125);
   });
 });
 
