@@ -32,6 +32,10 @@ export const EXPLANATIONS: readonly Explanation[] = [
     why: "The last part of the test writes a negative address into GS with WRGSBASE, which ring 3 may do. In ring 0, GS is the kernel's own: the guest hangs at the next interrupt. arch_prctl(ARCH_SET_GS) is refused; the instruction cannot be.",
   },
   {
+    test: 'x86/fsgsbase_restore_64',
+    why: "The tracee loads a selector into GS, which sets its base. In ring 0, GS is the kernel's own: the guest hangs at the next interrupt. See Documentation/arch/x86/ukl.rst.",
+  },
+  {
     test: 'x86/sysret_ss_attrs_64',
     lines: /^end: (signal 11|exit \d|guest: panic)|^\[|^kernel: (BUG: unable to handle page fault|Oops|Kernel panic)/,
     why: 'The test calls 32-bit code by a far return. In ring 3, QEMU 7.2 reads the stack of a far return with the rights of the supervisor, which SMAP refuses: the stock kernel panics. In ring 0 the far return leads to ring 3, which cannot execute the pages of a ring 0 program: SIGSEGV.',
