@@ -2,7 +2,7 @@
 /** The image is one file that boots by itself, whoever starts it. */
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { copyFile, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -10,7 +10,7 @@ import { projectRoot } from '../../src/lib/paths.js';
 import { hostTscKhz } from '../../src/run/cmdline.js';
 import { build } from '../../src/sdk/index.js';
 import { QEMU } from '../../src/vmms/qemu/args.js';
-import { host, runGuest } from './harness.js';
+import { host, runGuest, ukl } from './harness.js';
 
 let work: string;
 const imageOf = (container: string): string => join(work, `hello.${container}`);
@@ -59,6 +59,30 @@ describe.each(['bzImage', 'elf'] as const)('%s', (format) => {
       expect(code).toBe(0);
     },
   );
+});
+
+test('has nothing of the host that built it: the same bits from any directory, and no path', async () => {
+  const images: Buffer[] = [];
+  for (const name of ['a', 'b']) {
+    const project = join(work, name, 'project');
+    await mkdir(project, { recursive: true });
+    await writeFile(join(project, 'ukl.config.json'), '{ "name": "sum", "program": "/usr/bin/sha256sum", "volumes": ["data:/data"], "args": ["/data/file"] }');
+    const { code, stderr } = await host('sh', ['-c', `cd '${project}' && '${ukl}' build . -o sum.image`]);
+    expect(code, stderr).toBe(0);
+    images.push(await readFile(join(project, 'sum.image')));
+  }
+  const [a, b] = images;
+  expect(a?.equals(b ?? Buffer.alloc(0))).toBe(true);
+  for (const word of [work, projectRoot]) expect(a?.includes(Buffer.from(word)), word).toBe(false);
+});
+
+test('runs on another machine with what is beside it there', async () => {
+  const elsewhere = join(work, 'elsewhere');
+  await mkdir(join(elsewhere, 'data'), { recursive: true });
+  await writeFile(join(elsewhere, 'data/file'), 'content\n');
+  await copyFile(join(work, 'a/project/sum.image'), join(elsewhere, 'sum.image'));
+  const { stdout } = await runGuest(join(elsewhere, 'sum.image'), { accel: 'tcg' });
+  expect(stdout).toBe(`${createHash('sha256').update('content\n').digest('hex')}  /data/file\n`);
 });
 
 test('every byte of a large image arrives', async () => {
