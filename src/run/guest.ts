@@ -52,6 +52,7 @@ export class Guest {
   /** Settles when the program starts, or when it never will. */
   readonly started: Promise<void>;
 
+  readonly #vmm: Vmm;
   readonly #options: GuestOptions;
   readonly #life = new Life();
   readonly #begin = performance.now();
@@ -68,11 +69,12 @@ export class Guest {
 
   /** Starts the VMM. The machine was checked before: from here on, failures are in `result`. */
   constructor(vmm: Vmm, options: GuestOptions) {
+    this.#vmm = vmm;
     this.#options = options;
     this.started = new Promise((resolve) => {
       this.#settleStarted = resolve;
     });
-    this.result = this.#run(vmm).finally(() => {
+    this.result = this.#run().finally(() => {
       this.#life.ended();
       this.#settleStarted();
     });
@@ -121,14 +123,14 @@ export class Guest {
     this.#process?.kill();
   }
 
-  async #run(vmm: Vmm): Promise<RunResult> {
+  async #run(): Promise<RunResult> {
     const directory = await mkdtemp(join(tmpdir(), 'ukl-'));
     const { logFile, machine, preload, timeoutSeconds } = this.#options;
     await mkdir(dirname(logFile), { recursive: true });
     const log = createWriteStream(logFile);
     const timer = new AbortController();
     try {
-      const process = await vmm.start(machine, { directory, preload });
+      const process = await this.#vmm.start(machine, { directory, preload });
       this.#process = process;
       if (this.#forced) process.kill();
       this.#life.enter('booting', 'boot');
@@ -277,7 +279,7 @@ export class Guest {
     if (this.#forced) return this.#forced;
     if (exit.code === 0) return { kind: reportsReboot(this.#serial) ? 'reboot' : 'triple-fault' };
     const how = exit.signal ? `was killed by ${exit.signal}` : `ended with status ${exit.code}`;
-    return { kind: 'vmm', message: `QEMU ${how}${exit.stderr === '' ? '' : `: ${exit.stderr}`}` };
+    return { kind: 'vmm', message: `${this.#vmm.title} ${how}${exit.stderr === '' ? '' : `: ${exit.stderr}`}` };
   }
 
   async #explain(end: RunEnd): Promise<RunEnd> {

@@ -58,6 +58,7 @@ export interface AccelProbe {
 
 export interface Vmm {
   readonly name: VmmName;
+  /** Its name in messages: "QEMU". */
   readonly title: string;
   readonly requirements: readonly Requirement[];
   readonly supports: VmmSupport;

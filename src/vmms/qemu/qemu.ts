@@ -83,7 +83,7 @@ async function start(machine: Machine, options: StartOptions): Promise<VmmProces
 
 export const qemu: Vmm = {
   name: 'qemu',
-  title: 'QEMU, microvm',
+  title: 'QEMU',
   requirements: [{ package: 'qemu-system-x86', why: 'the virtual machine monitor', file: '/usr/bin/qemu-system-x86_64' }],
   supports: {
     boot: ['linux', 'pvh'],
