@@ -14,7 +14,7 @@ import { projectRoot } from '../src/lib/paths.js';
 import { getCompiler } from '../src/libc/compiler.js';
 import { build } from '../src/sdk/index.js';
 
-/** Programs that nobody here wrote, and the clients that try them. */
+/** Third-party programs, and the clients that try them. */
 const testPackages = [
   { package: 'memcached', why: 'a server to run', file: '/usr/bin/memcached' },
   { package: 'libmemcached-tools', why: 'memccapable and memcslap', file: '/usr/bin/memccapable' },

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /**
- * Programs that nobody here wrote, at ring 0, tried by their own clients: as
+ * Third-party programs, at ring 0, tried by their own clients: as
  * Debian built them, the same with our C library, and linked by ukl-gcc from
  * Debian's sources (the projects in examples/).
  */
