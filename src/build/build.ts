@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** From a target to an image: composes the stages, which do not know each other. */
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { makeApp } from '../app/app.js';
 import { resolveTarget, type Target } from '../app/target.js';
@@ -114,6 +114,10 @@ export async function build(targetPath: string | UklConfig, options: BuildOption
   const target = await resolveTarget(targetPath);
   const out = options.out ?? join(target.directory, '.ukl', `${target.name}.image`);
   if (options.out === undefined) await mkdir(dirname(out), { recursive: true });
-  else if (!existsSync(dirname(out))) throw new UklError('UKL_USAGE', `the directory ${dirname(out)} does not exist`, { hint: `mkdir -p ${dirname(out)}` });
+  else if (options.out === '' || (await stat(out).catch(() => undefined))?.isDirectory()) {
+    throw new UklError('UKL_USAGE', `an image is a file, and '${options.out}' is not the name of one`, {
+      hint: `-o ${join(options.out, `${target.name}.image`)}`,
+    });
+  } else if (!existsSync(dirname(out))) throw new UklError('UKL_USAGE', `the directory ${dirname(out)} does not exist`, { hint: `mkdir -p ${dirname(out)}` });
   return buildTo(out, target, options);
 }

@@ -197,7 +197,7 @@ function createProgram(done: (code: number) => void, begun: (verb: string, flags
   return program as Command;
 }
 
-/** The command line. Returns the exit status; src/cli/exit-status.ts has the table. */
+/** The command line. Returns the exit status; src/model/exit-status.ts has the table. */
 export async function main(argv: readonly string[]): Promise<number> {
   let code: number = EXIT.ok;
   // Known before parsing fails: errors are JSON for who asked for JSON.

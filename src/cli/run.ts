@@ -71,13 +71,19 @@ function tellEnd(result: RunResult, quiet: boolean): void {
   process.stderr.write(`${lines.join('\n')}\n`);
 }
 
+/** Bytes of each of the guest's streams in a JSON document. */
+const COLLECTED_MAX = 64 * 1024 * 1024;
+
 /** Collects a stream's bytes; JSON output carries the guest's in its own members. */
 function collector(): { stream: Writable; text: () => string } {
   const chunks: Buffer[] = [];
+  let bytes = 0;
   return {
     stream: new Writable({
       write(chunk: Buffer, _encoding, done) {
-        chunks.push(chunk);
+        // A document has room for the beginning of what a program prints without end.
+        if (bytes < COLLECTED_MAX) chunks.push(chunk);
+        bytes += chunk.length;
         done();
       },
     }),

@@ -72,7 +72,12 @@ function setupHint(what: string, errno: number): string {
 
 /** A failure as init words it: "WHAT: TEXT (errno N)". */
 export function setupFailure(text: string): SetupFailure {
-  const [, what = '', reason = text, number = ''] = /^(.*): (.*) \(errno (\d+)\)$/.exec(text) ?? [];
+  const number = /\(errno (\d{1,4})\)$/.exec(text.slice(-16))?.[1] ?? '';
+  const body = number === '' ? text : text.slice(0, text.lastIndexOf(' (errno '));
+  // "/a: b (errno 1): TEXT": what is before the last colon is what could not be done.
+  const colon = number === '' ? -1 : body.lastIndexOf(': ');
+  const what = colon < 0 ? '' : body.slice(0, colon);
+  const reason = colon < 0 ? text : body.slice(colon + 2);
   const errno = Number(number);
   const name = Object.entries(constants.errno).find(([, value]) => value === errno)?.[0];
   const message = `${what === 'exec' ? 'the program could not be started' : what}: ${reason}${name === undefined ? '' : ` (${name})`}`;
@@ -81,8 +86,11 @@ export function setupFailure(text: string): SetupFailure {
 
 /** What init could only say on the console: there is no other way to the tool yet. */
 export function findSetupFailure(serial: string): SetupFailure | undefined {
-  const text = /^init: (.*: .* \(errno \d+\))\r?$/m.exec(serial)?.[1];
-  return text === undefined ? undefined : setupFailure(text);
+  for (const line of serial.split('\n')) {
+    const text = line.trimEnd();
+    if (text.startsWith('init: ') && /: .{0,200}\(errno \d{1,4}\)$/.test(text.slice(-240))) return setupFailure(text.slice('init: '.length));
+  }
+  return undefined;
 }
 
 /** Whether the machine was reset or turned off by its kernel, and not by a triple fault. */

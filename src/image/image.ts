@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { createReadStream, createWriteStream } from 'node:fs';
-import { open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
@@ -135,7 +135,6 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
       out.once('error', failed);
       out.end(trailerOf(manifest), done);
     });
-    await rm(path, { recursive: true, force: true });
     await writeFile(hostFile(path), `${JSON.stringify(host, null, 2)}\n`);
     await rename(partial, path);
     return { path: resolve(path), manifest, host };
@@ -203,6 +202,10 @@ export async function openImage(path: string): Promise<Image> {
         details: z.prettifyError(error),
       },
     );
+  }
+  const { size } = await stat(path);
+  if (size !== manifest.kernel.bytes + manifest.initramfs.bytes + Buffer.byteLength(text) + TRAILER_BYTES) {
+    throw new UklError('UKL_IMAGE', `${path} is not complete, or was changed`, { hint: 'build it again' });
   }
   return { path: resolve(path), manifest, host: await readHost(path, manifest) };
 }

@@ -4,20 +4,31 @@ import { z } from 'zod';
 /** How a kernel and an initramfs are one file. `src/containers` has the registry. */
 export type ContainerName = 'bzImage' | 'elf';
 
-const port = z.object({ address: z.string(), host: z.number(), guest: z.number(), protocol: z.enum(['tcp', 'udp']) });
+const whole = (low: number, high: number): z.ZodInt => z.int().min(low).max(high);
+const bytes = whole(0, Number.MAX_SAFE_INTEGER);
+
+const port = z.object({
+  address: z.string().regex(/^((\d{1,3}\.){3}\d{1,3}|\[[0-9a-f:]+\])$/),
+  host: whole(0, 65535),
+  guest: whole(1, 65535),
+  protocol: z.enum(['tcp', 'udp']),
+});
+
+/** In seconds: Node.js' timers count milliseconds in 31 bits. */
+export const TIMEOUT_MAX = 2_000_000;
 
 /** How an image is started unless told otherwise. */
 const runDefaults = z.object({
   /** Seconds after which the guest is stopped. */
-  timeoutSeconds: z.number().optional(),
+  timeoutSeconds: z.number().positive().max(TIMEOUT_MAX).optional(),
   /** argv[0] and what always follows it. */
   command: z.array(z.string()),
   /** What other arguments may take the place of. */
   args: z.array(z.string()),
   env: z.record(z.string(), z.string()),
   cwd: z.string(),
-  memoryMiB: z.number(),
-  cpus: z.number(),
+  memoryMiB: whole(1, 2 ** 24),
+  cpus: whole(1, 64),
   ports: z.array(port),
   /** Files and directories are relative, as the configuration has them: to the project, or to the image where there is none. */
   disks: z.array(z.object({ file: z.string(), path: z.string() })),
@@ -37,9 +48,9 @@ export const imageManifest = z.object({
   program: z.string(),
   /** The words for the kernel that are in the image. */
   cmdline: z.string(),
-  kernel: z.object({ line: z.literal('6.12'), flavour: z.enum(['ukl', 'stock']), version: z.string(), sha256: z.string(), bytes: z.number() }),
-  initramfs: z.object({ sha256: z.string(), bytes: z.number(), files: z.number(), unpackedBytes: z.number() }),
-  files: z.array(z.object({ path: z.string(), bytes: z.number(), sha256: z.string() })),
+  kernel: z.object({ line: z.literal('6.12'), flavour: z.enum(['ukl', 'stock']), version: z.string(), sha256: z.string(), bytes }),
+  initramfs: z.object({ sha256: z.string(), bytes, files: bytes, unpackedBytes: bytes }),
+  files: z.array(z.object({ path: z.string(), bytes, sha256: z.string() })),
   run: runDefaults,
 });
 

@@ -6,6 +6,7 @@
  */
 import { z } from 'zod';
 import { containers } from '../containers/index.js';
+import { TIMEOUT_MAX } from '../model/image.js';
 import type { ContainerName } from '../model/index.js';
 import { vmms } from '../vmms/index.js';
 import type { VmmName } from '../vmms/vmm.js';
@@ -23,7 +24,7 @@ export const OPTIONS = {
   name: option({
     schema: z
       .string()
-      .regex(/^[\w.-]+$/, 'letters, digits, dot, dash and underscore only')
+      .regex(/^\.*[\w-][\w.-]*$/, 'letters, digits, dot, dash and underscore only')
       .optional(),
     scopes: ['config'],
     help: 'Name of the image',
@@ -127,7 +128,7 @@ export const OPTIONS = {
     flag: { words: '--network <how>', choices: ['dhcp', 'none'], help: 'let DHCP give the guest its addresses, or give it none' },
   }),
   timeout: option({
-    schema: z.number().positive('expected a number above 0').optional(),
+    schema: z.number().positive('expected a number above 0').max(TIMEOUT_MAX, `expected at most ${TIMEOUT_MAX}`).optional(),
     scopes: ['config', 'run'],
     help: 'Seconds after which the guest is stopped',
     byDefault: 'none',

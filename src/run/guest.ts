@@ -11,6 +11,7 @@ import { StringDecoder } from 'node:string_decoder';
 import { setTimeout as elapse } from 'node:timers/promises';
 import { findFault, findPanic, findSetupFailure, reportsOutOfMemory, reportsReboot, setupFailure, symbolize } from '../guest/diagnose.js';
 import { decodeGuestLine, encodeGreeting, encodeKmsg, encodeProc, encodeSignal, encodeTime, GREETING, type GuestMessage, MAX_LINE } from '../guest/protocol.js';
+import { UklError } from '../lib/errors.js';
 import { LineSplitter } from '../lib/lines.js';
 import { statusOfEnd } from '../model/exit-status.js';
 import type { Machine, RunEnd, RunResult } from '../model/index.js';
@@ -37,6 +38,12 @@ export interface GuestOptions {
 /** Records of the kernel's log that are kept: init sends the last 60. */
 const MAX_KERNEL_LOG = 1000;
 
+/** Characters of the serial console that are kept: the last words count. The log file has all of it. */
+const MAX_SERIAL = 4 * 1024 * 1024;
+
+/** Lines of a file in /proc that are taken. */
+const MAX_LINES = 100_000;
+
 /** How long a guest that is to be ended may take to say its last words. */
 const LAST_WORDS_MS = 2000;
 
@@ -49,6 +56,8 @@ function signalNumber(name: NodeJS.Signals): number {
 export class Guest {
   /** Settles once the VMM is gone and all its output was passed on. */
   readonly result: Promise<RunResult>;
+  /** Settles when the VMM runs, or when it never will. */
+  readonly booting: Promise<void>;
   /** Settles when the program starts, or when it never will. */
   readonly started: Promise<void>;
 
@@ -60,6 +69,7 @@ export class Guest {
   readonly #kernelLog: string[] = [];
   /** Requests for files of /proc, in order, with the lines that came so far. */
   readonly #requests: { readonly lines: string[]; readonly settle: (lines: string[]) => void }[] = [];
+  #settleBooting: () => void = () => {};
   #settleStarted: () => void = () => {};
   #process: VmmProcess | undefined;
   #serial = '';
@@ -71,11 +81,15 @@ export class Guest {
   constructor(vmm: Vmm, options: GuestOptions) {
     this.#vmm = vmm;
     this.#options = options;
+    this.booting = new Promise((resolve) => {
+      this.#settleBooting = resolve;
+    });
     this.started = new Promise((resolve) => {
       this.#settleStarted = resolve;
     });
     this.result = this.#run().finally(() => {
       this.#life.ended();
+      this.#settleBooting();
       this.#settleStarted();
     });
     this.result.catch(() => {}); // each caller that awaits it is told
@@ -128,12 +142,15 @@ export class Guest {
     const { logFile, machine, preload, timeoutSeconds } = this.#options;
     await mkdir(dirname(logFile), { recursive: true });
     const log = createWriteStream(logFile);
+    // A full disk costs the log, not the guest.
+    log.on('error', () => log.destroy());
     const timer = new AbortController();
     try {
       const process = await this.#vmm.start(machine, { directory, preload });
       this.#process = process;
       if (this.#forced) process.kill();
       this.#life.enter('booting', 'boot');
+      this.#settleBooting();
       const streams = CHANNELS.map(async (name) => {
         const socket = await process.channels[name];
         socket.on('error', () => {});
@@ -146,8 +163,11 @@ export class Guest {
       // The streams of a VMM that never got as far as to connect would be waited for in vain.
       if (this.#sockets.size === CHANNELS.length) await Promise.all(streams);
       for (const { lines, settle } of this.#requests.splice(0)) settle(lines);
-      await new Promise<void>((resolve) => log.end(resolve));
+      if (!log.destroyed) await new Promise<void>((resolve) => log.end(() => resolve()));
       return await this.#conclude(exit);
+    } catch (error) {
+      this.#process?.kill();
+      throw error;
     } finally {
       timer.abort();
       for (const socket of this.#sockets.values()) socket.destroy();
@@ -190,8 +210,8 @@ export class Guest {
       case 'serial': {
         const decoder = new StringDecoder('utf8');
         socket.on('data', (chunk: Buffer) => {
-          this.#serial += decoder.write(chunk);
-          log.write(chunk);
+          this.#serial = (this.#serial + decoder.write(chunk)).slice(-MAX_SERIAL);
+          if (!log.destroyed) log.write(chunk);
           this.#options.onSerial?.(chunk);
         });
         return closed;
@@ -221,10 +241,11 @@ export class Guest {
         if (this.#kernelLog.length > MAX_KERNEL_LOG) this.#kernelLog.shift();
         break;
       case 'clock':
-        control.write(encodeTime(Date.now()));
+        // A guest that asks without reading gets no more answers.
+        if (!control.writableNeedDrain) control.write(encodeTime(Date.now()));
         break;
       case 'line':
-        this.#requests[0]?.lines.push(message.text);
+        if ((this.#requests[0]?.lines.length ?? MAX_LINES) < MAX_LINES) this.#requests[0]?.lines.push(message.text);
         break;
       case 'end': {
         const request = this.#requests.shift();
@@ -278,6 +299,11 @@ export class Guest {
     if (failure) return failure;
     if (this.#forced) return this.#forced;
     if (exit.code === 0) return { kind: reportsReboot(this.#serial) ? 'reboot' : 'triple-fault' };
+    // Nothing of the machine ever ran: the VMM refused it.
+    if (this.#sockets.size === 0)
+      throw new UklError('UKL_VMM', `${this.#vmm.title} could not start the machine${exit.stderr === '' ? '' : `: ${exit.stderr}`}`, {
+        hint: 'ukl run --dry-run, for its command line',
+      });
     const how = exit.signal ? `was killed by ${exit.signal}` : `ended with status ${exit.code}`;
     return { kind: 'vmm', message: `${this.#vmm.title} ${how}${exit.stderr === '' ? '' : `: ${exit.stderr}`}` };
   }

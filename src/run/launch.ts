@@ -128,6 +128,7 @@ export async function run(target: string | UklConfig, options: RunOptions & Buil
     const kill = (signal: NodeJS.Signals): void => guest.kill({ kind: 'interrupted', signal });
     const abort = (): void => kill('SIGINT');
     options.signal?.addEventListener('abort', abort, { once: true });
+    if (options.signal?.aborted) abort();
     const result = guest.result.finally(async () => {
       options.signal?.removeEventListener('abort', abort);
       stdout.end();
@@ -135,6 +136,7 @@ export async function run(target: string | UklConfig, options: RunOptions & Buil
       await clean();
     });
     result.catch(() => {});
+    await guest.booting;
     return {
       plan: planned,
       get state() {

@@ -42,6 +42,7 @@ export class Life {
   }
 
   resumed(): void {
+    if (this.#state !== 'paused') throw new UklError('UKL_VMM', `cannot resume: the guest ${this.#state === 'ended' ? 'has ended' : `is ${this.#state}`}`);
     this.enter(this.#before, 'resume');
   }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** From an image and options to a machine: all that a run will do, before it is done. */
-import { dirname } from 'node:path';
+import { dirname, isAbsolute, relative, resolve } from 'node:path';
 import { containers } from '../containers/index.js';
 import { resolveDisk, splitDisk } from '../devices/disk.js';
 import { choosePorts, parsePort } from '../devices/ports.js';
@@ -59,6 +59,15 @@ function checkMemory(image: Image, memoryMiB: number): void {
   });
 }
 
+/** The kernel cuts what is longer (COMMAND_LINE_SIZE, arch/x86/include/asm/setup.h). */
+const CMDLINE_MAX = 2047;
+
+function checkCmdline(words: string): void {
+  const bytes = Buffer.byteLength(words);
+  if (bytes > CMDLINE_MAX)
+    throw new UklError('UKL_USAGE', `the kernel's command line has ${bytes} bytes; ${CMDLINE_MAX} are possible`, { hint: 'fewer or shorter --kernel-arg' });
+}
+
 /** Without a compiler, or below a path that LD_PRELOAD cannot have, a few clients at a time are all that can connect. */
 async function preloadable(context: { readonly log: Log; readonly signal: AbortSignal | undefined }): Promise<string | undefined> {
   try {
@@ -75,6 +84,15 @@ async function preloadable(context: { readonly log: Log; readonly signal: AbortS
 /** The image's own disks and volumes, and those of the options. An image from elsewhere has its own beside it. */
 function storageOf({ path, manifest, host }: Image, options: RunOptions): { readonly disks: Disk[]; readonly volumes: Volume[] } {
   const directory = host?.directory ?? dirname(path);
+  // An image from elsewhere may not choose what it gets of this host.
+  const outside = [...manifest.run.disks.map(({ file }) => file), ...manifest.run.volumes.map(({ directory: shared }) => shared)].find(
+    (word) => isAbsolute(word) || relative(directory, resolve(directory, word)).startsWith('..'),
+  );
+  if (host === undefined && outside !== undefined) {
+    throw new UklError('UKL_IMAGE', `the image was built elsewhere and asks for ${outside}, which is not beside it`, {
+      hint: 'build it here, or keep its disks and volumes in its own directory',
+    });
+  }
   const here = process.cwd();
   return {
     disks: [...manifest.run.disks.map((disk) => resolveDisk(disk, directory)), ...(options.disks ?? []).map((disk) => resolveDisk(splitDisk(disk), here))],
@@ -137,6 +155,7 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
     icount,
     plugin: options.plugin,
   };
+  checkCmdline(`${manifest.cmdline} ${machine.payload.cmdline}`);
   const preload = ports.length === 0 ? undefined : await preloadable({ log, signal: options.signal });
   return {
     image,

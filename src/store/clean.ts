@@ -4,6 +4,9 @@ import { join } from 'node:path';
 import { storeRoot } from '../lib/paths.js';
 import { listStore, type StoreEntry } from './store.js';
 
+/** What the store has besides its entries. */
+const WORKING = ['apt', 'bin', 'hashes', 'logs', 'tmp', 'work'];
+
 export interface Cleaned {
   readonly removed: readonly string[];
   /** Of the store, with their sizes. */
@@ -18,7 +21,8 @@ export async function clean(
   options: { readonly store?: boolean | undefined; readonly dryRun?: boolean | undefined } = {},
 ): Promise<Cleaned> {
   const entries = options.store ? await listStore() : [];
-  const removed = [join(directory, '.ukl'), ...(options.store ? [storeRoot()] : [])];
+  // What else is in the store's directory is not ours.
+  const removed = [join(directory, '.ukl'), ...(options.store ? [...entries.map(({ path }) => path), ...WORKING.map((name) => join(storeRoot(), name))] : [])];
   if (!options.dryRun) for (const path of removed) await rm(path, { recursive: true, force: true });
   return { removed, entries, bytes: entries.reduce((sum, entry) => sum + entry.bytes, 0) };
 }

@@ -46,7 +46,13 @@ export async function findPrebuilt(wanted: Prebuilt): Promise<string | undefined
   const entry = join(root, 'entries', wanted.name);
   const text = await readFile(join(entry, 'prebuilt.json'), 'utf8').catch(() => undefined);
   if (text === undefined) return undefined;
-  return prebuiltSchema.parse(JSON.parse(text)).key === prebuiltKey(wanted) ? entry : undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  return prebuiltSchema.safeParse(value).data?.key === prebuiltKey(wanted) ? entry : undefined;
 }
 
 /**

@@ -55,7 +55,7 @@ export async function fromStore(recipe: StoreRecipe, context: StoreContext): Pro
   const name = entryName(recipe);
   const entry = join(root, name);
   if (existsSync(entry)) {
-    // What is in use is recent: `ukl clean --unused` goes by this.
+    // What is in use is recent.
     await utimes(entry, new Date(), new Date());
     return entry;
   }
@@ -119,7 +119,7 @@ async function treeSize(path: string): Promise<number> {
 /** What the store holds, with sizes in bytes on the disk. */
 export async function listStore(): Promise<StoreEntry[]> {
   const root = storeRoot();
-  const names = await readdir(root).catch(() => []);
+  const names = (await readdir(root).catch(() => [])).filter((name) => existsSync(join(root, name, '.store.json')));
   return Promise.all(
     names.sort().map(async (name) => {
       const path = join(root, name);

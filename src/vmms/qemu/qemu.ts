@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /** QEMU as a VMM: a microVM by KVM, or by emulation. */
-import { spawn } from 'node:child_process';
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { delimiter, join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { errnoOf, UklError } from '../../lib/errors.js';
 import type { Machine } from '../../model/index.js';
 import { CHANNELS, type ChannelName, type StartOptions, type Vmm, type VmmExit, type VmmProcess } from '../vmm.js';
@@ -52,12 +53,22 @@ async function start(machine: Machine, options: StartOptions): Promise<VmmProces
   const qmp = (await opened('qmp')).socket.then((socket) => new Qmp(socket));
 
   const [leash, ...args] = LEASH;
-  const child = spawn(leash, [...args, QEMU, ...qemuArgs(machine, directory)], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-    // A process group of its own keeps the terminal's Ctrl-C from it.
-    detached: true,
-    ...(preload === undefined ? {} : { env: { ...process.env, LD_PRELOAD: preloads(preload) } }),
-  });
+  const close = (): void => {
+    for (const server of servers) server.close();
+  };
+  let child: ChildProcessByStdio<null, null, Readable>;
+  try {
+    child = spawn(leash, [...args, QEMU, ...qemuArgs(machine, directory)], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      // A process group of its own keeps the terminal's Ctrl-C from it.
+      detached: true,
+      ...(preload === undefined ? {} : { env: { ...process.env, LD_PRELOAD: preloads(preload) } }),
+    });
+  } catch (error) {
+    // E2BIG, for one, is thrown at once.
+    close();
+    throw new UklError('UKL_VMM', `could not start QEMU: ${errnoOf(error) ?? String(error)}`, { hint: 'fewer or shorter words', cause: error });
+  }
   let stderr = '';
   child.stderr.on('data', (chunk: Buffer) => {
     stderr += chunk.toString();
@@ -69,7 +80,7 @@ async function start(machine: Machine, options: StartOptions): Promise<VmmProces
     child.once('close', (code, signal) => resolve({ code, signal, stderr: stderr.trim().replace(/^qemu-system-x86_64: /gm, '') }));
   }).finally(() => {
     // A channel that is not connected by now never will be.
-    for (const server of servers) server.close();
+    close();
   });
   return {
     channels: channels as Record<ChannelName, Promise<Socket>>,
