@@ -40,6 +40,43 @@ test('build -o into a directory that does not exist says so', async () => {
   expect(stderr).toMatch(/the directory \/no\/such\/directory does not exist .*\nnext: mkdir -p \/no\/such\/directory/);
 });
 
+test('build -o a directory leaves the directory as it is', async () => {
+  const work = await mkdtemp(join(tmpdir(), 'ukl-cli-'));
+  try {
+    await writeFile(join(work, 'file'), 'kept');
+    expect((await cli('build', join(projectRoot, 'examples/count'), '-o', work)).code).toBe(2);
+    expect(await readFile(join(work, 'file'), 'utf8')).toBe('kept');
+  } finally {
+    await rm(work, { recursive: true });
+  }
+});
+
+test('an image from elsewhere gets no directory of this host that is not beside it', async () => {
+  const work = await mkdtemp(join(tmpdir(), 'ukl-cli-'));
+  try {
+    const image = join(work, 'image');
+    await build({ name: 'sum', program: '/usr/bin/true', volumes: ['/etc:/host'] }, { out: image });
+    await rm(`${image}.host.json`);
+    const { code, stderr } = await cli('run', image, '--dry-run', '--accel', 'tcg');
+    expect(code).toBe(125);
+    expect(stderr).toMatch(/asks for \/etc, which is not beside it/);
+  } finally {
+    await rm(work, { recursive: true });
+  }
+});
+
+test('clean --store removes the store, and nothing else that is in its directory', async () => {
+  const work = await mkdtemp(join(tmpdir(), 'ukl-cli-'));
+  try {
+    await mkdir(join(work, 'logs'));
+    await writeFile(join(work, 'mine.txt'), 'kept');
+    expect((await host(ukl, ['clean', work, '--store'], { UKL_STORE: work })).code).toBe(0);
+    expect(await readdir(work)).toEqual(['mine.txt']);
+  } finally {
+    await rm(work, { recursive: true });
+  }
+});
+
 test('a program that does not compile is exit status 125 of run, and 1 of build', async () => {
   const work = await mkdtemp(join(tmpdir(), 'ukl-cli-'));
   try {

@@ -45,6 +45,8 @@ describe("a guest's life", () => {
   test('what cannot follow is refused, with the state', () => {
     const life = new Life();
     expect(() => life.enter('paused', 'pause')).toThrow('cannot pause: the guest is created');
+    expect(() => life.resumed()).toThrow('cannot resume: the guest is created');
+    expect(life.state).toBe('created');
     life.ended();
     expect(() => life.enter('paused', 'pause')).toThrow('cannot pause: the guest has ended');
     expect(() => life.resumed()).toThrow('cannot resume: the guest has ended');
