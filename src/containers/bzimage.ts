@@ -13,6 +13,7 @@ export const PAGE = 0x1000;
 
 /** The loader's table is its last words; boot/bzimage.S. */
 const TABLE_BYTES = 12;
+/** The kernel cuts what is longer (COMMAND_LINE_SIZE, arch/x86/include/asm/setup.h). */
 export const CMDLINE_MAX = 2047;
 
 export const align = (n: number, to: number): number => Math.ceil(n / to) * to;

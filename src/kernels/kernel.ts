@@ -11,7 +11,7 @@ import type { Prebuilt } from '../store/prebuilt.js';
 import { fromStore, type StoreContext } from '../store/store.js';
 import { configure, readFragment, readOptions } from './kconfig.js';
 import { kernelLines } from './lines.js';
-import { getKernelSource, type KernelSource, sourceKey } from './source.js';
+import { getKernelSource, type KernelSource, type SourceKey, sourceKey } from './source.js';
 
 /** Lines and unwind tables for gdb, no types: a tenth of the full debug information. The bzImage has none. */
 const DEBUG_INFO = '-g1';
@@ -76,10 +76,13 @@ export async function getKernelConfig(spec: KernelSpec, context: StoreContext): 
   return readFile(join(path, 'config'), 'utf8');
 }
 
-/** Where a release carries a kernel. */
+/** Where a release carries a kernel, by all that determines it but the compiler. */
+function prebuiltOf({ line, flavour }: KernelSpec, source: SourceKey, options: readonly string[]): Prebuilt {
+  return { name: `kernel-${line}-${flavour}`, key: { ...source, options, debug: DEBUG_INFO } };
+}
+
 export async function prebuiltKernel(spec: KernelSpec): Promise<Prebuilt> {
-  const options = optionsKey(await readFragments(spec));
-  return { name: `kernel-${spec.line}-${spec.flavour}`, key: { ...(await sourceKey(spec)), options, debug: DEBUG_INFO } };
+  return prebuiltOf(spec, await sourceKey(spec), optionsKey(await readFragments(spec)));
 }
 
 /**
@@ -99,7 +102,7 @@ export async function getKernel(spec: KernelSpec, context: StoreContext): Promis
       kind: `kernel-${flavour}`,
       title: `build Linux ${line} (${flavour})`,
       key: { tarball: source.tarball, patches: source.patches, options, compiler: await getCompilerVersion(), debug: DEBUG_INFO },
-      prebuilt: await prebuiltKernel(spec),
+      prebuilt: prebuiltOf(spec, source, options),
       make: async ({ output, work, progress, log }) => {
         const make = makeIn(work, await getKernelSource(spec, context), log, context);
         await configure(fragment, work, make, log);

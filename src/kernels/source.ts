@@ -49,8 +49,10 @@ async function applySeries(line: KernelLine, tree: string, progress: (detail: st
   }
 }
 
+export type SourceKey = Pick<KernelSource, 'tarball' | 'patches'>;
+
 /** What determines a source tree: the tarball's hash and the patches'. Nothing is unpacked for it. */
-export async function sourceKey({ line: name, flavour, tarball: given }: SourceSpec): Promise<Pick<KernelSource, 'tarball' | 'patches'>> {
+export async function sourceKey({ line: name, flavour, tarball: given }: SourceSpec): Promise<SourceKey> {
   const line = kernelLines.get(name);
   const tarball = given ?? line.source.tarball;
   if (!existsSync(tarball)) {

@@ -154,10 +154,12 @@ async function install(build: string, output: string, { files, scripts }: Build)
   }
 }
 
+type SourceHashes = Awaited<ReturnType<typeof hashSource>>;
+
 /** Where a release carries the library, by all that determines it but the compiler. */
-export async function prebuiltLibc(kind: LibcKind): Promise<Prebuilt & { readonly key: object }> {
+function prebuiltOf(kind: LibcKind, source: SourceHashes): Prebuilt & { readonly key: object } {
   const key = {
-    ...(await hashSource()),
+    ...source,
     configure: configureArgs(HOST),
     configparms: CONFIGPARMS,
     variables: MAKE_VARIABLES,
@@ -169,17 +171,21 @@ export async function prebuiltLibc(kind: LibcKind): Promise<Prebuilt & { readonl
   return { name: kind === 'static' ? 'glibc-static' : 'glibc', key };
 }
 
+export async function prebuiltLibc(kind: LibcKind): Promise<Prebuilt> {
+  return prebuiltOf(kind, await hashSource());
+}
+
 /** What the store makes for a kind of library. */
-async function recipe(kind: LibcKind, { signal }: StoreContext): Promise<StoreRecipe> {
+function recipe(kind: LibcKind, source: SourceHashes, compiler: string, { signal }: StoreContext): StoreRecipe {
   const made = BUILDS[kind];
-  const prebuilt = await prebuiltLibc(kind);
+  const prebuilt = prebuiltOf(kind, source);
   return {
     kind: prebuilt.name,
     title: `build glibc ${VERSION}${kind === 'static' ? ' (static)' : ''}`,
-    key: { ...prebuilt.key, compiler: (await exec('gcc', ['-dumpfullversion'])).trim() },
+    key: { ...prebuilt.key, compiler },
     prebuilt,
     make: async ({ output, work, progress, log }) => {
-      const source = join(work, `glibc-${VERSION}`);
+      const tree = join(work, `glibc-${VERSION}`);
       const build = join(work, 'build');
       const shell = { log, signal };
       if (!existsSync(join(build, 'config.make'))) {
@@ -188,7 +194,7 @@ async function recipe(kind: LibcKind, { signal }: StoreContext): Promise<StoreRe
         await mkdir(build, { recursive: true });
         await writeFile(join(build, 'configparms'), CONFIGPARMS);
         progress('configure');
-        await exec(join(source, 'configure'), [...configureArgs(HOST), ...CONFIGURE_VARIABLES], { ...shell, cwd: build });
+        await exec(join(tree, 'configure'), [...configureArgs(HOST), ...CONFIGURE_VARIABLES], { ...shell, cwd: build });
       }
       let steps = 0;
       for (const words of made.makes) {
@@ -215,7 +221,9 @@ async function recipe(kind: LibcKind, { signal }: StoreContext): Promise<StoreRe
  * @throws UKL_SOURCE, UKL_COMMAND if configure or make fails
  */
 export async function getGlibc(kind: LibcKind, context: StoreContext): Promise<Libc> {
-  const complete = await recipe('complete', context);
-  const path = await fromStore(kind === 'complete' || inStore(complete) ? complete : await recipe(kind, context), context);
+  const source = await hashSource();
+  const compiler = (await exec('gcc', ['-dumpfullversion'])).trim();
+  const complete = recipe('complete', source, compiler, context);
+  const path = await fromStore(kind === 'complete' || inStore(complete) ? complete : recipe(kind, source, compiler, context), context);
   return { version: await readFile(join(path, 'version'), 'utf8'), bin: join(path, 'bin'), lib: join(path, 'lib') };
 }

@@ -79,8 +79,3 @@ export async function packFile(spec: string, relativeTo: string): Promise<GuestF
   }
   return files;
 }
-
-/** The directories above a program, for messages. */
-export function directoryOf(path: string): string {
-  return dirname(resolve(path));
-}

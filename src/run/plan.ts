@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** From an image and options to a machine: all that a run will do, before it is done. */
 import { dirname, isAbsolute, relative, resolve } from 'node:path';
+import { CMDLINE_MAX } from '../containers/bzimage.js';
 import { containers } from '../containers/index.js';
 import { resolveDisk, splitDisk } from '../devices/disk.js';
 import { choosePorts, parsePort } from '../devices/ports.js';
@@ -58,9 +59,6 @@ function checkMemory(image: Image, memoryMiB: number): void {
     hint: `-M ${need}M`,
   });
 }
-
-/** The kernel cuts what is longer (COMMAND_LINE_SIZE, arch/x86/include/asm/setup.h). */
-const CMDLINE_MAX = 2047;
 
 function checkCmdline(words: string): void {
   const bytes = Buffer.byteLength(words);

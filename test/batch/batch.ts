@@ -13,7 +13,7 @@ import { exec } from '../../src/lib/exec.js';
 import type { Log } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import type { Image, KernelFlavour, RunEnd } from '../../src/model/index.js';
-import { build, run } from '../../src/sdk/index.js';
+import { build, type RunningVm, run } from '../../src/sdk/index.js';
 
 /** Ours with the programs in ring 0, and the unpatched one with them in ring 3. */
 export const SIDES = ['ring0', 'stock'] as const;
@@ -59,6 +59,16 @@ const LOOK_MS = 1000;
 export const PATIENCE = ['rcupdate.rcu_cpu_stall_timeout=120', 'watchdog_thresh=60'];
 /** No batch takes longer, whatever happens to the clock of the guest. */
 const GUEST_SECONDS = 6 * 3600;
+
+/** How a guest ended; one that was last heard of longer ago than `silenceMs` is ended. Throws if the signal was aborted. */
+export async function endOf(guest: Pick<RunningVm, 'result' | 'kill'>, silenceMs: number, heard: () => number, signal: AbortSignal): Promise<RunEnd> {
+  const watchdog = setInterval(() => {
+    if (performance.now() - heard() > silenceMs) guest.kill();
+  }, LOOK_MS);
+  const { end } = await guest.result.finally(() => clearInterval(watchdog));
+  signal.throwIfAborted();
+  return end;
+}
 
 /** What a healthy kernel never says. */
 const COMPLAINT =
@@ -180,11 +190,7 @@ async function runGuest(
     stderr: new Lines((line) => console.push(line)),
     signal,
   });
-  const watchdog = setInterval(() => {
-    if (performance.now() - heard > SILENCE_MS) guest.kill();
-  }, LOOK_MS);
-  const { end } = await guest.result.finally(() => clearInterval(watchdog));
-  signal.throwIfAborted();
+  const end = await endOf(guest, SILENCE_MS, () => heard, signal);
   if (current !== undefined) finish(current, `guest: ${describeEnd(end)}`);
   // It may also have died between two jobs: of what the one before has left.
   else if (next === first) finish(first, `guest: ${describeEnd(end)} before it began`);

@@ -6,6 +6,7 @@
  *
  *     npx tsx test/bochs/run.ts [--note] [--cpu MODEL]... [NAME]...
  */
+
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -14,13 +15,14 @@ import { allRequirements } from '../../src/doctor/doctor.js';
 import { ensurePackages } from '../../src/host/requirements.js';
 import { getKernel } from '../../src/kernels/kernel.js';
 import { kernelSpec } from '../../src/kernels/lines.js';
-import { asUklError, UklError } from '../../src/lib/errors.js';
+import { UklError } from '../../src/lib/errors.js';
 import { exec } from '../../src/lib/exec.js';
 import { createLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { getCompiler } from '../../src/libc/compiler.js';
 import type { Kernel } from '../../src/model/index.js';
 import { type Context, compileStatic, complaintsIn } from '../batch/batch.js';
+import { exitWith } from '../batch/command.js';
 import { table, writeNote } from '../batch/note.js';
 import { boot, MAX_PROGRAMS, type Machine, PACKAGES, type Program, type Result } from './machine.js';
 import { EXCUSES, LEFT_OUT, MODELS, type Model } from './models.js';
@@ -215,8 +217,4 @@ async function main(): Promise<number> {
   }
 }
 
-process.exitCode = await main().catch((error: unknown) => {
-  const { message, details, log, hint } = asUklError(error);
-  process.stderr.write(`${[message, details, log && `log: ${log}`, hint].filter((line) => line).join('\n')}\n`);
-  return 2;
-});
+await exitWith(main);

@@ -7,6 +7,7 @@
  *
  *     npx tsx test/debug/run.ts [--note] [--mode MODE]... [NAME]...
  */
+
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -16,12 +17,13 @@ import { allRequirements } from '../../src/doctor/doctor.js';
 import { ensurePackages } from '../../src/host/requirements.js';
 import { getKernel } from '../../src/kernels/kernel.js';
 import { kernelSpec } from '../../src/kernels/lines.js';
-import { asUklError, UklError } from '../../src/lib/errors.js';
+import { UklError } from '../../src/lib/errors.js';
 import { createLog } from '../../src/lib/log.js';
 import { projectRoot, storeRoot } from '../../src/lib/paths.js';
 import type { Image } from '../../src/model/index.js';
 import { build, run } from '../../src/sdk/index.js';
-import { type Context, complaintsIn, describeEnd, Lines, PATIENCE } from '../batch/batch.js';
+import { type Context, complaintsIn, describeEnd, endOf, Lines, PATIENCE } from '../batch/batch.js';
+import { exitWith } from '../batch/command.js';
 import { table, writeNote } from '../batch/note.js';
 import { BATCH, batchesOf, batchImage, compilePrograms, expectedOutput, guestPath, programs, runnerIn } from '../boot/batches.js';
 import { MODES, type Mode, WITHOUT } from './modes.js';
@@ -32,7 +34,6 @@ const CONFIG = join(projectRoot, 'test/debug/kernel.config');
 const TRACED = 'traced';
 /** KASAN under emulation is slow, and a busy host holds it up: a program has this long to say its next line. */
 const SILENCE_MS = 900_000;
-const LOOK_MS = 1000;
 const GUEST_SECONDS = 2 * 3600;
 
 interface Result {
@@ -118,11 +119,7 @@ async function runGuest(
     stderr: new Lines((line) => console.push(line)),
     signal,
   });
-  const watchdog = setInterval(() => {
-    if (performance.now() - heard > SILENCE_MS) guest.kill();
-  }, LOOK_MS);
-  const { end } = await guest.result.finally(() => clearInterval(watchdog));
-  signal.throwIfAborted();
+  const end = await endOf(guest, SILENCE_MS, () => heard, signal);
   if (current !== undefined) finish(`guest: ${describeEnd(end)}`);
   else account();
   // It may also have died before the next program began.
@@ -267,8 +264,4 @@ async function main(): Promise<number> {
   }
 }
 
-process.exitCode = await main().catch((error: unknown) => {
-  const { message, details, log, hint } = asUklError(error);
-  process.stderr.write(`${[message, details, log && `log: ${log}`, hint].filter((line) => line).join('\n')}\n`);
-  return 2;
-});
+await exitWith(main);

@@ -8,6 +8,7 @@
  *     npx tsx test/fuzz/run.ts --minutes 60 [--seed N] [--without DF,NT] [--only ring0|stock] [--note]
  *     npx tsx test/fuzz/run.ts --seed N --child K [--only ring0|stock]
  */
+
 import { randomInt } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -15,11 +16,12 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { allRequirements } from '../../src/doctor/doctor.js';
 import { ensurePackages } from '../../src/host/requirements.js';
-import { asUklError, UklError } from '../../src/lib/errors.js';
+import { UklError } from '../../src/lib/errors.js';
 import { createLog, type Log } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { build, run } from '../../src/sdk/index.js';
 import { compileStatic, complaintsIn, describeEnd, Lines, PATIENCE, SIDES, type Side } from '../batch/batch.js';
+import { exitWith } from '../batch/command.js';
 import { table, writeNote } from '../batch/note.js';
 
 const OUTPUTS = join(projectRoot, '.ukl/fuzz');
@@ -242,8 +244,4 @@ async function main(): Promise<number> {
   }
 }
 
-process.exitCode = await main().catch((error: unknown) => {
-  const { message, details, log, hint } = asUklError(error);
-  process.stderr.write(`${[message, details, log && `log: ${log}`, hint].filter((line) => line).join('\n')}\n`);
-  return 2;
-});
+await exitWith(main);

@@ -6,16 +6,18 @@
  *
  *     npx tsx test/glibc/run.ts [--again] [--jobs N] [--times N] [SUBSET | SUBSET/TEST]...
  */
+
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { allRequirements } from '../../src/doctor/doctor.js';
 import { ensurePackages } from '../../src/host/requirements.js';
-import { asUklError, UklError } from '../../src/lib/errors.js';
+import { UklError } from '../../src/lib/errors.js';
 import { withLock } from '../../src/lib/lock.js';
 import { createLog, type Log } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
+import { exitWith } from '../batch/command.js';
 import { buildTree, compileTests, FLAVOURS, type Flavour, LEFT_OUT, make, type Tree, treeRoot } from './build.js';
 import { startTestGuest } from './guest.js';
 import { compareResults, countResults, formatResults, type Results, readResults } from './results.js';
@@ -175,8 +177,4 @@ async function runAll(names: readonly string[], again: boolean, times: number, w
   return same ? 0 : 1;
 }
 
-process.exitCode = await main().catch((error: unknown) => {
-  const { message, details, log, hint } = asUklError(error);
-  process.stderr.write(`${[message, details, log && `log: ${log}`, hint].filter((line) => line).join('\n')}\n`);
-  return 2;
-});
+await exitWith(main);

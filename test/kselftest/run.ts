@@ -6,15 +6,17 @@
  *
  *     npx tsx test/kselftest/run.ts [--note] [SET | SET/TEST]...
  */
+
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { allRequirements } from '../../src/doctor/doctor.js';
 import { ensurePackages } from '../../src/host/requirements.js';
-import { asUklError, UklError } from '../../src/lib/errors.js';
+import { UklError } from '../../src/lib/errors.js';
 import { createLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import type { Batch, Job } from '../batch/batch.js';
+import { exitWith } from '../batch/command.js';
 import { writeNote } from '../batch/note.js';
 import { compareBatch, countRows, printRow, type Row, rememberRows, reportRows, type Suite, unexplainedRows } from '../batch/report.js';
 import { type BuiltSet, buildSet } from './build.js';
@@ -104,8 +106,4 @@ async function main(): Promise<number> {
   return unexplainedRows(rows).length === 0 && missing.length === 0 ? 0 : 1;
 }
 
-process.exitCode = await main().catch((error: unknown) => {
-  const { message, details, log, hint } = asUklError(error);
-  process.stderr.write(`${[message, details, log && `log: ${log}`, hint].filter((line) => line).join('\n')}\n`);
-  return 2;
-});
+await exitWith(main);

@@ -6,16 +6,18 @@
  *
  *     npx tsx test/stress/run.ts [--note] [--class cpu,os] [STRESSOR]...
  */
+
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { allRequirements } from '../../src/doctor/doctor.js';
 import { ensurePackages } from '../../src/host/requirements.js';
-import { asUklError, UklError } from '../../src/lib/errors.js';
+import { UklError } from '../../src/lib/errors.js';
 import { exec } from '../../src/lib/exec.js';
 import { createLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import type { Batch, JobResult } from '../batch/batch.js';
+import { exitWith } from '../batch/command.js';
 import { writeNote } from '../batch/note.js';
 import { compareBatch, countRows, printRow, rememberRows, reportRows, type Suite, unexplainedRows } from '../batch/report.js';
 import { EXPLANATIONS } from './differences.js';
@@ -142,8 +144,4 @@ async function main(): Promise<number> {
   return unexplainedRows(rows).length === 0 ? 0 : 1;
 }
 
-process.exitCode = await main().catch((error: unknown) => {
-  const { message, details, log, hint } = asUklError(error);
-  process.stderr.write(`${[message, details, log && `log: ${log}`, hint].filter((line) => line).join('\n')}\n`);
-  return 2;
-});
+await exitWith(main);
