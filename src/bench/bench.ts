@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** Measures variants side by side: each round runs all of them, one after the other. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { cpus, tmpdir } from 'node:os';
+import { readFile, rm } from 'node:fs/promises';
+import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
@@ -11,6 +11,7 @@ import { asUklError, UklError } from '../lib/errors.js';
 import { exec } from '../lib/exec.js';
 import { type Log, silentLog } from '../lib/log.js';
 import { projectRoot } from '../lib/paths.js';
+import { makeScratch } from '../lib/scratch.js';
 import type { ImageManifest } from '../model/index.js';
 import { run } from '../run/launch.js';
 import { type Metric, type Suite, USUAL, VARIANTS, type Variant, type VariantName, type Workload } from './suite.js';
@@ -168,44 +169,40 @@ export async function bench(options: BenchOptions): Promise<BenchResult> {
     suites.flatMap(({ packages }) => packages),
     options.signal,
   );
-  const work = await mkdtemp(join(tmpdir(), 'ukl-bench-'));
+  await using scratch = await makeScratch('bench');
   const results: SuiteResult[] = [];
   let kernel = 'unknown';
   const aborted = (): boolean => options.signal?.aborted === true;
-  try {
-    for (const suite of suites) {
-      if (aborted()) break;
-      const collector = new Collector(suite);
-      const failed = (variant: VariantName, error: unknown): void => {
-        if (!aborted()) collector.failures.push({ variant, message: asUklError(error).message });
-      };
-      const prepared: Prepared[] = [];
-      for (const [index, workload] of suite.workloads.entries()) {
-        for (const variant of variants.filter(({ name }) => (workload.variants ?? USUAL).includes(name))) {
-          await prepare(workload, variant, join(work, `${suite.name}-${index}-${variant.name}`), options).then(
-            (one) => prepared.push(one),
-            (error: unknown) => failed(variant.name, error),
+  for (const suite of suites) {
+    if (aborted()) break;
+    const collector = new Collector(suite);
+    const failed = (variant: VariantName, error: unknown): void => {
+      if (!aborted()) collector.failures.push({ variant, message: asUklError(error).message });
+    };
+    const prepared: Prepared[] = [];
+    for (const [index, workload] of suite.workloads.entries()) {
+      for (const variant of variants.filter(({ name }) => (workload.variants ?? USUAL).includes(name))) {
+        await prepare(workload, variant, join(scratch.path, `${suite.name}-${index}-${variant.name}`), options).then(
+          (one) => prepared.push(one),
+          (error: unknown) => failed(variant.name, error),
+        );
+      }
+    }
+    kernel = prepared[0]?.manifest.kernel.version ?? kernel;
+    await log.step(`measure ${suite.name}`, async (progress) => {
+      for (let round = 1; round <= options.rounds; round++) {
+        for (const one of prepared) {
+          if (aborted()) return;
+          progress(`round ${round} of ${options.rounds}, ${one.variant.title}`);
+          await measure(one, options.signal).then(
+            (numbers) => collector.add(one.variant.name, numbers),
+            (error: unknown) => failed(one.variant.name, error),
           );
         }
       }
-      kernel = prepared[0]?.manifest.kernel.version ?? kernel;
-      await log.step(`measure ${suite.name}`, async (progress) => {
-        for (let round = 1; round <= options.rounds; round++) {
-          for (const one of prepared) {
-            if (aborted()) return;
-            progress(`round ${round} of ${options.rounds}, ${one.variant.title}`);
-            await measure(one, options.signal).then(
-              (numbers) => collector.add(one.variant.name, numbers),
-              (error: unknown) => failed(one.variant.name, error),
-            );
-          }
-        }
-      });
-      results.push(collector.result(variants));
-      for (const { image } of prepared) await rm(image, { force: true });
-    }
-  } finally {
-    await rm(work, { recursive: true, force: true });
+    });
+    results.push(collector.result(variants));
+    for (const { image } of prepared) await rm(image, { force: true });
   }
   return {
     format: 2,

@@ -4,9 +4,10 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { ensurePackages } from '../host/requirements.js';
+import { UklError } from '../lib/errors.js';
 import { getCompiler } from '../libc/compiler.js';
 import { requirements } from '../libc/glibc.js';
-import { EXIT } from '../model/exit-status.js';
+import { EXIT, statusOfSignal } from '../model/exit-status.js';
 import { type GlobalOptions, logFor, printJson } from './output.js';
 
 export interface CcFlags extends GlobalOptions {
@@ -21,6 +22,7 @@ export async function ccCommand(args: readonly string[], flags: CcFlags, signal:
   const libc = await getCompiler('complete', { log, signal });
   const path = join(libc.bin, flags.cxx ? 'ukl-g++' : 'ukl-gcc');
   if (flags.json) {
+    if (args.length > 0) throw new UklError('UKL_USAGE', '--json tells where the compiler is; what it prints is no JSON', { hint: 'ukl cc -- ARGS' });
     printJson({ ok: true, path, libc });
     return EXIT.ok;
   }
@@ -29,6 +31,10 @@ export async function ccCommand(args: readonly string[], flags: CcFlags, signal:
     return EXIT.ok;
   }
   const child = spawn(path, args, { stdio: 'inherit' });
-  const [status] = (await once(child, 'close')) as [number | null];
-  return status ?? EXIT.failed;
+  // The compiler removes what it has half written, and ends by the same signal.
+  const pass = (): boolean => child.kill(signal.reason as NodeJS.Signals);
+  signal.addEventListener('abort', pass, { once: true });
+  if (signal.aborted) pass();
+  const [status, killed] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
+  return status ?? statusOfSignal(killed ?? 'SIGKILL');
 }

@@ -7,7 +7,7 @@ import { Command, CommanderError, type OptionValues } from '@commander-js/extra-
 import type { Command as UntypedCommand } from 'commander';
 import { SUITES } from '../bench/bench.js';
 import { dev } from '../dev/dev.js';
-import { asUklError } from '../lib/errors.js';
+import { asUklError, UklError } from '../lib/errors.js';
 import { projectRoot } from '../lib/paths.js';
 import { EXIT, statusOfError, statusOfSignal } from '../model/exit-status.js';
 import type { BuildOptions, RunOptions } from '../options/given.js';
@@ -20,7 +20,7 @@ import { doctorCommand } from './doctor.js';
 import { flagsOf, givenBy, positive, type RawFlags, whole } from './flags.js';
 import { initCommand } from './init.js';
 import { inspectCommand } from './inspect.js';
-import { type GlobalOptions, logFor, reportError } from './output.js';
+import { type GlobalOptions, logFor, printJson, reportError } from './output.js';
 import { type ProfileFlags, profileCommand } from './profile.js';
 import { type Interruptible, runCommand, SIGNALS } from './run.js';
 
@@ -200,7 +200,7 @@ function createProgram(done: (code: number) => void, begun: (verb: string, flags
 /** The command line. Returns the exit status; src/model/exit-status.ts has the table. */
 export async function main(argv: readonly string[]): Promise<number> {
   let code: number = EXIT.ok;
-  // Known before parsing fails: errors are JSON for who asked for JSON.
+  // Known before parsing fails: with --json, an error is JSON as well.
   let verb = '';
   let flags: GlobalOptions = { json: argv.includes('--json'), debug: argv.includes('--debug') };
   const program = createProgram(
@@ -220,9 +220,14 @@ export async function main(argv: readonly string[]): Promise<number> {
     await program.parseAsync(withVolumes(argv), { from: 'user' });
     return code;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return EXIT.ok;
+      if (flags.json) reportError(new UklError('UKL_USAGE', error.message.replace(/^error: /, ''), { hint: 'ukl --help' }), flags);
+      return EXIT.usage;
+    }
     if (error === 'SIGINT' || error === 'SIGTERM' || error === 'SIGHUP') {
-      if (!flags.quiet && !flags.json) process.stderr.write('interrupted; the next run goes on from here\n');
+      if (flags.json) printJson({ ok: false, exit: { kind: 'interrupted', signal: error }, exitCode: statusOfSignal(error) });
+      else if (!flags.quiet) process.stderr.write('interrupted; the next run goes on from here\n');
       return statusOfSignal(error);
     }
     reportError(error, flags);

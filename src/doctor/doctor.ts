@@ -10,6 +10,7 @@ import { distinct } from '../host/requirements.js';
 import { getKernel } from '../kernels/kernel.js';
 import { kernelLines, kernelSpec } from '../kernels/lines.js';
 import { exec } from '../lib/exec.js';
+import { hashValue } from '../lib/hash.js';
 import { silentLog } from '../lib/log.js';
 import { storeRoot } from '../lib/paths.js';
 import { formatSize } from '../lib/size.js';
@@ -92,7 +93,7 @@ async function probeAccel(ready: boolean, context: Context): Promise<ProbeResult
   if (!ready) return { ...base, ok: false, found: '/dev/kvm exists; it can be tried once the requirements are met' };
   const log = context.log ?? silentLog;
   const kernel = await getKernel(kernelSpec('ukl'), { log, signal: context.signal });
-  const probe = await log.step('try KVM', () => probeKvm(kernel, vmms.get('qemu')));
+  const probe = await log.step('try KVM', () => probeKvm({ boot: 'linux', kernel: kernel.bzImage, id: hashValue(kernel.hashes) }, vmms.get('qemu')));
   return { ...base, ok: probe.usable, found: `/dev/kvm exists; ${probe.why}` };
 }
 

@@ -21,6 +21,7 @@ export async function* filesOf(image: Image, wanted: (path: string) => boolean):
     const start = image.manifest.kernel.bytes;
     for (let at = start; at < start + image.manifest.initramfs.bytes; ) {
       const header = (await readAt(file, at, HEADER)).toString('latin1');
+      if (!header.startsWith('070701')) throw new UklError('UKL_IMAGE', `the image is damaged at byte ${at}`, { hint: 'build it again' });
       const field = (index: number): number => Number.parseInt(header.slice(6 + 8 * index, 14 + 8 * index), 16);
       const size = field(6);
       const nameSize = field(11);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findConfig, loadConfig } from '../config/load.js';
 import { type CallSites, callSites } from '../elf/calls.js';
@@ -12,6 +11,7 @@ import { isImage, openImage } from '../image/image.js';
 import { findKernel } from '../kernels/kernel.js';
 import { UklError } from '../lib/errors.js';
 import { silentLog } from '../lib/log.js';
+import { makeScratch } from '../lib/scratch.js';
 import type { Image } from '../model/index.js';
 import type { Context } from '../options/given.js';
 
@@ -39,19 +39,15 @@ export interface Inspection {
 
 async function detailsOf(image: Image, { calls, sections }: InspectOptions): Promise<ElfDetails[]> {
   if (!calls && !sections) return [];
-  const work = await mkdtemp(join(tmpdir(), 'ukl-inspect-'));
+  await using scratch = await makeScratch('inspect');
   const details: ElfDetails[] = [];
-  try {
-    for await (const { path, data } of filesOf(image, (name) => !name.startsWith('/.ukl/'))) {
-      const file = join(work, 'file');
-      await writeFile(file, data);
-      if (!(await isElf(file))) continue;
-      details.push({ path, ...(calls ? { calls: await callSites(file) } : {}), ...(sections ? { sections: await readSections(file) } : {}) });
-    }
-    return details;
-  } finally {
-    await rm(work, { recursive: true, force: true });
+  for await (const { path, data } of filesOf(image, (name) => !name.startsWith('/.ukl/'))) {
+    const file = join(scratch.path, 'file');
+    await writeFile(file, data);
+    if (!(await isElf(file))) continue;
+    details.push({ path, ...(calls ? { calls: await callSites(file) } : {}), ...(sections ? { sections: await readSections(file) } : {}) });
   }
+  return details;
 }
 
 async function findImage(target: string): Promise<string> {

@@ -8,6 +8,8 @@ export type ErrorCode =
   /** The machine lacks something; `ukl doctor` tells what. */
   | 'UKL_PACKAGES'
   | 'UKL_DISK_FULL'
+  /** The host's kernel refused something: no such file, permission denied. */
+  | 'UKL_HOST'
   /** The sources are not what they should be, or the series does not apply. */
   | 'UKL_SOURCE'
   | 'UKL_PATCH'
@@ -66,6 +68,26 @@ export function errnoOf(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
+/** What people have to mend, for errno names that say what is wrong with a path. */
+const HINTS: Readonly<Record<string, string>> = {
+  ENOENT: 'check the path; make the directory with mkdir -p',
+  ENOTDIR: 'a part of the path is a file: name another',
+  EISDIR: 'the path is a directory: name a file in it',
+  EEXIST: 'the path exists already: remove it, or name another',
+  EACCES: 'make the path writable for this user, or name another',
+  EPERM: 'make the path writable for this user, or name another',
+  EROFS: 'the file system is read-only: name a path on another',
+  ENAMETOOLONG: 'the path is too long: name a shorter one',
+  EMFILE: 'too many files are open: raise the limit with ulimit -n',
+};
+
+/** A system call on a path that failed for a reason of the host's. */
+function refusalOf(error: unknown): UklError | undefined {
+  const hint = HINTS[errnoOf(error) ?? ''];
+  if (hint === undefined || !(error instanceof Error) || !('path' in error)) return undefined;
+  return new UklError('UKL_HOST', `${String(error.path)}: ${error.message.replace(/^[A-Z]+: /, '').replace(/,.*/s, '')}`, { hint, cause: error });
+}
+
 /** Any thrown value as a UklError; what is not one already is a bug of ours. */
 export function asUklError(error: unknown): UklError {
   if (error instanceof UklError) return error;
@@ -76,6 +98,8 @@ export function asUklError(error: unknown): UklError {
       cause: error,
     });
   }
+  const refused = refusalOf(error);
+  if (refused !== undefined) return refused;
   return new UklError('UKL_BUG', message, {
     hint: 'this is a bug in ukl: please report it with the output of the same command and --debug',
     cause: error,

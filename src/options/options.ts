@@ -17,6 +17,7 @@ const portWord = z
   .string()
   .regex(/^((\d{1,3}\.){3}\d{1,3}:|\[[0-9a-f:]+\]:)?\d{1,5}:\d{1,5}(\/(tcp|udp))?$/, 'expected [ADDRESS:]HOST:GUEST, as in 8080:80 or 127.0.0.1:5353:53/udp');
 const words = z.array(z.string());
+const paths = z.array(z.string().min(1, 'an empty path'));
 const names = <Name extends string>(all: readonly Name[]): z.ZodEnum<{ [Key in Name]: Key }> => z.enum(all as readonly [Name, ...Name[]]);
 
 export const OPTIONS = {
@@ -30,8 +31,8 @@ export const OPTIONS = {
     help: 'Name of the image',
     byDefault: "the directory's",
   }),
-  program: option({ schema: z.string().optional(), scopes: ['config'], help: 'x86-64 ELF file to run; with build, the file that the commands make' }),
-  sources: option({ schema: words.min(1).optional(), scopes: ['config'], help: 'C files, compiled and linked into one static program' }),
+  program: option({ schema: z.string().min(1).optional(), scopes: ['config'], help: 'x86-64 ELF file to run; with build, the file that the commands make' }),
+  sources: option({ schema: paths.min(1).optional(), scopes: ['config'], help: 'C files, compiled and linked into one static program' }),
   build: option({
     schema: words.min(1).optional(),
     scopes: ['config'],
@@ -46,7 +47,7 @@ export const OPTIONS = {
     help: "Debian source package to build in; without it, the project's own directory",
   }),
   buildPackages: option({ schema: words.default([]), scopes: ['config'], help: 'Debian packages that the build needs' }),
-  entry: option({ schema: z.string().optional(), scopes: ['config'], help: 'TypeScript or JavaScript module, run by Node.js' }),
+  entry: option({ schema: z.string().min(1).optional(), scopes: ['config'], help: 'TypeScript or JavaScript module, run by Node.js' }),
   runtime: option({
     schema: z
       .string()
@@ -71,13 +72,13 @@ export const OPTIONS = {
   cwd: option({ schema: z.string().startsWith('/').default('/'), scopes: ['config'], help: 'Working directory of the program in the guest' }),
   args: option({ schema: words.default([]), scopes: ['config', 'run'], help: 'Arguments of the program' }),
   env: option({
-    schema: z.record(z.string(), z.string()).default({}),
+    schema: z.record(z.string().regex(/^[^=\0]+$/, 'a name without ='), z.string()).default({}),
     scopes: ['config', 'run'],
     help: 'Environment of the program',
     flag: { words: '-e, --env <KEY=VALUE>', kind: 'variables', help: 'set a variable of the program; KEY alone passes it on' },
   }),
   files: option({
-    schema: words.default([]),
+    schema: paths.default([]),
     scopes: ['config', 'build'],
     help: 'host[:guest]: further files and directories; ELF files bring their libraries; a leading $BUILD is the directory that build ran in',
     flag: { words: '--file <host[:guest]>', kind: 'many', help: 'pack a further file or directory; programs bring their libraries' },

@@ -2,8 +2,6 @@
 /** Where the guest's instructions go while it runs, or while it serves. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { build } from '../build/build.js';
@@ -12,6 +10,7 @@ import { isImage, openImage } from '../image/image.js';
 import { findKernel } from '../kernels/kernel.js';
 import { UklError } from '../lib/errors.js';
 import { silentLog } from '../lib/log.js';
+import { makeScratch } from '../lib/scratch.js';
 import type { KernelFlavour, Ring, RunEnd, RunResult } from '../model/index.js';
 import type { BuildOptions, RunOptions } from '../options/given.js';
 import { type RunningVm, run } from '../run/launch.js';
@@ -108,64 +107,61 @@ class Maps {
  */
 export async function profile(target: string, options: ProfileOptions): Promise<Profile> {
   const log = options.log ?? silentLog;
-  const work = await mkdtemp(join(tmpdir(), 'ukl-profile-'));
+  await using scratch = await makeScratch('profile');
+  const work = scratch.path;
   const ended = new AbortController();
   const signal = options.signal === undefined ? ended.signal : AbortSignal.any([options.signal, ended.signal]);
-  try {
-    const socket = join(work, 'socket');
-    using profiler = await Profiler.listen(socket);
-    // Kept until its symbols are read, which is after the run.
-    const image = (await isImage(target)) ? await openImage(target) : await build(target, { ...options, out: join(work, 'image') });
-    const { manifest } = image;
-    const vmlinux = await findKernel(manifest.kernel.sha256);
-    if (vmlinux === undefined) {
-      throw new UklError('UKL_IMAGE', 'the image was built with another kernel: its symbols are not here', {
-        hint: 'ukl profile TARGET, with the program rather than the image',
-      });
-    }
-    // A run without a load is over when the user says so, and then has a profile.
-    const { signal: stop, ...others } = options;
-    await using vm = await run(image.path, {
-      ...others,
-      ...(options.load === undefined || stop === undefined ? {} : { signal: stop }),
-      accel: 'tcg',
-      plugin: {
-        file: await getProfiler({ log, signal: options.signal }),
-        args: { socket, ...(await kernelLandmarks(vmlinux)) },
-      },
-      // Else addresses would not be those of the files.
-      kernelArgs: [...(options.kernelArgs ?? []), 'nokaslr', 'norandmaps'],
+  const socket = join(work, 'socket');
+  using profiler = await Profiler.listen(socket);
+  // Kept until its symbols are read, which is after the run.
+  const image = (await isImage(target)) ? await openImage(target) : await build(target, { ...options, out: join(work, 'image') });
+  const { manifest } = image;
+  const vmlinux = await findKernel(manifest.kernel.sha256);
+  if (vmlinux === undefined) {
+    throw new UklError('UKL_IMAGE', 'the image was built with another kernel: its symbols are not here', {
+      hint: 'ukl profile TARGET, with the program rather than the image',
     });
-    const maps = new Maps();
-    // A guest that is paused at the end has none: how it goes is our doing.
-    let result: RunResult | undefined;
-    const over = (): void => {
-      ended.abort(new UklError('UKL_VMM', 'the program ended before the load did'));
-      profiler.giveUp();
-    };
-    vm.result.then((its) => {
-      result = its;
-      over();
-    }, over);
-    const dump = await (options.load === undefined
-      ? wholeRun(vm, profiler, maps, manifest.program, options)
-      : underLoad(vm, profiler, maps, options.load, options, signal));
-    const symbols = await log.step('read symbols', () => Symbols.read(image, vmlinux, maps.list()));
-    const folded = fold(dump, (address) => symbols.place(address));
-    return {
-      format: 1,
-      made: new Date().toISOString(),
-      target,
-      kernel: { flavour: manifest.kernel.flavour, version: manifest.kernel.version },
-      ring: manifest.ring,
-      load: options.load,
-      total: folded.tree.value,
-      end: result?.end,
-      ...folded,
-    };
-  } finally {
-    await rm(work, { recursive: true, force: true });
   }
+  // A run without a load is over when the user says so, and then has a profile.
+  const { signal: stop, ...others } = options;
+  await using vm = await run(image.path, {
+    ...others,
+    ...(options.load === undefined || stop === undefined ? {} : { signal: stop }),
+    accel: 'tcg',
+    plugin: {
+      file: await getProfiler({ log, signal: options.signal }),
+      args: { socket, ...(await kernelLandmarks(vmlinux)) },
+    },
+    // Else addresses would not be those of the files.
+    kernelArgs: [...(options.kernelArgs ?? []), 'nokaslr', 'norandmaps'],
+  });
+  const maps = new Maps();
+  // A guest that is paused at the end has none: how it goes is our doing.
+  let result: RunResult | undefined;
+  const over = (): void => {
+    ended.abort(new UklError('UKL_VMM', 'the program ended before the load did'));
+    profiler.giveUp();
+  };
+  vm.result.then((its) => {
+    result = its;
+    over();
+  }, over);
+  const dump = await (options.load === undefined
+    ? wholeRun(vm, profiler, maps, manifest.program, options)
+    : underLoad(vm, profiler, maps, options.load, options, signal));
+  const symbols = await log.step('read symbols', () => Symbols.read(image, vmlinux, maps.list()));
+  const folded = fold(dump, (address) => symbols.place(address));
+  return {
+    format: 1,
+    made: new Date().toISOString(),
+    target,
+    kernel: { flavour: manifest.kernel.flavour, version: manifest.kernel.version },
+    ring: manifest.ring,
+    load: options.load,
+    total: folded.tree.value,
+    end: result?.end,
+    ...folded,
+  };
 }
 
 async function wholeRun(vm: RunningVm, profiler: Profiler, maps: Maps, program: string, { seconds, signal, log = silentLog }: ProfileOptions): Promise<Dump> {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 /** From addresses in the guest to names. */
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { type Elf, readElf } from '../elf/elf.js';
 import { filesOf } from '../image/extract.js';
 import { exec } from '../lib/exec.js';
+import { makeScratch } from '../lib/scratch.js';
 import type { Image } from '../model/index.js';
 import { parseAddress } from './profiler.js';
 
@@ -146,21 +146,17 @@ export class Symbols {
     const wanted = new Set([program, ...maps.map(({ path }) => path)]);
     const files = new Map<string, File>();
     const mappings = [...maps];
-    const work = await mkdtemp(join(tmpdir(), 'ukl-symbols-'));
-    try {
-      for await (const { path, data } of filesOf(image, (name) => wanted.has(name))) {
-        const copy = join(work, 'file');
-        await writeFile(copy, data);
-        const elf = await readElf(copy).catch(() => undefined);
-        if (!elf) continue;
-        // What was stripped for the image may have its symbols here still, at the same addresses.
-        const onHost = path === program && image.host !== undefined && existsSync(image.host.program);
-        files.set(path, { symbols: await symbolsOf(onHost && image.host !== undefined ? image.host.program : copy), segments: elf.segments });
-        if (path === program && !maps.some((mapping) => mapping.path === program))
-          mappings.push(...elf.segments.map((segment) => asLoaded(path, elf.type, segment)));
-      }
-    } finally {
-      await rm(work, { recursive: true, force: true });
+    await using scratch = await makeScratch('symbols');
+    for await (const { path, data } of filesOf(image, (name) => wanted.has(name))) {
+      const copy = join(scratch.path, 'file');
+      await writeFile(copy, data);
+      const elf = await readElf(copy).catch(() => undefined);
+      if (!elf) continue;
+      // What was stripped for the image may have its symbols here still, at the same addresses.
+      const onHost = path === program && image.host !== undefined && existsSync(image.host.program);
+      files.set(path, { symbols: await symbolsOf(onHost && image.host !== undefined ? image.host.program : copy), segments: elf.segments });
+      if (path === program && !maps.some((mapping) => mapping.path === program))
+        mappings.push(...elf.segments.map((segment) => asLoaded(path, elf.type, segment)));
     }
     return new Symbols(await symbolsOf(vmlinux), files, mappings);
   }

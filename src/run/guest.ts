@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /** A running guest: its life, its streams, what its init reports, and how it ended. */
 import { createWriteStream } from 'node:fs';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import type { Socket } from 'node:net';
-import { constants, tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { constants } from 'node:os';
+import { dirname } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { StringDecoder } from 'node:string_decoder';
@@ -13,6 +13,7 @@ import { findFault, findPanic, findSetupFailure, reportsOutOfMemory, reportsRebo
 import { decodeGuestLine, encodeGreeting, encodeKmsg, encodeProc, encodeSignal, encodeTime, GREETING, type GuestMessage, MAX_LINE } from '../guest/protocol.js';
 import { UklError } from '../lib/errors.js';
 import { LineSplitter } from '../lib/lines.js';
+import { makeScratch } from '../lib/scratch.js';
 import { statusOfEnd } from '../model/exit-status.js';
 import type { Machine, RunEnd, RunResult } from '../model/index.js';
 import { CHANNELS, type ChannelName, type Vmm, type VmmExit, type VmmProcess } from '../vmms/vmm.js';
@@ -138,7 +139,7 @@ export class Guest {
   }
 
   async #run(): Promise<RunResult> {
-    const directory = await mkdtemp(join(tmpdir(), 'ukl-'));
+    await using scratch = await makeScratch('vmm');
     const { logFile, machine, preload, timeoutSeconds } = this.#options;
     await mkdir(dirname(logFile), { recursive: true });
     const log = createWriteStream(logFile);
@@ -146,7 +147,7 @@ export class Guest {
     log.on('error', () => log.destroy());
     const timer = new AbortController();
     try {
-      const process = await this.#vmm.start(machine, { directory, preload });
+      const process = await this.#vmm.start(machine, { directory: scratch.path, preload });
       this.#process = process;
       if (this.#forced) process.kill();
       this.#life.enter('booting', 'boot');
@@ -172,7 +173,6 @@ export class Guest {
       timer.abort();
       for (const socket of this.#sockets.values()) socket.destroy();
       log.destroy();
-      await rm(directory, { recursive: true, force: true });
     }
   }
 

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: MIT
 /** Starts a guest, and what a caller holds of it. */
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { PassThrough, type Readable, type Writable } from 'node:stream';
 import { resolveTarget } from '../app/target.js';
-import { buildTo } from '../build/build.js';
+import { build, buildTo } from '../build/build.js';
 import { requirements as diskRequirements, ensureDisk } from '../devices/disk.js';
 import { checkPorts } from '../devices/ports.js';
 import { checkVolume } from '../devices/volume.js';
@@ -16,9 +14,11 @@ import { findKernel } from '../kernels/kernel.js';
 import { UklError } from '../lib/errors.js';
 import { silentLog } from '../lib/log.js';
 import { storeRoot } from '../lib/paths.js';
+import { makeScratch, ownerMark } from '../lib/scratch.js';
 import type { Image, RunResult } from '../model/index.js';
 import type { UklConfig } from '../options/config.js';
 import type { BuildOptions, Context, RunOptions } from '../options/given.js';
+import { optionsIn } from '../options/options.js';
 import { pruneLogs } from '../store/logs.js';
 import { vmms } from '../vmms/index.js';
 import { writeGdbScript } from './gdb.js';
@@ -58,11 +58,19 @@ export interface RunningVm extends AsyncDisposable {
   kill(signal?: NodeJS.Signals): void;
 }
 
-/** The image of a target: the one it is, or one made for this run in `work`. */
-async function imageOf(target: string | UklConfig, work: string, options: BuildOptions): Promise<Image> {
-  if (typeof target === 'string' && (await isImage(target))) return openImage(target);
-  return buildTo(join(work, 'image'), await resolveTarget(target), options);
+/** The image of a target: the one it is, or one made for this run in `work`. Throws UKL_USAGE if an image is to be built otherwise. */
+async function imageOf(target: string | UklConfig, work: string | undefined, options: BuildOptions): Promise<Image> {
+  if (typeof target === 'string' && (await isImage(target))) {
+    const ignored = optionsIn('build').find((name) => !isDefault(options[name]));
+    if (ignored !== undefined) {
+      throw new UklError('UKL_USAGE', `${target} is an image, which '${ignored}' cannot change`, { hint: 'give it to ukl build, with the program' });
+    }
+    return openImage(target);
+  }
+  return work === undefined ? build(target, options) : buildTo(join(work, 'image'), await resolveTarget(target), options);
 }
+
+const isDefault = (value: unknown): boolean => value === undefined || (Array.isArray(value) && value.length === 0);
 
 /** Writes what gdb needs and says how to start it. Returns the socket's path. */
 async function prepareGdb({ manifest, host }: Image, work: string, options: Context): Promise<string> {
@@ -82,7 +90,7 @@ async function prepareGdb({ manifest, host }: Image, work: string, options: Cont
 async function newLogFile(name: string): Promise<string> {
   const directory = join(storeRoot(), 'logs');
   await pruneLogs(directory);
-  return join(directory, `run-${basename(name)}-${process.pid}-${Date.now().toString(36)}.log`);
+  return join(directory, `run-${basename(name)}-${ownerMark()}-${Date.now().toString(36)}.log`);
 }
 
 /**
@@ -94,8 +102,9 @@ async function newLogFile(name: string): Promise<string> {
  * @throws UklError before the guest has run; afterwards `result` tells
  */
 export async function run(target: string | UklConfig, options: RunOptions & BuildOptions = {}): Promise<RunningVm> {
-  const work = await mkdtemp(join(tmpdir(), 'ukl-run-'));
-  const clean = (): Promise<void> => rm(work, { recursive: true, force: true });
+  const scratch = await makeScratch('run');
+  const work = scratch.path;
+  const clean = async (): Promise<void> => scratch[Symbol.asyncDispose]();
   try {
     await ensurePackages(options.log ?? silentLog, vmms.get(options.vmm ?? 'qemu').requirements, options.signal);
     const image = await imageOf(target, work, options);
@@ -170,12 +179,7 @@ export async function run(target: string | UklConfig, options: RunOptions & Buil
   }
 }
 
-/** What `run` would do. The program is built, nothing is started. */
+/** What `run` would do. The image is built where `build` puts it, for the command to name; nothing is started. */
 export async function dryRun(target: string | UklConfig, options: RunOptions & BuildOptions = {}): Promise<RunPlan> {
-  const work = await mkdtemp(join(tmpdir(), 'ukl-run-'));
-  try {
-    return await plan(await imageOf(target, work, options), options);
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
+  return plan(await imageOf(target, undefined, options), options);
 }

@@ -8,12 +8,11 @@ import { choosePorts, parsePort } from '../devices/ports.js';
 import { resolveVolume, splitVolume } from '../devices/volume.js';
 import { getBacklog } from '../guest/programs.js';
 import { encodeSpec } from '../guest/spec.js';
-import { getKernel } from '../kernels/kernel.js';
 import { asUklError, UklError } from '../lib/errors.js';
 import { type Log, silentLog } from '../lib/log.js';
-import { shellQuote } from '../lib/shell.js';
+import { shellWord } from '../lib/shell.js';
 import { formatSize, parseSize } from '../lib/size.js';
-import type { Disk, Image, Machine, Network, Transport, Volume } from '../model/index.js';
+import type { Disk, Image, Machine, Network, PortForward, Transport, Volume } from '../model/index.js';
 import type { RunOptions } from '../options/given.js';
 import { vmms } from '../vmms/index.js';
 import type { Vmm } from '../vmms/vmm.js';
@@ -101,6 +100,26 @@ function storageOf({ path, manifest, host }: Image, options: RunOptions): { read
   };
 }
 
+/** Throws UKL_USAGE if two of a run's ports, disks or places are one. */
+function checkTwice(ports: readonly PortForward[], disks: readonly Disk[], volumes: readonly Volume[]): void {
+  const refuse = (what: string, words: readonly string[]): void => {
+    const twice = words.find((word, index) => words.indexOf(word) !== index);
+    if (twice !== undefined) throw new UklError('UKL_USAGE', `${what} ${twice} is given twice`, { hint: 'the image may have it already: ukl inspect IMAGE' });
+  };
+  refuse(
+    'host port',
+    ports.filter(({ host }) => host !== 0).map(({ address, host, protocol }) => `${address}:${host}/${protocol}`),
+  );
+  refuse(
+    'disk',
+    disks.map(({ file }) => file),
+  );
+  refuse(
+    'the path in the guest',
+    [...disks, ...volumes].map(({ path }) => path),
+  );
+}
+
 /** Throws UklError: what was asked for cannot be had. Nothing is started yet. */
 export async function plan(image: Image, options: RunOptions): Promise<RunPlan> {
   const log = options.log ?? silentLog;
@@ -111,21 +130,21 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
   const memoryMiB = options.memory === undefined ? run.memoryMiB : Math.ceil(parseSize(options.memory) / 1024 ** 2);
   const wanted = [...run.ports, ...(options.ports ?? []).map(parsePort)];
   const { disks, volumes } = storageOf(image, options);
-  checkSupport(vmm, { container, options, disks: disks.length, volumes: volumes.length, ports: wanted.length });
+  const transport: Transport = 'virtio-serial';
+  checkSupport(vmm, { container, options, transport, disks: disks.length, volumes: volumes.length, ports: wanted.length });
+  checkTwice(wanted, disks, volumes);
   if (!options.anyMemory) checkMemory(image, memoryMiB);
   const ports = await choosePorts(wanted);
   ports.forEach((port, index) => {
     if (wanted[index]?.host === 0) log.info(`${port.address}:${port.host} leads to port ${port.guest} of the guest`);
   });
-  const { line, flavour } = manifest.kernel;
   const { accel, why } = await vmm.chooseAccel(
     options.icount ? 'tcg' : (options.accel ?? 'auto'),
-    () => getKernel({ line, flavour, fragments: [] }, { log, signal: options.signal }),
+    { boot: container.boot, kernel: image.path, id: manifest.kernel.sha256 },
     log,
   );
   if (options.cpu !== undefined) await vmm.checkCpu(options.cpu, accel);
   const icount = options.icount ?? false;
-  const transport: Transport = 'virtio-serial';
   const machine: Machine = {
     payload: {
       boot: container.boot,
@@ -161,7 +180,7 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
     machine,
     preload,
     accelWhy: why,
-    command: vmm.command(machine, { directory: '$DIR', preload }).map(shellQuote).join(' '),
+    command: vmm.command(machine, { directory: '$DIR', preload }).map(shellWord).join(' '),
     // Extra arguments take the place of the image's.
     argv: [...run.command, ...(options.args && options.args.length > 0 ? options.args : run.args)],
     env: { ...run.env, ...options.env },

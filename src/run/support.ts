@@ -2,6 +2,7 @@
 /** Refuses what a VMM cannot do, by name, before any work is done. */
 import type { Container } from '../containers/container.js';
 import { UklError } from '../lib/errors.js';
+import type { Transport } from '../model/index.js';
 import type { RunOptions } from '../options/given.js';
 import type { Vmm } from '../vmms/vmm.js';
 
@@ -9,15 +10,17 @@ import type { Vmm } from '../vmms/vmm.js';
 export interface Needs {
   readonly container: Pick<Container, 'name' | 'boot'>;
   readonly options: Pick<RunOptions, 'gdb' | 'icount' | 'plugin' | 'accel'>;
+  readonly transport: Transport;
   readonly disks: number;
   readonly volumes: number;
   readonly ports: number;
 }
 
 /** Throws UKL_USAGE with the first thing that cannot be had. */
-export function checkSupport({ title, supports }: Vmm, { container, options, disks, volumes, ports }: Needs): void {
+export function checkSupport({ title, supports }: Vmm, { container, options, transport, disks, volumes, ports }: Needs): void {
   const refused: readonly (readonly [boolean, string])[] = [
     [!supports.boot.includes(container.boot), `start a ${container.name} image`],
+    [!supports.transports.includes(transport), `talk to the guest by ${transport}`],
     [options.gdb === true && !supports.gdb, 'wait for gdb'],
     [options.icount === true && !supports.icount, 'count instructions'],
     [options.plugin !== undefined && !supports.plugins, 'load a plugin'],

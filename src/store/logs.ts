@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 import { readdir, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import { ownerLives } from '../lib/scratch.js';
 
 /** Logs of runs that are kept. */
 const KEPT = 200;
@@ -13,6 +14,6 @@ export async function pruneLogs(directory: string): Promise<void> {
     names.map(async (name) => ({ path: join(directory, name), at: (await stat(join(directory, name)).catch(() => undefined))?.mtimeMs ?? 0 })),
   );
   dated.sort((a, b) => b.at - a.at);
-  // Some more than needed, so that not every run has to look.
-  for (const { path } of dated.slice(KEPT / 2)) await rm(path, { force: true });
+  // Some more than needed, so that not every run has to look; none of a guest that runs.
+  for (const { path } of dated.slice(KEPT / 2)) if (ownerLives(basename(path)) !== true) await rm(path, { force: true });
 }

@@ -2,7 +2,7 @@
 /** The seam between running a guest and the program that emulates its machine. */
 import type { Socket } from 'node:net';
 import type { Log } from '../lib/log.js';
-import type { Accel, BootProtocol, Kernel, Machine, Network, Nic, Requirement, Transport } from '../model/index.js';
+import type { Accel, BootProtocol, Machine, Network, Nic, Requirement, Transport } from '../model/index.js';
 
 export type VmmName = 'qemu';
 
@@ -13,7 +13,6 @@ export interface VmmSupport {
   readonly nics: readonly Nic['kind'][];
   readonly disks: boolean;
   readonly shares: boolean;
-  readonly pause: boolean;
   readonly gdb: boolean;
   readonly icount: boolean;
   readonly plugins: boolean;
@@ -51,6 +50,15 @@ export interface VmmProcess {
   kill(): void;
 }
 
+/** A kernel to try an accelerator with; an image will do, whose program is not run. */
+export interface Bootable {
+  readonly boot: BootProtocol;
+  /** Path. */
+  readonly kernel: string;
+  /** Names the kernel's bits. */
+  readonly id: string;
+}
+
 export interface AccelProbe {
   readonly usable: boolean;
   readonly why: string;
@@ -64,8 +72,8 @@ export interface Vmm {
   readonly supports: VmmSupport;
   /** How the guest is to set up its network, behind this VMM's interface. */
   readonly userNetwork: Network;
-  /** Chooses an accelerator. `getKernel` is called if one has to be booted to find out. Throws UKL_ACCEL. */
-  chooseAccel(choice: Accel | 'auto', getKernel: () => Promise<Kernel>, log: Log): Promise<{ readonly accel: Accel; readonly why: string }>;
+  /** Chooses an accelerator; boots the kernel if that is the way to find out. Throws UKL_ACCEL. */
+  chooseAccel(choice: Accel | 'auto', kernel: Bootable, log: Log): Promise<{ readonly accel: Accel; readonly why: string }>;
   /** The processor of a run that names none. */
   defaultCpu(accel: Accel): string;
   /** Throws UKL_USAGE if there is no such processor. */

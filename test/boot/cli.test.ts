@@ -65,6 +65,47 @@ test('an image from elsewhere gets no directory of this host that is not beside 
   }
 });
 
+test.each([
+  [['run', '--frobnicate'], 2],
+  [['frobnicate'], 2],
+  [['run', '/no/such/target'], 125],
+])('%j with --json: an error is one JSON document', async (words, status) => {
+  const { code, stdout } = await cli(...words, '--json');
+  expect(code).toBe(status);
+  expect(JSON.parse(stdout)).toMatchObject({ version: 1, ok: false, error: { code: expect.stringMatching(/^UKL_/), message: expect.any(String) } });
+});
+
+describe('an image', () => {
+  let work: string;
+  let image: string;
+  beforeAll(async () => {
+    work = await mkdtemp(join(tmpdir(), 'ukl-cli-'));
+    image = join(work, 'image');
+    await build({ name: 'sum', program: '/usr/bin/true', ports: ['18080:80'] }, { out: image });
+  });
+  afterAll(() => rm(work, { recursive: true, force: true }));
+
+  test.each([
+    [['--ring', '3'], /is an image, which 'ring' cannot change .*\nnext: give it to ukl build/],
+    [['-p', '18080:81'], /host port 127\.0\.0\.1:18080\/tcp is given twice/],
+    [['--disk', 'a:/a', '--disk', 'a:/b'], /disk .*\/a is given twice/],
+    [['--disk', 'a:/a', '--volume', '.:/a'], /the path in the guest \/a is given twice/],
+  ])('with %j is refused before any work', async (words, message) => {
+    expect(await cli('run', image, '--dry-run', '--accel', 'tcg', ...words)).toMatchObject({ code: 2, stderr: expect.stringMatching(message) });
+  });
+
+  test('that is damaged is called that', async () => {
+    const bytes = await readFile(image);
+    const { kernel } = (await openImage(image)).manifest;
+    bytes.write('x', kernel.bytes);
+    const damaged = join(work, 'damaged');
+    await writeFile(damaged, bytes);
+    const { code, stderr } = await cli('inspect', damaged, '--calls');
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/\[UKL_IMAGE\]/);
+  });
+});
+
 test('clean --store removes the store, and nothing else that is in its directory', async () => {
   const work = await mkdtemp(join(tmpdir(), 'ukl-cli-'));
   try {

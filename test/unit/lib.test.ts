@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: MIT
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { asUklError } from '../../src/lib/errors.js';
 import { exec } from '../../src/lib/exec.js';
 import { withLock } from '../../src/lib/lock.js';
 import { silentLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
+import { ownerLives, ownerMark } from '../../src/lib/scratch.js';
 import { formatSize, parseSize } from '../../src/lib/size.js';
 import { fromStore, listStore } from '../../src/store/store.js';
 
@@ -27,6 +31,56 @@ describe('sizes', () => {
   ])('%s', (text, bytes) => expect(parseSize(text)).toBe(bytes));
   test.each(['', 'M', '-1', '1T', '1.5G'])('%s is refused', (text) => expect(() => parseSize(text)).toThrow(/expected a size/));
   test('for people', () => expect([512, 2048, 5 * 1024 ** 2, 3 * 1024 ** 3].map(formatSize)).toEqual(['512 B', '2.0 KiB', '5.0 MiB', '3.0 GiB']));
+});
+
+describe('directories for one job', () => {
+  const children: ReturnType<typeof spawn>[] = [];
+  afterEach(() => {
+    for (const child of children.splice(0)) child.kill('SIGKILL');
+  });
+  const script = `import { makeScratch } from '${projectRoot}/src/lib/scratch.js';\nconsole.log((await makeScratch('test')).path);\nsetInterval(() => {}, 1000);\n`;
+  async function start(): Promise<{ child: ReturnType<typeof spawn>; path: string }> {
+    const file = join(work, 'scratch.mts');
+    await writeFile(file, script);
+    const child = spawn(process.execPath, ['--import', `file://${projectRoot}/node_modules/tsx/dist/loader.mjs`, file], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, TMPDIR: work },
+    });
+    children.push(child);
+    const path = await new Promise<string>((resolve) => child.stdout?.once('data', (chunk: Buffer) => resolve(chunk.toString().trim())));
+    return { child, path };
+  }
+
+  test('the next process removes those of one that was killed, and not those of one that lives', async () => {
+    const killed = await start();
+    const lives = await start();
+    killed.child.kill('SIGKILL');
+    await once(killed.child, 'close');
+    expect(existsSync(killed.path)).toBe(true);
+    await start();
+    expect([existsSync(killed.path), existsSync(lives.path)]).toEqual([false, true]);
+  });
+
+  test.each([
+    ['ukl-run-1.2-x', undefined],
+    ['ukl-run-x', undefined],
+    [`ukl-run-${ownerMark()}-x`, true],
+    [`run-a-b-${ownerMark()}-time.log`, true],
+  ])('%s: its owner lives: %s', (name, lives) => expect(ownerLives(name)).toBe(lives));
+});
+
+describe('what the host refuses is no bug', () => {
+  test.each([
+    [() => readFile('/nonexistent/file'), 'UKL_HOST', '/nonexistent/file: no such file or directory'],
+    [() => readFile('/etc'), 'UKL_BUG', 'EISDIR: illegal operation on a directory, read'],
+    [() => readFile('/etc/passwd/x'), 'UKL_HOST', '/etc/passwd/x: not a directory'],
+  ])('%s', async (work, code, message) => {
+    const error = await work().then(
+      () => undefined,
+      (thrown: unknown) => asUklError(thrown),
+    );
+    expect(error).toMatchObject({ code, message });
+  });
 });
 
 describe('locks', () => {

@@ -57,9 +57,9 @@ describe('what a VMM does not support is refused by name', () => {
   const poor = {
     ...vmms.get('qemu'),
     title: 'a poor VMM',
-    supports: { boot: ['pvh'], transports: [], nics: [], disks: false, shares: false, pause: false, gdb: false, icount: false, plugins: false },
+    supports: { boot: ['pvh'], transports: ['virtio-serial'], nics: [], disks: false, shares: false, gdb: false, icount: false, plugins: false },
   } as const;
-  const nothing: Needs = { container: containers.get('elf'), options: {}, disks: 0, volumes: 0, ports: 0 };
+  const nothing: Needs = { container: containers.get('elf'), options: {}, transport: 'virtio-serial', disks: 0, volumes: 0, ports: 0 };
   test.each([
     [{ container: containers.get('bzImage') }, 'a poor VMM cannot start a bzImage image'],
     [{ options: { gdb: true } }, 'a poor VMM cannot wait for gdb'],

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: MIT
 import { constants } from 'node:fs';
-import { access, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { access, mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { errnoOf, UklError } from '../../lib/errors.js';
 import { hashValue } from '../../lib/hash.js';
 import { storeRoot } from '../../lib/paths.js';
-import type { Accel, Kernel, Machine } from '../../model/index.js';
-import type { AccelProbe, Vmm } from '../vmm.js';
+import { makeScratch } from '../../lib/scratch.js';
+import type { Accel, Machine } from '../../model/index.js';
+import type { AccelProbe, Bootable, Vmm } from '../vmm.js';
 
 /** A kernel that really runs under KVM is through long before this. */
 const PROBE_SECONDS = 5;
 
-const probeResult = z.object({ usable: z.boolean(), why: z.string() });
+/** How long a kernel that hung is not tried again. */
+const HUNG_MS = 3_600_000;
+
+const probeResult = z.object({ usable: z.boolean(), why: z.string(), hung: z.boolean() });
+type Attempt = z.infer<typeof probeResult>;
 
 /** Why /dev/kvm cannot even be opened; undefined if it can. */
 export async function kvmDeviceProblem(): Promise<string | undefined> {
@@ -25,11 +29,11 @@ export async function kvmDeviceProblem(): Promise<string | undefined> {
   }
 }
 
-/** Boots a kernel without a program, and waits until it misses its init. */
-async function bootProbe(kernel: Kernel, vmm: Vmm): Promise<AccelProbe> {
+/** Boots a kernel without its program, and waits until it misses its init. */
+async function bootProbe({ boot, kernel }: Bootable, vmm: Vmm): Promise<Attempt> {
   const machine: Machine = {
-    payload: { boot: 'linux', kernel: kernel.bzImage, cmdline: 'console=ttyS0 reboot=t panic=-1' },
-    memoryMiB: 128,
+    payload: { boot, kernel, cmdline: 'console=ttyS0 reboot=t panic=-1 rdinit=/no-program' },
+    memoryMiB: 512,
     cpus: 1,
     cpu: vmm.defaultCpu('kvm'),
     accel: 'kvm',
@@ -41,10 +45,10 @@ async function bootProbe(kernel: Kernel, vmm: Vmm): Promise<AccelProbe> {
     transport: 'virtio-serial',
     icount: false,
   };
-  const directory = await mkdtemp(join(tmpdir(), 'ukl-kvm-'));
+  await using scratch = await makeScratch('kvm');
   let timer: NodeJS.Timeout | undefined;
   try {
-    const process = await vmm.start(machine, { directory });
+    const process = await vmm.start(machine, { directory: scratch.path });
     let text = '';
     void process.channels.serial.then((socket) => socket.on('data', (chunk: Buffer) => (text += chunk.toString())));
     let hung = false;
@@ -53,26 +57,27 @@ async function bootProbe(kernel: Kernel, vmm: Vmm): Promise<AccelProbe> {
       process.kill();
     }, PROBE_SECONDS * 1000);
     const { stderr } = await process.exit;
-    if (/Kernel panic - not syncing/.test(text)) return { usable: true, why: 'a probe kernel booted' };
-    return { usable: false, why: hung ? `a probe kernel hung for ${PROBE_SECONDS} s` : `a probe kernel did not boot${stderr === '' ? '' : `: ${stderr}`}` };
+    if (/Kernel panic - not syncing/.test(text)) return { usable: true, hung, why: 'its kernel booted' };
+    return { usable: false, hung, why: hung ? `its kernel hung for ${PROBE_SECONDS} s` : `its kernel did not boot${stderr === '' ? '' : `: ${stderr}`}` };
   } finally {
     clearTimeout(timer);
-    await rm(directory, { recursive: true, force: true });
   }
 }
 
 /**
  * Whether KVM runs a kernel. The device's presence says little: under some
  * hypervisors it opens, and the guest then hangs without a word. So a kernel
- * is booted. The answer is remembered until the host reboots.
+ * is booted. The answer is remembered until the host reboots, but for an hour
+ * only if the kernel hung: a busy host looks the same.
  */
-export async function probeKvm(kernel: Kernel, vmm: Vmm): Promise<AccelProbe> {
+export async function probeKvm(kernel: Bootable, vmm: Vmm): Promise<AccelProbe> {
   const problem = await kvmDeviceProblem();
   if (problem !== undefined) return { usable: false, why: problem };
   const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
-  const memo = join(storeRoot(), 'hashes', `kvm-${hashValue([boot, kernel.hashes]).slice(0, 16)}.json`);
+  const memo = join(storeRoot(), 'hashes', `kvm-${hashValue([boot, kernel.id, kernel.boot]).slice(0, 16)}.json`);
   try {
-    return probeResult.parse(JSON.parse(await readFile(memo, 'utf8')));
+    const { hung, ...known } = probeResult.parse(JSON.parse(await readFile(memo, 'utf8')));
+    if (!hung || Date.now() - (await stat(memo)).mtimeMs < HUNG_MS) return known;
   } catch {
     // Not asked yet.
   }
@@ -80,7 +85,7 @@ export async function probeKvm(kernel: Kernel, vmm: Vmm): Promise<AccelProbe> {
   await mkdir(join(storeRoot(), 'hashes'), { recursive: true });
   await writeFile(`${memo}.${process.pid}`, JSON.stringify(probe));
   await rename(`${memo}.${process.pid}`, memo);
-  return probe;
+  return { usable: probe.usable, why: probe.why };
 }
 
 /** The accelerator to use. `probe` is only called for auto and kvm. Throws UKL_ACCEL. */

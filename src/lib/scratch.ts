@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+/** Directories for the time of one job, and marks that tell whose file a file is. */
+import { existsSync, readlinkSync, statSync } from 'node:fs';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { errnoOf, UklError } from './errors.js';
+
+const PREFIX = 'ukl-';
+
+/** The path of a UNIX socket, with its final zero: sockaddr_un in unix(7). */
+const MAX_SOCKET_PATH = 107;
+
+/** What is appended to the path: `mkdtemp`'s six characters and the longest name of a socket. */
+const ROOM = 48;
+
+/** This process's PID name space: a process number means nothing in another. */
+const space = (): string => /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0';
+
+/** A part of a file name that names this process as the file's owner. */
+export const ownerMark = (): string => `${space()}.${process.pid}`;
+
+/** Whether the process lives that a file name's mark names; undefined without a mark, or with that of another PID name space. */
+export function ownerLives(name: string): boolean | undefined {
+  const mark = /-(\d+)\.(\d+)-/.exec(name);
+  return mark === null || mark[1] !== space() ? undefined : existsSync(`/proc/${mark[2]}`);
+}
+
+/** Removes what processes that were killed have left. */
+async function sweep(directory: string): Promise<void> {
+  for (const name of await readdir(directory)) {
+    if (!name.startsWith(PREFIX) || ownerLives(name) !== false) continue;
+    const path = join(directory, name);
+    // Another user's stays, whatever its name says.
+    if (statSync(path, { throwIfNoEntry: false })?.uid !== process.getuid?.()) continue;
+    await rm(path, { recursive: true, force: true }).catch(() => {});
+  }
+}
+
+let swept = false;
+
+/** A directory that is removed with its contents when it is disposed of. */
+export interface Scratch extends AsyncDisposable {
+  readonly path: string;
+}
+
+/**
+ * Makes a directory for one job below TMPDIR.
+ *
+ * @throws UKL_HOST if TMPDIR cannot be written or is too long for the sockets in it
+ */
+export async function makeScratch(purpose: string): Promise<Scratch> {
+  const root = tmpdir();
+  const prefix = join(root, `${PREFIX}${purpose}-${ownerMark()}-`);
+  if (Buffer.byteLength(prefix) + ROOM - purpose.length - ownerMark().length > MAX_SOCKET_PATH)
+    throw new UklError('UKL_HOST', `the directory for temporary files is too long for a socket in it: ${root}`, { hint: 'TMPDIR=/tmp ukl ...' });
+  let path: string;
+  try {
+    if (!swept) await sweep(root);
+    swept = true;
+    path = await mkdtemp(prefix);
+  } catch (error) {
+    throw new UklError('UKL_HOST', `cannot make a temporary directory in ${root} (${errnoOf(error) ?? 'unknown'})`, {
+      hint: 'set TMPDIR to a directory that can be written',
+      cause: error,
+    });
+  }
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
