@@ -25,7 +25,7 @@ const packageJson = z.object({ version: z.string(), license: z.string() });
 
 /** What a release carries: made now if it is missing in this store. */
 async function entries(): Promise<readonly { readonly prebuilt: Prebuilt; readonly directory: string }[]> {
-  const kernels = (['ukl', 'stock'] as const).map(kernelSpec);
+  const kernels = (['ukl', 'stock'] as const).map((flavour) => kernelSpec(flavour));
   const found: { prebuilt: Prebuilt; directory: string }[] = [];
   for (const spec of kernels) {
     const { bzImage } = await getKernel(spec, { log });

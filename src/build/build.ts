@@ -9,9 +9,12 @@ import { containers } from '../containers/index.js';
 import { splitDisk } from '../devices/disk.js';
 import { parsePort } from '../devices/ports.js';
 import { splitVolume } from '../devices/volume.js';
+import { callNames } from '../elf/calls.js';
+import { isElf, isScript } from '../elf/elf.js';
 import { getInit, getLoader, requirements as guestRequirements } from '../guest/programs.js';
 import { ensurePackages } from '../host/requirements.js';
 import { writeImage } from '../image/image.js';
+import { fitKernel, type Need, needsOfCalls, needsOfWords } from '../kernels/fit.js';
 import { getKernel } from '../kernels/kernel.js';
 import { DEFAULT_LINE, kernelLines } from '../kernels/lines.js';
 import { findShortcut, getShortcuts } from '../kernels/shortcuts.js';
@@ -22,19 +25,19 @@ import { storeRoot } from '../lib/paths.js';
 import { parseSize } from '../lib/size.js';
 import { getCompiler } from '../libc/compiler.js';
 import { requirements as libcRequirements } from '../libc/glibc.js';
-import type { App, Image, Ring, RunDefaults } from '../model/index.js';
+import type { App, Image, KernelFlavour, Ring, RunDefaults } from '../model/index.js';
 import type { UklConfig } from '../options/config.js';
 import type { BuildOptions } from '../options/given.js';
 import { vmms } from '../vmms/index.js';
 
-function runDefaults({ config, runtime }: Target, app: App): RunDefaults {
+function runDefaults({ config, runtime }: Target, app: App, profile: UklConfig['profile']): RunDefaults {
   return {
     command: [...app.command],
     args: config.args,
     env: config.env,
     cwd: config.cwd,
     ...(config.timeout === undefined ? {} : { timeoutSeconds: config.timeout }),
-    memoryMiB: Math.ceil(parseSize(config.memory ?? runtime.defaultMemory) / 1024 ** 2),
+    ...(config.memory === undefined && profile !== 'server' ? {} : { memoryMiB: Math.ceil(parseSize(config.memory ?? runtime.defaultMemory) / 1024 ** 2) }),
     cpus: config.cpus,
     ports: config.ports.map(parsePort),
     disks: config.disks.map(splitDisk),
@@ -47,6 +50,26 @@ function binDirectory(target: Target): string {
   if (target.directory !== process.cwd()) return join(target.directory, '.ukl', 'bin');
   const sources = (target.config.sources ?? []).map((source) => resolve(target.directory, source));
   return join(storeRoot(), 'bin', hashValue([target.directory, sources]).slice(0, 16));
+}
+
+/** What a program needs of its kernel: by its calls, by its files, by what its machine is to have, and by name. */
+async function needsOf({ config, runtime }: Target, app: App, flavour: KernelFlavour): Promise<Need[]> {
+  const names = new Set<string>();
+  let script = false;
+  for (const file of app.files) {
+    if (file.kind !== 'file') continue;
+    script ||= await isScript(file.host);
+    if (await isElf(file.host)) for (const name of await callNames(file.host)) names.add(name);
+  }
+  const machine: readonly (readonly [boolean, string, string])[] = [
+    [config.cpus > 1, 'smp', `${config.cpus} processors`],
+    [config.disks.length > 0, 'disk', 'disks'],
+    [config.volumes.length > 0, 'volume', 'volumes'],
+    [config.ports.length > 0, 'net', 'ports'],
+    [script, 'script', 'a file that begins with #!'],
+    [flavour === 'ukl' && (runtime.name === 'node' || config.disks.length > 0 || config.volumes.length > 0 || config.cwd !== '/'), 'init', 'init'],
+  ];
+  return [...needsOfWords(config.needs), ...machine.flatMap(([is, feature, why]) => (is ? [{ feature, why }] : [])), ...needsOfCalls(names)];
 }
 
 /** Builds the image of a target at `path`. */
@@ -77,7 +100,12 @@ export async function buildTo(path: string, target: Target, options: BuildOption
     ...(config.kernelConfig === undefined ? [] : [resolve(target.directory, config.kernelConfig)]),
     ...(options.kernelConfig === undefined ? [] : [options.kernelConfig]),
   ];
-  const kernel = await getKernel({ line: line.name, flavour, fragments, tarball: options.kernelSource }, context);
+  const profile = options.profile ?? config.profile;
+  const fitted = profile === 'fit' ? await log.step(`look at what ${app.name} needs`, async () => fitKernel(await needsOf(target, app, flavour))) : undefined;
+  const kernel = await getKernel(
+    { line: line.name, flavour, profile: profile === 'server' ? 'server' : 'hello', options: fitted?.options, fragments, tarball: options.kernelSource },
+    context,
+  );
   // For comparisons: what the configuration has in ring 0 runs in ring 3 on the stock kernel, and where that is asked for.
   const ring0 = [...(flavour === 'stock' || options.ring === 3 ? [] : config.ring0), ...(options.ring0 ?? [])];
   // Only ring 0 can call them: in ring 3 the program makes the plain calls.
@@ -90,6 +118,7 @@ export async function buildTo(path: string, target: Target, options: BuildOption
       app,
       runtime: target.runtime.name,
       kernel,
+      fit: fitted && { has: [...fitted.has], leftOut: [...fitted.leftOut] },
       container,
       loader,
       init,
@@ -97,7 +126,7 @@ export async function buildTo(path: string, target: Target, options: BuildOption
       ring,
       ring0,
       kernelArgs: config.kernelArgs,
-      run: runDefaults(target, app),
+      run: runDefaults(target, app, profile),
       network: vmms.get('qemu').userNetwork,
       directory: target.directory,
     }),

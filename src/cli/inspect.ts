@@ -2,8 +2,10 @@
 import { containers } from '../containers/index.js';
 import type { Section } from '../elf/sections.js';
 import { type ElfDetails, inspect } from '../inspect/inspect.js';
+import type { Surface } from '../inspect/surface.js';
 import { formatSize } from '../lib/size.js';
 import { EXIT } from '../model/exit-status.js';
+import type { ImageManifest } from '../model/index.js';
 import { type GlobalOptions, logFor, printJson } from './output.js';
 
 export interface InspectFlags extends GlobalOptions {
@@ -34,25 +36,51 @@ const describeSections = (path: string, sections: readonly Section[]): string[] 
 /** How many of the largest files are shown. */
 const SHOWN_FILES = 12;
 
+function describeFit(fit: ImageManifest['kernel']['fit']): string[] {
+  if (fit === undefined) return [];
+  return [...fit.has.map(({ feature, why }) => `  has        ${feature.padEnd(12)} ${why}`), `  left out   ${fit.leftOut.join(' ')}`];
+}
+
+function describeSurface({ textBytes, calls, missing }: Surface): string[] {
+  return [
+    `  surface    ${formatSize(textBytes)} of code, ${calls} system calls`,
+    ...(missing.length > 0
+      ? [
+          `             without ${missing.slice(0, SHOWN_FILES).join(' ')}${missing.length > SHOWN_FILES ? ` and ${missing.length - SHOWN_FILES} more (--json)` : ''}`,
+        ]
+      : []),
+  ];
+}
+
 /** `ukl inspect`: what is in an image, how large, of which version, at which ring. */
 export async function inspectCommand(target: string, flags: InspectFlags): Promise<number> {
-  const { image, elf: details, kernelSections: kernel } = await inspect(target, { ...flags, log: logFor(flags) });
+  const { image, elf: details, kernelSections: kernel, surface } = await inspect(target, { ...flags, log: logFor(flags) });
   const { manifest, path } = image;
   if (flags.json) {
-    printJson({ ok: true, image: path, manifest, ...(details.length > 0 ? { elf: details } : {}), ...(kernel ? { kernelSections: kernel } : {}) });
+    printJson({
+      ok: true,
+      image: path,
+      manifest,
+      ...(details.length > 0 ? { elf: details } : {}),
+      ...(kernel ? { kernelSections: kernel } : {}),
+      ...(surface ? { surface } : {}),
+    });
     return EXIT.ok;
   }
   const total = manifest.kernel.bytes + manifest.initramfs.bytes;
   const largest = [...manifest.files].sort((a, b) => b.bytes - a.bytes);
   const lines = [
     `${manifest.name}  ${formatSize(total)}, ${containers.get(manifest.container).title}`,
-    `  kernel     Linux ${manifest.kernel.version} (${manifest.kernel.flavour}), ${formatSize(manifest.kernel.bytes)}, sha256 ${manifest.kernel.sha256.slice(0, 16)}`,
+    `  kernel     Linux ${manifest.kernel.version} (${manifest.kernel.flavour}, ${manifest.kernel.profile}), ${formatSize(manifest.kernel.bytes)}, sha256 ${manifest.kernel.sha256.slice(0, 16)}`,
     `  initramfs  ${manifest.initramfs.files} files, ${formatSize(manifest.initramfs.bytes)}, sha256 ${manifest.initramfs.sha256.slice(0, 16)}`,
     `  ring 0     ${manifest.ring0.join(', ') || 'nothing'}`,
-    '  ring 3     everything else (/.ukl/init is PID 1)',
+    ...describeFit(manifest.kernel.fit),
+    ...(surface ? describeSurface(surface) : []),
+    `  ring 3     ${manifest.init.kind === 'kmain' ? 'everything else' : 'everything else (/.ukl/init is PID 1)'}`,
+    `  PID 1      ${manifest.init.kind === 'kmain' ? 'kmain(), in the kernel' : `our init: ${manifest.init.why}`}`,
     `  cmdline    ${manifest.cmdline}`,
     `  starts     ${[...manifest.run.command, ...manifest.run.args].join(' ')}`,
-    `  machine    ${manifest.run.memoryMiB} MiB, ${manifest.run.cpus} processor(s)`,
+    `  machine    ${manifest.run.memoryMiB === undefined ? 'memory by its files' : `${manifest.run.memoryMiB} MiB`}, ${manifest.run.cpus} processor(s)`,
     ...manifest.run.ports.map((port) => `  port       ${port.address}:${port.host} -> ${port.guest}/${port.protocol}`),
     ...manifest.run.disks.map((disk) => `  disk       ${disk.file} at ${disk.path}`),
     ...manifest.run.volumes.map((volume) => `  volume     ${volume.directory} at ${volume.path}`),

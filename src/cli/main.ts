@@ -45,12 +45,16 @@ function withRunOptions<A extends unknown[], O extends OptionValues>(command: Co
 
 /**
  * `-v` shows the kernel's log, but before a word like ./data:/data it can only
- * mean what it means in container tools: a volume. After `--`, words are the
- * program's.
+ * mean what it means in container tools: a volume. `--fit` is short for
+ * `--profile fit`. After `--`, words are the program's.
  */
-function withVolumes(argv: readonly string[]): string[] {
+function withShorthands(argv: readonly string[]): string[] {
   const end = argv.includes('--') ? argv.indexOf('--') : argv.length;
-  return argv.map((word, index) => (word === '-v' && index < end && /^[^-].*:\//.test(argv[index + 1] ?? '') ? '--volume' : word));
+  return argv.flatMap((word, index) => {
+    if (index >= end) return [word];
+    if (word === '--fit') return ['--profile', 'fit'];
+    return [word === '-v' && /^[^-].*:\//.test(argv[index + 1] ?? '') ? '--volume' : word];
+  });
 }
 
 /** What follows the target belongs to the program; the dashes do not. */
@@ -217,7 +221,7 @@ export async function main(argv: readonly string[]): Promise<number> {
       program.outputHelp();
       return EXIT.ok;
     }
-    await program.parseAsync(withVolumes(argv), { from: 'user' });
+    await program.parseAsync(withShorthands(argv), { from: 'user' });
     return code;
   } catch (error) {
     if (error instanceof CommanderError) {

@@ -2,6 +2,7 @@
 import { constants } from 'node:os';
 import { PassThrough, Writable } from 'node:stream';
 import pc from 'picocolors';
+import { featureOfCall } from '../kernels/fit.js';
 import { formatSeconds } from '../lib/log.js';
 import { EXIT } from '../model/exit-status.js';
 import type { RunEnd, RunResult } from '../model/index.js';
@@ -59,6 +60,12 @@ export function describeEnd(end: RunEnd): string | undefined {
 }
 
 function tellEnd(result: RunResult, quiet: boolean): void {
+  if (!quiet && result.missingCalls.length > 0) {
+    const features = [...new Set(result.missingCalls.map((call) => featureOfCall(call) ?? call))];
+    process.stderr.write(
+      `${pc.yellow('!')} the program made system calls that its kernel was built without: ${result.missingCalls.join(', ')}\n${pc.bold('next:')} needs: [${features.map((name) => `'${name}'`).join(', ')}] in ukl.config, or --profile server\n`,
+    );
+  }
   const text = describeEnd(result.end);
   if (text === undefined || quiet) return;
   const lines = [`${pc.red('✖')} ${text}`];
@@ -161,6 +168,7 @@ export async function runCommand(
       stdout: out.text(),
       stderr: err.text(),
       kernelLog: result.kernelLog,
+      missingCalls: result.missingCalls,
       log: result.log,
     });
   } else {

@@ -51,7 +51,7 @@ export function bzImagePrefix(kernel: Buffer, loader: Buffer, cmdline: string, i
 
 export const bzImage: Container = {
   name: 'bzImage',
-  title: 'a bzImage, for any boot loader, with KASLR',
+  title: 'a bzImage, for any boot loader',
   requirements: [],
   boot: 'linux',
   carries: 'bzImage',

@@ -113,7 +113,7 @@ export function pvhPrefix(vmlinux: Buffer, loader: Buffer, cmdline: string, init
 
 export const elf: Container = {
   name: 'elf',
-  title: 'an ELF with a PVH entry, for microVMs: no decompression, no KASLR',
+  title: 'an ELF with a PVH entry, for microVMs: nothing to decompress, no KASLR',
   requirements: [],
   boot: 'pvh',
   carries: 'vmlinux',

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { exec } from '../lib/exec.js';
 
 /** The system calls in an ELF file, from its disassembly. */
@@ -15,7 +16,7 @@ export interface CallSites {
 }
 
 /** The host's names of system calls, by number. */
-async function syscallNames(): Promise<ReadonlyMap<number, string>> {
+export async function syscallNames(): Promise<ReadonlyMap<number, string>> {
   const header = await readFile('/usr/include/x86_64-linux-gnu/asm/unistd_64.h', 'utf8');
   return new Map([...header.matchAll(/^#define __NR_(\w+) (\d+)$/gm)].map(([, name = '', number]) => [Number(number), name]));
 }
@@ -56,4 +57,17 @@ export async function callSites(path: string): Promise<CallSites> {
   // Only the lines that matter: a C library's listing has tens of megabytes.
   const script = `objdump -d --no-show-raw-insn "$0" | grep -E '>:$|syscall *$|,%[er]ax *$|%eax,%eax|,%rcx|jmp +\\*'`;
   return parseSites(await exec('sh', ['-c', script, path]), await syscallNames());
+}
+
+/** The C library can make every call: what a program makes of it says which ones it does. */
+const LIBC = /^(ld-linux-x86-64|lib(c|m|pthread|dl|rt|resolv|anl|util))\.so\b/;
+
+/**
+ * Names of the system calls that an ELF file makes itself, and of the
+ * functions that it takes from others. Nothing for the C library.
+ */
+export async function callNames(path: string): Promise<readonly string[]> {
+  if (LIBC.test(basename(path))) return [];
+  const [{ names }, symbols] = await Promise.all([callSites(path), exec('nm', ['-D', '--undefined-only', '--format=posix', path])]);
+  return [...names, ...[...symbols.matchAll(/^([\w.]+)/gm)].map(([, name = '']) => name)];
 }

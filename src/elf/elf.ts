@@ -55,15 +55,20 @@ async function readAt(file: FileHandle, position: number, length: number): Promi
   return buffer.subarray(0, bytesRead);
 }
 
-/** Whether a file begins as every ELF file does. */
-export async function isElf(path: string): Promise<boolean> {
+async function firstBytes(path: string, length: number): Promise<Buffer> {
   const file = await open(path, 'r');
   try {
-    return hasMagic(await readAt(file, 0, 4));
+    return await readAt(file, 0, length);
   } finally {
     await file.close();
   }
 }
+
+/** Whether a file begins as every ELF file does. */
+export const isElf = async (path: string): Promise<boolean> => hasMagic(await firstBytes(path, 4));
+
+/** Whether a file begins with "#!". */
+export const isScript = async (path: string): Promise<boolean> => (await firstBytes(path, 2)).toString('latin1') === '#!';
 
 /**
  * Reads the headers of an x86-64 ELF file.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { constants } from 'node:os';
+import { syscallNames } from '../elf/calls.js';
 import { readElf } from '../elf/elf.js';
 import { exec } from '../lib/exec.js';
 import type { Fault, RunEnd } from '../model/index.js';
@@ -36,6 +37,17 @@ export function findFault(log: readonly string[]): (Fault & { readonly fileOffse
     };
   }
   return undefined;
+}
+
+/** What the C library asks every kernel for and does without. */
+const OPTIONAL: readonly string[] = ['rseq'];
+
+/** The system calls that failed because the kernel was built without them: report_enosys= in the series. */
+export async function findMissingCalls(serial: string): Promise<string[]> {
+  const numbers = new Set([...serial.matchAll(/\[\d+\]: no system call (\d+)/g)].map(([, number]) => Number(number)));
+  if (numbers.size === 0) return [];
+  const names = await syscallNames();
+  return [...numbers].map((number) => names.get(number) ?? `number ${number}`).filter((name) => !OPTIONAL.includes(name));
 }
 
 /** "main at hello.c:12" for an offset in an ELF file, if its symbols tell. */

@@ -45,6 +45,9 @@ export function decodeGuestLine(line: string): GuestMessage {
       const status = numberIn(text, 0, 255);
       return status === undefined ? unknown : { type: 'exit', status };
     }
+    case 'start':
+      // kmain() adds the number of the process.
+      return numberIn(text, 1, 999) === undefined ? unknown : { type: 'start' };
     case 'signal': {
       // SIGRTMAX is 64 (arch/x86/include/uapi/asm/signal.h).
       const signal = numberIn(text, 1, 64);

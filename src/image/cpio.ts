@@ -14,11 +14,14 @@ export interface CpioEntry {
   readonly gid?: number;
   /** Length in bytes of the content that follows the header. */
   readonly length: number;
+  /** Of a device: major and minor number. */
+  readonly device?: readonly [number, number];
 }
 
 export const S_IFDIR = 0o040000;
 export const S_IFREG = 0o100000;
 export const S_IFLNK = 0o120000;
+export const S_IFCHR = 0o020000;
 
 /** Headers, content and padding are all multiples of this many bytes. */
 const ALIGN = 4;
@@ -29,9 +32,14 @@ export function padding(length: number): Buffer {
   return Buffer.alloc((ALIGN - (length % ALIGN)) % ALIGN);
 }
 
-/** The header of one entry, padded; content and padding(length) come next. */
-export function cpioHeader(entry: CpioEntry, inode: number): Buffer {
-  const name = `${entry.path}\0`;
+/**
+ * The header of one entry, padded; content and padding(length) come next.
+ * Readers take a name up to its first zero: `nameBytes`, if it is more, places
+ * the content.
+ */
+export function cpioHeader(entry: CpioEntry, inode: number, nameBytes = 0): Buffer {
+  const plain = `${entry.path}\0`;
+  const name = plain + '\0'.repeat(Math.max(0, nameBytes - Buffer.byteLength(plain)));
   const fields = [
     inode,
     entry.mode,
@@ -42,13 +50,28 @@ export function cpioHeader(entry: CpioEntry, inode: number): Buffer {
     entry.length,
     0, // device major, minor
     0,
-    0, // rdev major, minor
-    0,
+    ...(entry.device ?? [0, 0]), // rdev major, minor
     Buffer.byteLength(name),
     0, // no checksum in this variant
   ];
   const header = Buffer.from(`070701${fields.map((field) => field.toString(16).padStart(8, '0')).join('')}${name}`);
   return Buffer.concat([header, padding(header.length)]);
+}
+
+/** Bytes of a header without its name. */
+const HEADER = 110;
+/** What a name may have, with its zeros. */
+const PATH_MAX = 4096;
+
+/**
+ * Where an entry's content begins at a multiple of `to` if zeros precede its
+ * header, which readers skip, and follow its name.
+ */
+export function aligned(path: string, at: number, to: number): { readonly before: number; readonly nameBytes: number } {
+  const least = HEADER + Buffer.byteLength(path) + 1;
+  const gap = (to - ((at + least) % to)) % to;
+  if (least - HEADER + gap <= PATH_MAX) return { before: 0, nameBytes: least - HEADER + gap };
+  return { before: gap & ~(ALIGN - 1), nameBytes: least - HEADER + (gap % ALIGN) };
 }
 
 /** What ends an archive. The kernel goes on with a further one behind it. */

@@ -7,9 +7,12 @@ import { z } from 'zod';
 import type { Container } from '../containers/container.js';
 import { encodeSpec } from '../guest/spec.js';
 import { UklError } from '../lib/errors.js';
+import { exec } from '../lib/exec.js';
+import { hashFile } from '../lib/hash.js';
 import { imageHost, imageManifest } from '../model/image.js';
 import type { App, Image, ImageHost, ImageManifest, Kernel, Network, Ring, RunDefaults } from '../model/index.js';
 import { canonicalGuestPath, writeInitramfs } from './initramfs.js';
+import { kmainFiles, kmainWords, needsInit } from './kmain.js';
 
 /** An image ends with its manifest, the manifest's length and this. */
 const MAGIC = 'UKLIMAGE';
@@ -21,8 +24,8 @@ const MANIFEST_MAX = 64 * 1024 ** 2;
 const RING0_MAX = 16;
 
 /** What the image itself tells its kernel: which programs run in ring 0 is said here and nowhere else. */
-function imageCmdline(ring0: readonly string[], kernelArgs: readonly string[]): string {
-  const words = ['console=ttyS0', 'quiet', 'rdinit=/.ukl/init', 'reboot=t', 'panic=-1'];
+function imageCmdline(start: readonly string[], ring0: readonly string[], kernelArgs: readonly string[]): string {
+  const words = ['console=ttyS0', 'reboot=t', 'panic=-1', ...start];
   for (const program of ring0) {
     if (/[\s,"]/.test(program)) {
       throw new UklError('UKL_USAGE', `${program} cannot be named on the kernel's command line`, { hint: 'a path without blanks, commas and quotes' });
@@ -37,6 +40,8 @@ export interface ImageParts {
   readonly app: App;
   readonly runtime: ImageManifest['runtime'];
   readonly kernel: Kernel;
+  /** What a kernel that was fitted has and lacks. */
+  readonly fit?: ImageManifest['kernel']['fit'];
   readonly container: Container;
   /** The code between kernel and initramfs. */
   readonly loader: Buffer;
@@ -86,6 +91,16 @@ function trailerOf(manifest: ImageManifest): Buffer {
   return Buffer.concat([text, trailer]);
 }
 
+/**
+ * Compresses an archive for an image that is to be small, in a way that the
+ * kernel's decoder takes (Documentation/staging/xz.rst) with a megabyte.
+ */
+async function compress(archive: string): Promise<{ readonly path: string; readonly bytes: number; readonly sha256: string }> {
+  await exec('xz', ['--keep', '--force', '--threads=1', '--check=crc32', '--x86', '--lzma2=preset=9e,dict=1MiB', archive]);
+  const path = `${archive}.xz`;
+  return { path, bytes: (await stat(path)).size, sha256: await hashFile(path) };
+}
+
 /** The file beside an image that has what only this host knows. */
 const hostFile = (path: string): string => `${path}.host.json`;
 
@@ -101,19 +116,31 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
   const ring0 = ring0Of(parts);
   const partial = `${resolve(path)}.partial-${process.pid}`;
   const archive = `${partial}.initramfs`;
+  const why = needsInit(parts);
+  const hostname = app.name.slice(0, 63);
+  const start =
+    why === undefined
+      ? ['loglevel=5', `rdinit=${program}`, ...kmainWords({ kernel, program, hostname, network: parts.network, modules: parts.modules, run: parts.run })]
+      : ['quiet', 'rdinit=/.ukl/init'];
   try {
     const initramfs = await writeInitramfs(archive, [
       ...app.files,
-      { guest: '/.ukl/init', kind: 'file', host: parts.init, mode: 0o755 },
-      ...parts.modules.map((host, index) => ({ guest: `/.ukl/modules/${index}`, kind: 'file' as const, host, mode: 0o600 })),
-      { guest: '/.ukl/spec', kind: 'data', data: ownSpec(parts, program), mode: 0o600 },
+      ...(why === undefined
+        ? kmainFiles(parts.network)
+        : [
+            { guest: '/.ukl/init', kind: 'file' as const, host: parts.init, mode: 0o755 },
+            ...parts.modules.map((host, index) => ({ guest: `/.ukl/modules/${index}`, kind: 'file' as const, host, mode: 0o600 })),
+            { guest: '/.ukl/spec', kind: 'data' as const, data: ownSpec(parts, program), mode: 0o600 },
+          ]),
     ]);
     const missing = ring0.filter((one) => !initramfs.files.some((file) => file.path === one));
     if (missing.length > 0) throw new UklError('UKL_NO_FILE', `the image has no ${missing.join(', ')} to run in ring 0`, { hint: `--file HOST:${missing[0]}` });
-    const cmdline = imageCmdline(ring0, parts.kernelArgs);
-    const prefix = await container.prefix({ kernel, loader: parts.loader, cmdline, initramfsBytes: initramfs.bytes });
+    const compression = kernel.spec.profile !== 'server' && container.name === 'bzImage' ? 'xz' : 'none';
+    const shipped = compression === 'xz' ? await compress(archive) : { path: archive, bytes: initramfs.bytes, sha256: initramfs.sha256 };
+    const cmdline = imageCmdline(start, ring0, parts.kernelArgs);
+    const prefix = await container.prefix({ kernel, loader: parts.loader, cmdline, initramfsBytes: shipped.bytes });
     const manifest: ImageManifest = {
-      format: 4,
+      format: 5,
       container: container.name,
       name: app.name,
       runtime: parts.runtime,
@@ -121,16 +148,32 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
       ring0,
       program,
       cmdline,
-      kernel: { line: kernel.line, flavour: kernel.flavour, version: kernel.version, sha256: kernel.hashes[container.carries] ?? '', bytes: prefix.length },
-      initramfs: { sha256: initramfs.sha256, bytes: initramfs.bytes, files: initramfs.files.length, unpackedBytes: initramfs.unpackedBytes },
+      kernel: {
+        line: kernel.line,
+        flavour: kernel.flavour,
+        profile: kernel.spec.profile,
+        version: kernel.version,
+        sha256: kernel.hashes[container.carries] ?? '',
+        bytes: prefix.length,
+        fit: parts.fit,
+      },
+      init: why === undefined ? { kind: 'kmain' } : { kind: 'init', why },
+      initramfs: {
+        sha256: shipped.sha256,
+        bytes: shipped.bytes,
+        files: initramfs.files.length,
+        unpackedBytes: initramfs.unpackedBytes,
+        inPlaceBytes: compression === 'none' ? initramfs.inPlaceBytes : 0,
+        compression,
+      },
       files: [...initramfs.files],
       run: parts.run,
     };
-    const host: ImageHost = { format: 4, initramfs: initramfs.sha256, program: app.host, directory: parts.directory };
+    const host: ImageHost = { format: 5, initramfs: shipped.sha256, program: app.host, directory: parts.directory };
 
     const out = createWriteStream(partial);
     out.write(prefix);
-    await pipeline(createReadStream(archive), out, { end: false });
+    await pipeline(createReadStream(shipped.path), out, { end: false });
     await new Promise<void>((done, failed) => {
       out.once('error', failed);
       out.end(trailerOf(manifest), done);
@@ -140,7 +183,7 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
     return { path: resolve(path), manifest, host };
   } finally {
     await rm(partial, { force: true });
-    await rm(archive, { force: true });
+    for (const file of [archive, `${archive}.xz`]) await rm(file, { force: true });
   }
 }
 

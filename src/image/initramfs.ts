@@ -4,7 +4,7 @@ import { type FileHandle, open, stat } from 'node:fs/promises';
 import { dirname, posix } from 'node:path';
 import { UklError } from '../lib/errors.js';
 import type { GuestFile } from '../model/index.js';
-import { cpioHeader, cpioTrailer, MAX_FILE_BYTES, padding, S_IFDIR, S_IFLNK, S_IFREG } from './cpio.js';
+import { aligned, cpioHeader, cpioTrailer, MAX_FILE_BYTES, padding, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG } from './cpio.js';
 import { ETC } from './etc.js';
 
 export interface PackedFile {
@@ -19,8 +19,15 @@ export interface Initramfs {
   readonly sha256: string;
   /** Sum of the files' sizes in whole pages: what tmpfs takes of the memory. */
   readonly unpackedBytes: number;
+  /** How much of it a kernel that can leaves where the archive has it. */
+  readonly inPlaceBytes: number;
   readonly files: readonly PackedFile[];
 }
+
+const PAGE = 4096;
+
+/** Files from here on begin at a page, so that the kernel need not copy them. The gap before a smaller one would be larger than what it saves. */
+const IN_PLACE_MIN = 4 * PAGE;
 
 /** Directories that every guest has; a program may rely on /tmp and /run. */
 const SKELETON: readonly GuestFile[] = [
@@ -88,6 +95,7 @@ export async function writeInitramfs(path: string, files: readonly GuestFile[]):
   const total = createHash('sha256');
   let bytes = 0;
   let unpackedBytes = 0;
+  let inPlaceBytes = 0;
   const output = await open(path, 'w');
   try {
     let inode = 1;
@@ -106,13 +114,18 @@ export async function writeInitramfs(path: string, files: readonly GuestFile[]):
         const target = Buffer.from(file.target);
         await emit(cpioHeader({ path: name, mode: S_IFLNK | 0o777, length: target.length }, inode++));
         await emit(Buffer.concat([target, padding(target.length)]));
+      } else if (file.kind === 'device') {
+        await emit(cpioHeader({ path: name, mode: S_IFCHR | file.mode, length: 0, device: [file.major, file.minor] }, inode++));
       } else {
         const length = file.kind === 'data' ? file.data.length : (await stat(file.host)).size;
         if (length > MAX_FILE_BYTES) {
           throw new UklError('UKL_IMAGE', `${guest} is larger than 4 GiB, more than an initramfs can hold`, { hint: 'put it on a --disk' });
         }
         const owner = file.kind === 'file' ? { uid: file.uid ?? 0, gid: file.gid ?? 0 } : {};
-        await emit(cpioHeader({ path: name, mode: S_IFREG | file.mode, length, ...owner }, inode++));
+        const { before, nameBytes } = length < IN_PLACE_MIN ? { before: 0, nameBytes: 0 } : aligned(name, bytes, PAGE);
+        await emit(Buffer.alloc(before));
+        await emit(cpioHeader({ path: name, mode: S_IFREG | file.mode, length, ...owner }, inode++, nameBytes));
+        if (length >= IN_PLACE_MIN) inPlaceBytes += length - (length % PAGE);
         const hash = createHash('sha256');
         if (file.kind === 'data') {
           hash.update(file.data);
@@ -130,7 +143,7 @@ export async function writeInitramfs(path: string, files: readonly GuestFile[]):
           bytes += length;
         }
         await emit(padding(length));
-        unpackedBytes += Math.ceil(length / 4096) * 4096;
+        unpackedBytes += Math.ceil(length / PAGE) * PAGE;
         packed.push({ path: guest, bytes: length, sha256: hash.digest('hex') });
       }
     }
@@ -138,5 +151,5 @@ export async function writeInitramfs(path: string, files: readonly GuestFile[]):
   } finally {
     await output.close();
   }
-  return { path, bytes, sha256: total.digest('hex'), unpackedBytes, files: packed };
+  return { path, bytes, sha256: total.digest('hex'), unpackedBytes, inPlaceBytes, files: packed };
 }

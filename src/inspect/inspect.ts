@@ -14,6 +14,7 @@ import { silentLog } from '../lib/log.js';
 import { makeScratch } from '../lib/scratch.js';
 import type { Image } from '../model/index.js';
 import type { Context } from '../options/given.js';
+import { type Surface, surfaceOf } from './surface.js';
 
 export interface InspectOptions extends Context {
   /** List the system calls that the programs can make. */
@@ -35,6 +36,8 @@ export interface Inspection {
   readonly elf: readonly ElfDetails[];
   /** Undefined if they were not asked for, or if the kernel is not in the store any more. */
   readonly kernelSections: readonly Section[] | undefined;
+  /** What of the kernel a program can get at; undefined if the kernel is not in the store any more. */
+  readonly surface: Surface | undefined;
 }
 
 async function detailsOf(image: Image, { calls, sections }: InspectOptions): Promise<ElfDetails[]> {
@@ -68,6 +71,11 @@ async function findImage(target: string): Promise<string> {
 export async function inspect(target: string, options: InspectOptions = {}): Promise<Inspection> {
   const image = await openImage(await findImage(target));
   const elf = await (options.log ?? silentLog).step(`read ${image.manifest.name}`, () => detailsOf(image, options));
-  const kernel = options.sections ? await findKernel(image.manifest.kernel.sha256) : undefined;
-  return { image, elf, kernelSections: kernel === undefined ? undefined : await readSections(kernel) };
+  const kernel = await findKernel(image.manifest.kernel.sha256);
+  return {
+    image,
+    elf,
+    kernelSections: kernel === undefined || !options.sections ? undefined : await readSections(kernel),
+    surface: kernel === undefined ? undefined : await surfaceOf(kernel),
+  };
 }

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { exec } from '../lib/exec.js';
 import { hashFile } from '../lib/hash.js';
 import { storeRoot } from '../lib/paths.js';
-import type { Kernel, KernelSpec } from '../model/index.js';
+import type { Kernel, KernelProfile, KernelSpec } from '../model/index.js';
 import type { Prebuilt } from '../store/prebuilt.js';
 import { fromStore, type StoreContext } from '../store/store.js';
 import { configure, readFragment, readOptions } from './kconfig.js';
@@ -23,7 +23,7 @@ const MODULE_BUILD = ['.config', 'Module.symvers', 'include', 'arch/x86/include/
 const hashesSchema = z.record(z.string(), z.string());
 
 /** Roughly how many objects the build compiles; only for the progress shown. */
-const EXPECTED_STEPS = 1800;
+const EXPECTED_STEPS: Readonly<Record<KernelProfile, number>> = { server: 1800, hello: 620 };
 
 /** What decides of a fragment: a comment is no reason to build again. */
 const optionsKey = (fragment: string): readonly string[] => [...readOptions(fragment)].map(([name, value]) => `${name}=${value}`).sort();
@@ -34,9 +34,9 @@ const modular = (fragment: string): boolean => readOptions(fragment).get('CONFIG
 const versionIn = (config: string): string => /^# Linux\/\S+ (\S+) Kernel Configuration$/m.exec(config)?.[1] ?? 'unknown';
 
 /** The line's fragments, and the spec's own, as one. */
-async function readFragments({ line, flavour, fragments }: KernelSpec): Promise<string> {
-  const ours = kernelLines.get(line).config[flavour].map((path) => readFile(path, 'utf8'));
-  return (await Promise.all([...ours, ...fragments.map(readFragment)])).join('\n');
+async function readFragments({ line, flavour, profile, options, fragments }: KernelSpec): Promise<string> {
+  const ours = kernelLines.get(line).config[profile][flavour].map((path) => readFile(path, 'utf8'));
+  return (await Promise.all([...ours, (options ?? []).join('\n'), ...fragments.map(readFragment)])).join('\n');
 }
 
 type Make = (targets: readonly string[], onLine?: (line: string) => void) => Promise<string>;
@@ -77,8 +77,8 @@ export async function getKernelConfig(spec: KernelSpec, context: StoreContext): 
 }
 
 /** Where a release carries a kernel, by all that determines it but the compiler. */
-function prebuiltOf({ line, flavour }: KernelSpec, source: SourceKey, options: readonly string[]): Prebuilt {
-  return { name: `kernel-${line}-${flavour}`, key: { ...source, options, debug: DEBUG_INFO } };
+function prebuiltOf({ line, flavour, profile }: KernelSpec, source: SourceKey, options: readonly string[]): Prebuilt {
+  return { name: `kernel-${line}-${flavour}${profile === 'server' ? '' : `-${profile}`}`, key: { ...source, options, debug: DEBUG_INFO } };
 }
 
 export async function prebuiltKernel(spec: KernelSpec): Promise<Prebuilt> {
@@ -100,7 +100,7 @@ export async function getKernel(spec: KernelSpec, context: StoreContext): Promis
   const path = await fromStore(
     {
       kind: `kernel-${flavour}`,
-      title: `build Linux ${line} (${flavour})`,
+      title: `build Linux ${line} (${flavour}${spec.profile === 'server' ? '' : `, ${spec.profile}`})`,
       key: { tarball: source.tarball, patches: source.patches, options, compiler: await getCompilerVersion(), debug: DEBUG_INFO },
       prebuilt: prebuiltOf(spec, source, options),
       make: async ({ output, work, progress, log }) => {
@@ -109,7 +109,7 @@ export async function getKernel(spec: KernelSpec, context: StoreContext): Promis
         let steps = 0;
         await make(['vmlinux', 'bzImage'], (line) => {
           if (/^ {2}(CC|AS|LD|AR)\s/.test(line)) steps++;
-          progress(`${Math.min(99, Math.round((100 * steps) / EXPECTED_STEPS))} % ${line.trim().replace(/\s+/, ' ')}`);
+          progress(`${Math.min(99, Math.round((100 * steps) / EXPECTED_STEPS[spec.profile]))} % ${line.trim().replace(/\s+/, ' ')}`);
         });
         if (modular(fragment)) {
           await make(['modules']);

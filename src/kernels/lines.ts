@@ -3,29 +3,35 @@
 import { join } from 'node:path';
 import { projectRoot } from '../lib/paths.js';
 import { Registry } from '../lib/registry.js';
-import type { KernelFlavour, KernelLineName, KernelSpec, Requirement } from '../model/index.js';
+import type { KernelFlavour, KernelLineName, KernelProfile, KernelSpec, Requirement } from '../model/index.js';
 
 export interface KernelLine {
   readonly name: KernelLineName;
   /** Year and month in which kernel.org's support ends. */
   readonly endOfSupport: string;
-  /** The patches, in the order of their names. */
+  /** Patches that make the kernel ours, in the order of their names. */
   readonly series: string;
+  /** Patches that any Linux could use, which go on top of the series. */
+  readonly general: string;
   /** Fragments of a .config, in order. */
-  readonly config: Readonly<Record<KernelFlavour, readonly string[]>>;
+  readonly config: Readonly<Record<KernelProfile, Readonly<Record<KernelFlavour, readonly string[]>>>>;
   /** Debian's sources, and the package that installs them. */
   readonly source: { readonly package: string; readonly tarball: string };
   readonly requirements: readonly Requirement[];
 }
 
 const SOURCE_6_12 = { package: 'linux-source-6.12', tarball: '/usr/src/linux-source-6.12.tar.xz' } as const;
-const BASE_6_12 = join(projectRoot, 'kernel/6.12/config/base.config');
+const fragments = (...names: readonly string[]): readonly string[] => names.map((name) => join(projectRoot, 'kernel/6.12/config', `${name}.config`));
 
 const linux612: KernelLine = {
   name: '6.12',
   endOfSupport: '2026-12',
   series: join(projectRoot, 'kernel/6.12/patches'),
-  config: { stock: [BASE_6_12], ukl: [BASE_6_12, join(projectRoot, 'kernel/6.12/config/ukl.config')] },
+  general: join(projectRoot, 'kernel/6.12/general'),
+  config: {
+    server: { stock: fragments('core', 'server'), ukl: fragments('core', 'server', 'ukl', 'ukl-server') },
+    hello: { stock: fragments('core', 'hello'), ukl: fragments('core', 'hello', 'ukl') },
+  },
   source: SOURCE_6_12,
   requirements: [
     { package: SOURCE_6_12.package, why: 'the kernel that the series is applied to', file: SOURCE_6_12.tarball },
@@ -45,7 +51,12 @@ const linux612: KernelLine = {
 export const kernelLines = new Registry<KernelLineName, KernelLine>('kernel line', [linux612]);
 
 /** A kernel of the default line, with nothing of its own. */
-export const kernelSpec = (flavour: KernelFlavour): KernelSpec => ({ line: DEFAULT_LINE, flavour, fragments: [] });
+export const kernelSpec = (flavour: KernelFlavour, profile: KernelProfile = 'server'): KernelSpec => ({
+  line: DEFAULT_LINE,
+  flavour,
+  profile,
+  fragments: [],
+});
 
 /** The line of a target that names none. */
 export const DEFAULT_LINE: KernelLineName = '6.12';

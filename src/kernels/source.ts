@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 import { existsSync } from 'node:fs';
 import { readdir, readFile, rename, rm } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { hashDebianTarball } from '../host/debian.js';
 import { UklError } from '../lib/errors.js';
 import { exec } from '../lib/exec.js';
@@ -23,17 +23,25 @@ export interface KernelSource {
   readonly patches: Readonly<Record<string, string>>;
 }
 
-/** The patches of a line's series, in order. */
-export async function listSeries(line: KernelLine): Promise<string[]> {
-  const names = await readdir(line.series);
+async function listPatches(directory: string): Promise<string[]> {
+  const names = await readdir(directory);
   return names
     .filter((name) => name.endsWith('.patch'))
     .sort()
-    .map((name) => join(line.series, name));
+    .map((name) => join(directory, name));
 }
 
+/** The patches of a line's series, in order. */
+export const listSeries = (line: KernelLine): Promise<string[]> => listPatches(line.series);
+
+/** The patches that any Linux could use, in order. */
+export const listGeneral = (line: KernelLine): Promise<string[]> => listPatches(line.general);
+
+/** All patches of our kernel, in the order in which they are applied. */
+export const listAll = async (line: KernelLine): Promise<string[]> => [...(await listSeries(line)), ...(await listGeneral(line))];
+
 async function applySeries(line: KernelLine, tree: string, progress: (detail: string) => void, log: string): Promise<void> {
-  for (const patch of await listSeries(line)) {
+  for (const patch of await listAll(line)) {
     progress(basename(patch));
     // -F0: a patch that needs fuzz was made for another kernel.
     await exec('patch', ['-p1', '-F0', '--batch', '--forward', '-i', patch], { cwd: tree, log }).catch((error: unknown) => {
@@ -60,7 +68,7 @@ export async function sourceKey({ line: name, flavour, tarball: given }: SourceS
   }
   const patches: Record<string, string> = {};
   if (flavour === 'ukl') {
-    for (const patch of await listSeries(line)) patches[basename(patch)] = await hashFile(patch);
+    for (const patch of await listAll(line)) patches[join(basename(dirname(patch)), basename(patch))] = await hashFile(patch);
   }
   return { tarball: await (given === undefined ? hashDebianTarball(line.source.package, tarball) : hashFileOnce(tarball)), patches };
 }

@@ -15,7 +15,9 @@ export type GuestFile =
   | { readonly guest: string; readonly kind: 'file'; readonly host: string; readonly mode: number; readonly uid?: number; readonly gid?: number }
   | { readonly guest: string; readonly kind: 'data'; readonly data: Uint8Array; readonly mode: number }
   | { readonly guest: string; readonly kind: 'directory'; readonly mode: number; readonly uid?: number; readonly gid?: number }
-  | { readonly guest: string; readonly kind: 'symlink'; readonly target: string };
+  | { readonly guest: string; readonly kind: 'symlink'; readonly target: string }
+  /** A character device. */
+  | { readonly guest: string; readonly kind: 'device'; readonly mode: number; readonly major: number; readonly minor: number };
 
 /** A program with all that it needs, before it is in an image. */
 export interface App {

@@ -27,7 +27,8 @@ const runDefaults = z.object({
   args: z.array(z.string()),
   env: z.record(z.string(), z.string()),
   cwd: z.string(),
-  memoryMiB: whole(1, 2 ** 24),
+  /** Without it, what the image's files and its kernel take, and some more. */
+  memoryMiB: whole(1, 2 ** 24).optional(),
   cpus: whole(1, 64),
   ports: z.array(port),
   /** Files and directories are relative, as the configuration has them: to the project, or to the image where there is none. */
@@ -37,7 +38,7 @@ const runDefaults = z.object({
 
 /** What the end of an image's file says about it. Nothing in it depends on the host that built it. */
 export const imageManifest = z.object({
-  format: z.literal(4),
+  format: z.literal(5),
   container: z.enum(['bzImage', 'elf']),
   name: z.string(),
   runtime: z.enum(['native', 'node']),
@@ -48,15 +49,34 @@ export const imageManifest = z.object({
   program: z.string(),
   /** The words for the kernel that are in the image. */
   cmdline: z.string(),
-  kernel: z.object({ line: z.literal('6.12'), flavour: z.enum(['ukl', 'stock']), version: z.string(), sha256: z.string(), bytes }),
-  initramfs: z.object({ sha256: z.string(), bytes, files: bytes, unpackedBytes: bytes }),
+  kernel: z.object({
+    line: z.literal('6.12'),
+    flavour: z.enum(['ukl', 'stock']),
+    profile: z.enum(['server', 'hello']),
+    version: z.string(),
+    sha256: z.string(),
+    bytes,
+    /** Of a kernel that was fitted to the program: what it has besides the profile's, why, and what it lacks. */
+    fit: z.object({ has: z.array(z.object({ feature: z.string(), why: z.string() })), leftOut: z.array(z.string()) }).optional(),
+  }),
+  /** PID 1: kmain() in the kernel, or our init, and why it takes that. */
+  init: z.union([z.object({ kind: z.literal('kmain') }), z.object({ kind: z.literal('init'), why: z.string() })]),
+  initramfs: z.object({
+    sha256: z.string(),
+    bytes,
+    files: bytes,
+    unpackedBytes: bytes,
+    /** How much of the unpacked bytes our kernel leaves where the archive has them. */
+    inPlaceBytes: bytes,
+    compression: z.enum(['none', 'xz']),
+  }),
   files: z.array(z.object({ path: z.string(), bytes, sha256: z.string() })),
   run: runDefaults,
 });
 
 /** What only the host knows that built an image: in a file beside it, which the image does without. */
 export const imageHost = z.object({
-  format: z.literal(4),
+  format: z.literal(5),
   /** SHA-256 of the image's initramfs: the file belongs to this image. */
   initramfs: z.string(),
   /** The program's ELF, for symbols. */

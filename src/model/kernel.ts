@@ -6,6 +6,9 @@ export type KernelFlavour = 'ukl' | 'stock';
 /** A line of kernels: what shares a series of patches and a configuration. `src/kernels` has the registry. */
 export type KernelLineName = '6.12';
 
+/** What a kernel is built for: any server, or one small program with nothing else. */
+export type KernelProfile = 'server' | 'hello';
+
 /** The privilege level that a program is meant to run at. */
 export type Ring = 0 | 3;
 
@@ -13,7 +16,10 @@ export type Ring = 0 | 3;
 export interface KernelSpec {
   readonly line: KernelLineName;
   readonly flavour: KernelFlavour;
-  /** Files with further options, on top of the line's own; the last one that names an option decides. */
+  readonly profile: KernelProfile;
+  /** Further options on top of the profile's, as lines of a .config. */
+  readonly options?: readonly string[] | undefined;
+  /** Files with further options, on top of these; the last one that names an option decides. */
   readonly fragments: readonly string[];
   /** A tarball of the line's sources in place of the distribution's. */
   readonly tarball?: string | undefined;

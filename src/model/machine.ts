@@ -60,7 +60,10 @@ export interface Volume {
 }
 
 /** Carries the guest's control line and the program's streams. */
-export type Transport = 'virtio-serial';
+export type Transport =
+  | 'virtio-serial'
+  /** kmain(): lines go to a debug port, what the program prints to the second serial port. Nothing comes from the host. */
+  | 'isa';
 
 /** A virtual machine, complete. How it is made is the VMM's business. */
 export interface Machine {
@@ -74,6 +77,8 @@ export interface Machine {
   readonly disks: readonly (Disk & { readonly serial: string })[];
   readonly shares: readonly (Volume & { readonly tag: string })[];
   readonly devices: readonly 'rng'[];
+  /** Tables and chips of a PC that a small kernel has no driver for, and no use: ACPI, and the timer and interrupt controller of the PC/AT. */
+  readonly legacy: boolean;
   readonly console: 'serial';
   readonly transport: Transport;
   /** Guest time is counted instructions, 1 ns each; one emulated processor at a time. */

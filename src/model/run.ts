@@ -29,6 +29,8 @@ export interface RunResult {
   readonly timings: { readonly startMs?: number; readonly totalMs: number };
   /** The last records of the kernel's log, where they were asked for or sent. */
   readonly kernelLog: readonly string[];
+  /** System calls that failed because the kernel was built without them. */
+  readonly missingCalls: readonly string[];
   /** The file with the guest's serial console. */
   readonly log: string;
 }

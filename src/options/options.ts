@@ -194,6 +194,21 @@ export const OPTIONS = {
     help: 'File of kernel options (CONFIG_XFS_FS=y), on top of ours: drivers, file systems, tracing',
     flag: { words: '--kernel-config <file>', help: 'build the kernel with further options: lines like CONFIG_XFS_FS=y' },
   }),
+  profile: option({
+    schema: z.enum(['server', 'hello', 'fit']).default('server'),
+    scopes: ['config', 'build'],
+    help: 'What the kernel is built for: server, any program; hello, one small program and nothing else; fit, hello with what this program needs',
+    flag: {
+      words: '--profile <name>',
+      choices: ['server', 'hello', 'fit'],
+      help: 'build the kernel for any server, for one small program, or (also --fit) for this one',
+    },
+  }),
+  needs: option({
+    schema: words.default([]),
+    scopes: ['config'],
+    help: 'What a fitted kernel has besides what is found to be needed: features (ipv6, sysvipc, ...), or system calls',
+  }),
   kernelArgs: option({
     schema: words.default([]),
     scopes: ['config', 'run'],

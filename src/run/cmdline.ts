@@ -15,6 +15,9 @@ export function hostTscKhz(cpuinfo: string): number | undefined {
 /** With -icount shift=0, QEMU's TSC advances by one an instruction (1 GHz). */
 const ICOUNT_KHZ = 1_000_000;
 
+/** QEMU's and KVM's local APIC counts nanoseconds (hw/intc/apic_common.c; KVM_APIC_BUS_CYCLE_NS in arch/x86/kvm/lapic.h). */
+const APIC_KHZ = 1_000_000;
+
 export interface CmdlineOptions {
   /** What init speaks to the host over. */
   readonly transport: Transport;
@@ -27,6 +30,8 @@ export interface CmdlineOptions {
   readonly gdb: boolean;
   /** A tmpfs is the kernel's own choice. A ramfs takes any part of the memory, and nothing but its end ends it. */
   readonly root: 'tmpfs' | 'ramfs';
+  /** Whether the kernel takes the frequency of the local APIC's timer: a tenth of a second of calibration less. */
+  readonly knowsTimer: boolean;
   readonly extra: readonly string[];
 }
 
@@ -35,7 +40,8 @@ export interface CmdlineOptions {
  * dot that the kernel does not know becomes a variable of PID 1.
  */
 export function kernelCmdline(options: CmdlineOptions): string {
-  const words = [`UKL_TRANSPORT=${options.transport}`];
+  const words = options.transport === 'isa' ? [] : [`UKL_TRANSPORT=${options.transport}`];
+  if (options.knowsTimer) words.push(`lapic_timer_khz=${APIC_KHZ}`);
   if (options.gdb) words.push('nokaslr', 'norandmaps');
   if (options.verbose) words.push('loglevel=8');
   if (options.root === 'ramfs') words.push('rootfstype=ramfs');

@@ -9,14 +9,14 @@ import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { StringDecoder } from 'node:string_decoder';
 import { setTimeout as elapse } from 'node:timers/promises';
-import { findFault, findPanic, findSetupFailure, reportsOutOfMemory, reportsReboot, setupFailure, symbolize } from '../guest/diagnose.js';
+import { findFault, findMissingCalls, findPanic, findSetupFailure, reportsOutOfMemory, reportsReboot, setupFailure, symbolize } from '../guest/diagnose.js';
 import { decodeGuestLine, encodeGreeting, encodeKmsg, encodeProc, encodeSignal, encodeTime, GREETING, type GuestMessage, MAX_LINE } from '../guest/protocol.js';
 import { UklError } from '../lib/errors.js';
 import { LineSplitter } from '../lib/lines.js';
 import { makeScratch } from '../lib/scratch.js';
 import { statusOfEnd } from '../model/exit-status.js';
 import type { Machine, RunEnd, RunResult } from '../model/index.js';
-import { CHANNELS, type ChannelName, type Vmm, type VmmExit, type VmmProcess } from '../vmms/vmm.js';
+import { type ChannelName, channelsOf, type Vmm, type VmmExit, type VmmProcess } from '../vmms/vmm.js';
 import { type GuestState, Life } from './life.js';
 
 export interface GuestOptions {
@@ -96,6 +96,11 @@ export class Guest {
     this.result.catch(() => {}); // each caller that awaits it is told
   }
 
+  /** Whether PID 1 takes messages: kmain() only sends them. */
+  get #hears(): boolean {
+    return this.#options.machine.transport !== 'isa';
+  }
+
   get state(): GuestState {
     return this.#life.state;
   }
@@ -103,7 +108,7 @@ export class Guest {
   /** Sends the program a signal; before it has started, ends the guest. */
   signal(name: NodeJS.Signals): void {
     const control = this.#sockets.get('control');
-    if (this.#startMs === undefined || !control?.writable) this.kill({ kind: 'interrupted', signal: name });
+    if (this.#startMs === undefined || !control?.writable || !this.#hears) this.kill({ kind: 'interrupted', signal: name });
     else control.write(encodeSignal(signalNumber(name)));
   }
 
@@ -111,7 +116,7 @@ export class Guest {
   async inspect(name: string): Promise<readonly string[]> {
     const control = this.#sockets.get('control');
     const question = encodeProc(name);
-    if (this.#startMs === undefined || !control?.writable) return [];
+    if (this.#startMs === undefined || !control?.writable || !this.#hears) return [];
     return new Promise((settle) => {
       this.#requests.push({ lines: [], settle });
       control.write(question);
@@ -141,6 +146,7 @@ export class Guest {
   async #run(): Promise<RunResult> {
     await using scratch = await makeScratch('vmm');
     const { logFile, machine, preload, timeoutSeconds } = this.#options;
+    const channels = channelsOf(machine.transport);
     await mkdir(dirname(logFile), { recursive: true });
     const log = createWriteStream(logFile);
     // A full disk costs the log, not the guest.
@@ -152,8 +158,9 @@ export class Guest {
       if (this.#forced) process.kill();
       this.#life.enter('booting', 'boot');
       this.#settleBooting();
-      const streams = CHANNELS.map(async (name) => {
+      const streams = channels.map(async (name) => {
         const socket = await process.channels[name];
+        if (socket === undefined) return;
         socket.on('error', () => {});
         this.#sockets.set(name, socket);
         await this.#attach(name, socket, log);
@@ -162,7 +169,7 @@ export class Guest {
       const exit = await process.exit;
       timer.abort();
       // The streams of a VMM that never got as far as to connect would be waited for in vain.
-      if (this.#sockets.size === CHANNELS.length) await Promise.all(streams);
+      if (this.#sockets.size === channels.length) await Promise.all(streams);
       for (const { lines, settle } of this.#requests.splice(0)) settle(lines);
       if (!log.destroyed) await new Promise<void>((resolve) => log.end(() => resolve()));
       return await this.#conclude(exit);
@@ -181,7 +188,7 @@ export class Guest {
     const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
     switch (name) {
       case 'control': {
-        socket.write(encodeGreeting(this.#options.spec));
+        if (this.#hears) socket.write(encodeGreeting(this.#options.spec));
         // One more than a message may have, by which the codec knows that the line was cut.
         const lines = new LineSplitter(MAX_LINE + 1);
         socket.on('data', (chunk: Buffer) => {
@@ -263,7 +270,7 @@ export class Guest {
     const passed = await elapse(seconds * 1000, true, { signal }).catch(() => false);
     if (!passed) return;
     this.#forced ??= { kind: 'timeout', seconds };
-    this.#sockets.get('control')?.write(encodeKmsg());
+    if (this.#hears) this.#sockets.get('control')?.write(encodeKmsg());
     const where = await Promise.race([this.#process?.instructionPointers(), elapse(LAST_WORDS_MS, undefined)]).catch(() => undefined);
     if (where && where.length > 0) this.#forced = { kind: 'timeout', seconds, where: where.map((ip) => `0x${ip}`).join(', ') };
     this.#process?.kill();
@@ -286,6 +293,7 @@ export class Guest {
               .split('\n')
               .slice(-20)
               .filter((line) => line !== ''),
+      missingCalls: await findMissingCalls(this.#serial),
       log: this.#options.logFile,
     };
   }

@@ -67,7 +67,9 @@ async function imageOf(target: string | UklConfig, work: string | undefined, opt
     }
     return openImage(target);
   }
-  return work === undefined ? build(target, options) : buildTo(join(work, 'image'), await resolveTarget(target), options);
+  // What is only run need not be small, and an ELF is not decompressed.
+  const made = { container: 'elf', ...options } as const;
+  return work === undefined ? build(target, made) : buildTo(join(work, 'image'), await resolveTarget(target), made);
 }
 
 const isDefault = (value: unknown): boolean => value === undefined || (Array.isArray(value) && value.length === 0);

@@ -8,11 +8,12 @@ import { choosePorts, parsePort } from '../devices/ports.js';
 import { resolveVolume, splitVolume } from '../devices/volume.js';
 import { getBacklog } from '../guest/programs.js';
 import { encodeSpec } from '../guest/spec.js';
+import { commandWord, variableWord, wordProblem } from '../image/kmain.js';
 import { asUklError, UklError } from '../lib/errors.js';
 import { type Log, silentLog } from '../lib/log.js';
 import { shellWord } from '../lib/shell.js';
 import { formatSize, parseSize } from '../lib/size.js';
-import type { Disk, Image, Machine, Network, PortForward, Transport, Volume } from '../model/index.js';
+import type { Disk, Image, KernelProfile, Machine, Network, PortForward, Transport, Volume } from '../model/index.js';
 import type { RunOptions } from '../options/given.js';
 import { vmms } from '../vmms/index.js';
 import type { Vmm } from '../vmms/vmm.js';
@@ -37,18 +38,25 @@ export interface RunPlan {
 }
 
 /** What the kernel and its page tables take besides the program's files, in MiB. */
-const KERNEL_MIB = 56;
+const KERNEL_MIB: Readonly<Record<KernelProfile, number>> = { server: 56, hello: 9 };
 
 /**
- * What memory an image's files need, in MiB. The archive and the files that it
- * becomes are in memory together for a while. A tmpfs takes at most half of
+ * What memory an image's files need, in MiB. The archive and the files that are
+ * copied out of it are in memory together for a while. A tmpfs takes at most half of
  * what is free when it is mounted (mm/shmem.c), and the archive's is not.
  */
 function memoryFor({ manifest }: Image): { readonly tmpfs: number; readonly ramfs: number } {
-  const { unpackedBytes, bytes } = manifest.initramfs;
-  const mib = (count: number): number => KERNEL_MIB + Math.ceil(count / 1024 ** 2);
-  return { tmpfs: mib(bytes + 2 * unpackedBytes), ramfs: mib(bytes + unpackedBytes) };
+  const { unpackedBytes, inPlaceBytes, bytes } = manifest.initramfs;
+  const { profile, flavour } = manifest.kernel;
+  const copied = unpackedBytes - (flavour === 'ukl' ? inPlaceBytes : 0);
+  const mib = (count: number): number => KERNEL_MIB[profile] + Math.ceil(count / 1024 ** 2);
+  return { tmpfs: mib(bytes + 2 * copied), ramfs: mib(bytes + copied) };
 }
+
+/** For a program of which nothing is known but its files. */
+const PROGRAM_MIB = 16;
+
+const defaultMemory = (image: Image): number => Math.ceil((memoryFor(image).tmpfs + PROGRAM_MIB) / 4) * 4;
 
 function checkMemory(image: Image, memoryMiB: number): void {
   const need = memoryFor(image).ramfs;
@@ -120,6 +128,20 @@ function checkTwice(ports: readonly PortForward[], disks: readonly Disk[], volum
   );
 }
 
+/** What a run changes of what is in the words of an image without init. Throws UKL_USAGE. */
+function kmainOverrides({ manifest: { program, run, name } }: Image, { args, env, disks, volumes, network }: RunOptions): string[] {
+  const wanted = { ...run, args: args && args.length > 0 ? [...args] : run.args, env: { ...env } };
+  const given = Object.keys(disks ?? []).length > 0 ? 'a disk' : Object.keys(volumes ?? []).length > 0 ? 'a volume' : undefined;
+  const refused = given ?? (network === 'dhcp' ? 'DHCP' : undefined) ?? wordProblem(wanted);
+  if (refused !== undefined)
+    throw new UklError('UKL_USAGE', `${name} starts without an init, which ${refused} would need`, { hint: "build it with the profile 'server'" });
+  return [
+    ...(wanted.args === run.args ? [] : [commandWord(program, [...run.command, ...wanted.args])]),
+    ...Object.entries(wanted.env).map(([key, value]) => variableWord(key, value)),
+    ...(network === 'none' ? ['ip=off'] : []),
+  ];
+}
+
 /** Throws UklError: what was asked for cannot be had. Nothing is started yet. */
 export async function plan(image: Image, options: RunOptions): Promise<RunPlan> {
   const log = options.log ?? silentLog;
@@ -127,10 +149,10 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
   const { run } = manifest;
   const vmm = vmms.get(options.vmm ?? 'qemu');
   const container = containers.get(manifest.container);
-  const memoryMiB = options.memory === undefined ? run.memoryMiB : Math.ceil(parseSize(options.memory) / 1024 ** 2);
+  const memoryMiB = options.memory === undefined ? (run.memoryMiB ?? defaultMemory(image)) : Math.ceil(parseSize(options.memory) / 1024 ** 2);
   const wanted = [...run.ports, ...(options.ports ?? []).map(parsePort)];
   const { disks, volumes } = storageOf(image, options);
-  const transport: Transport = 'virtio-serial';
+  const transport: Transport = manifest.init.kind === 'kmain' ? 'isa' : 'virtio-serial';
   checkSupport(vmm, { container, options, transport, disks: disks.length, volumes: volumes.length, ports: wanted.length });
   checkTwice(wanted, disks, volumes);
   if (!options.anyMemory) checkMemory(image, memoryMiB);
@@ -156,7 +178,8 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
         verbose: options.verbose ?? false,
         icount,
         root: memoryMiB < memoryFor(image).tmpfs ? 'ramfs' : 'tmpfs',
-        extra: options.kernelArgs ?? [],
+        knowsTimer: manifest.kernel.flavour === 'ukl',
+        extra: [...(manifest.init.kind === 'kmain' ? kmainOverrides(image, options) : []), ...(options.kernelArgs ?? [])],
       }),
     },
     memoryMiB,
@@ -166,7 +189,8 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
     nics: [{ kind: 'user', ports }],
     disks: disks.map((disk, index) => ({ ...disk, serial: `ukl${index}` })),
     shares: volumes.map((volume, index) => ({ ...volume, tag: `ukl${index}` })),
-    devices: ['rng'],
+    devices: manifest.kernel.profile === 'server' ? ['rng'] : [],
+    legacy: manifest.kernel.profile === 'server',
     console: 'serial',
     transport,
     icount,

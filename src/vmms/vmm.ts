@@ -22,6 +22,9 @@ export interface VmmSupport {
 export const CHANNELS = ['control', 'stdin', 'stdout', 'stderr', 'serial'] as const;
 export type ChannelName = (typeof CHANNELS)[number];
 
+/** The channels of a transport. */
+export const channelsOf = (transport: Transport): readonly ChannelName[] => (transport === 'isa' ? ['control', 'stdout', 'serial'] : CHANNELS);
+
 /** How a VMM ended. */
 export interface VmmExit {
   readonly code: number | null;
@@ -39,7 +42,7 @@ export interface StartOptions {
 /** A VMM's process. It does not outlive the tool. */
 export interface VmmProcess {
   /** Settle when the machine connects; a VMM that ends early leaves them open for ever. */
-  readonly channels: Readonly<Record<ChannelName, Promise<Socket>>>;
+  readonly channels: Readonly<Partial<Record<ChannelName, Promise<Socket>>>>;
   /** Settles when the process is gone and all that it wrote is read. Rejects with UKL_VMM if it could not be started. */
   readonly exit: Promise<VmmExit>;
   /** Stops all processors, with the machine's clock. Throws UKL_VMM if the VMM refuses. */

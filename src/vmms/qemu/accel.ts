@@ -41,6 +41,7 @@ async function bootProbe({ boot, kernel }: Bootable, vmm: Vmm): Promise<Attempt>
     disks: [],
     shares: [],
     devices: [],
+    legacy: true,
     console: 'serial',
     transport: 'virtio-serial',
     icount: false,
@@ -50,7 +51,7 @@ async function bootProbe({ boot, kernel }: Bootable, vmm: Vmm): Promise<Attempt>
   try {
     const process = await vmm.start(machine, { directory: scratch.path });
     let text = '';
-    void process.channels.serial.then((socket) => socket.on('data', (chunk: Buffer) => (text += chunk.toString())));
+    void process.channels.serial?.then((socket) => socket.on('data', (chunk: Buffer) => (text += chunk.toString())));
     let hung = false;
     timer = setTimeout(() => {
       hung = true;

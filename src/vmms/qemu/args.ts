@@ -26,13 +26,26 @@ function plugin({ file, args }: NonNullable<Machine['plugin']>): Words {
   return ['-plugin', [`file=${value(file)}`, ...Object.entries(args).map(([name, text]) => `${name}=${value(text)}`)].join(',')];
 }
 
+type SocketWords = (name: string) => Words;
+
+const virtioPorts = (socket: SocketWords): Words[] => [
+  ['-device', 'virtio-serial-device'],
+  ...GUEST_PORTS.map((name, index) => [...socket(name), '-device', `virtserialport,chardev=${name},nr=${index + 1},name=ukl.${name}`]),
+];
+
+/** What the words of src/image/kmain.ts name. */
+const isaPorts = (socket: SocketWords): Words[] => [
+  [...socket('control'), '-device', 'isa-debugcon,chardev=control,iobase=0xe9'],
+  [...socket('stdout'), '-device', 'isa-serial,chardev=stdout,index=1,iobase=0x2f8,irq=3'],
+];
+
 /** QEMU's command line for a microVM with virtio devices only; the tool listens on the sockets in `directory`. */
 export function qemuArgs(machine: Machine, directory: string): string[] {
   const socket = (name: string): Words => ['-chardev', `socket,id=${name},path=${value(`${directory}/${name}`)}`];
   const { payload } = machine;
   const words: readonly Words[] = [
     // Without the clock chip, wall-clock time would start in 1970.
-    ['-M', 'microvm,rtc=on'],
+    ['-M', machine.legacy ? 'microvm,rtc=on' : 'microvm,rtc=on,acpi=off,pic=off,pit=off'],
     ['-accel', machine.plugin === undefined ? machine.accel : `${machine.accel},thread=single`],
     machine.plugin === undefined ? [] : plugin(machine.plugin),
     machine.icount ? ['-icount', 'shift=0,sleep=off'] : [],
@@ -52,8 +65,7 @@ export function qemuArgs(machine: Machine, directory: string): string[] {
     [...socket('serial'), '-serial', 'chardev:serial'],
     [...socket('qmp'), '-mon', 'chardev=qmp,mode=control'],
     machine.devices.includes('rng') ? ['-device', 'virtio-rng-device'] : [],
-    ['-device', 'virtio-serial-device'],
-    ...GUEST_PORTS.map((name, index) => [...socket(name), '-device', `virtserialport,chardev=${name},nr=${index + 1},name=ukl.${name}`]),
+    ...(machine.transport === 'isa' ? isaPorts(socket) : virtioPorts(socket)),
     ...machine.nics.map(networkCard),
     ...machine.disks.map((disk, index) => [
       ...['-drive', `if=none,id=disk${index},format=raw,file=${value(disk.file)}`],

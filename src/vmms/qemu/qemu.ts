@@ -7,7 +7,7 @@ import { delimiter, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { errnoOf, UklError } from '../../lib/errors.js';
 import type { Machine } from '../../model/index.js';
-import { CHANNELS, type ChannelName, type StartOptions, type Vmm, type VmmExit, type VmmProcess } from '../vmm.js';
+import { type ChannelName, channelsOf, type StartOptions, type Vmm, type VmmExit, type VmmProcess } from '../vmm.js';
 import { chooseAccel, probeKvm } from './accel.js';
 import { QEMU, qemuArgs } from './args.js';
 import { checkCpu, defaultCpu } from './cpu.js';
@@ -49,7 +49,7 @@ async function start(machine: Machine, options: StartOptions): Promise<VmmProces
     servers.push(server);
     return { socket: new Promise((resolve) => server.once('connection', resolve)) };
   };
-  for (const name of CHANNELS) channels[name] = (await opened(name)).socket;
+  for (const name of channelsOf(machine.transport)) channels[name] = (await opened(name)).socket;
   const qmp = (await opened('qmp')).socket.then((socket) => new Qmp(socket));
 
   const [leash, ...args] = LEASH;
@@ -83,7 +83,7 @@ async function start(machine: Machine, options: StartOptions): Promise<VmmProces
     close();
   });
   return {
-    channels: channels as Record<ChannelName, Promise<Socket>>,
+    channels,
     exit,
     pause: async () => (await qmp).pause(),
     resume: async () => (await qmp).resume(),
@@ -98,7 +98,7 @@ export const qemu: Vmm = {
   requirements: [{ package: 'qemu-system-x86', why: 'the virtual machine monitor', file: '/usr/bin/qemu-system-x86_64' }],
   supports: {
     boot: ['linux', 'pvh'],
-    transports: ['virtio-serial'],
+    transports: ['virtio-serial', 'isa'],
     nics: ['user'],
     disks: true,
     shares: true,

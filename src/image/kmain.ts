@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+/** The program's start without an init: kmain() in the kernel, Documentation/arch/x86/kmain.rst of the series. */
+import type { GuestFile, Kernel, Network, RunDefaults } from '../model/index.js';
+
+/** I/O port of QEMU's isa-debugcon, and of Bochs' and Cloud Hypervisor's debug console. */
+export const REPORT_PORT = 0xe9;
+/** The second serial port. */
+const OUTPUT = '/dev/ttyS1';
+
+/** The kernel takes 32 variables for its init (CONFIG_INIT_ENV_ARG_LIMIT), two of them its own. */
+const MAX_VARIABLES = 24;
+
+export interface KmainParts {
+  readonly kernel: Kernel;
+  readonly program: string;
+  readonly hostname: string;
+  readonly network: Network;
+  readonly modules: readonly string[];
+  readonly run: RunDefaults;
+}
+
+/** Why a program needs our init; undefined if kmain() does. */
+export function needsInit({ kernel, modules, run, network }: Pick<KmainParts, 'kernel' | 'modules' | 'run' | 'network'>): string | undefined {
+  const reasons: readonly (readonly [boolean, string])[] = [
+    [kernel.flavour !== 'ukl', 'the stock kernel has no kmain()'],
+    [kernel.spec.profile === 'server', "the profile 'server' has streams and signals from the host"],
+    [modules.length > 0, 'shortcuts are modules'],
+    [run.disks.length > 0, 'a disk is to be mounted'],
+    [run.volumes.length > 0, 'a volume is to be mounted'],
+    [run.cwd !== '/', 'the working directory is not /'],
+    [network.kind === 'dhcp', 'a DHCP lease is to be renewed'],
+  ];
+  return reasons.find(([is]) => is)?.[1] ?? wordProblem(run);
+}
+
+/** What of arguments and variables the kernel's command line cannot carry. */
+export function wordProblem({ command, args, env }: Pick<RunDefaults, 'command' | 'args' | 'env'>): string | undefined {
+  if ([...command, ...args].some((word) => !/^[^\s"]+$/.test(word))) return 'an argument that is empty, or has a blank or a quote,';
+  const odd = Object.entries(env).find(([name, value]) => !/^[A-Z_][A-Z0-9_]*$/.test(name) || /["\n]/.test(value));
+  if (odd !== undefined) return `the variable ${odd[0]}, not of the form NAME=value,`;
+  return Object.keys(env).length > MAX_VARIABLES ? `more than ${MAX_VARIABLES} variables` : undefined;
+}
+
+export const variableWord = (name: string, value: string): string => (/\s/.test(value) ? `"${name}=${value}"` : `${name}=${value}`);
+
+/** The kernel's own configuration of an interface: Documentation/admin-guide/nfs/nfsroot.rst. */
+export function networkWord(network: Network): string[] {
+  if (network.kind !== 'static') return [];
+  const [address = '', bits = '24'] = network.address.split('/');
+  const mask = [0, 1, 2, 3].map((index) => 256 - 2 ** (8 - Math.min(8, Math.max(0, Number(bits) - 8 * index)))).join('.');
+  return [`ip=${address}::${network.gateway ?? ''}:${mask}::${network.interface ?? 'eth0'}:off`];
+}
+
+/** The program with its arguments, as kmain= has them: the later of two words counts. */
+export const commandWord = (program: string, argv: readonly string[]): string => `kmain="${[program, ...argv.slice(1)].join(' ')}"`;
+
+/** Words for the kernel in place of init and its spec. */
+export function kmainWords({ program, hostname, network, run }: KmainParts): string[] {
+  return [
+    commandWord(program, [...run.command, ...run.args]),
+    `kmain.output=${OUTPUT}`,
+    `kmain.port=${REPORT_PORT}`,
+    'report_enosys=1',
+    `hostname=${hostname}`,
+    ...networkWord(network),
+    ...Object.entries(run.env).map(([name, value]) => variableWord(name, value)),
+  ];
+}
+
+/** What init would make or the kernel, without devtmpfs, does not. */
+export function kmainFiles(network: Network): GuestFile[] {
+  const device = (name: string, mode: number, major: number, minor: number): GuestFile => ({ guest: `/dev/${name}`, kind: 'device', mode, major, minor });
+  const servers = network.kind === 'static' ? (network.dns ?? []) : [];
+  return [
+    // Documentation/admin-guide/devices.txt
+    device('console', 0o600, 5, 1),
+    device('null', 0o666, 1, 3),
+    device('zero', 0o666, 1, 5),
+    device('full', 0o666, 1, 7),
+    device('random', 0o666, 1, 8),
+    device('urandom', 0o666, 1, 9),
+    device('tty', 0o666, 5, 0),
+    device('ttyS0', 0o600, 4, 64),
+    device('ttyS1', 0o600, 4, 65),
+    ...(servers.length === 0
+      ? []
+      : [{ guest: '/etc/resolv.conf', kind: 'data' as const, data: Buffer.from(servers.map((server) => `nameserver ${server}\n`).join('')), mode: 0o644 }]),
+  ];
+}

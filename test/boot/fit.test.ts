@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT
+/** Kernels for one program: kmain() in place of init, files that stay where the archive has them, and what is left out. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { FEATURES, fitKernel, needsOfCalls, needsOfWords } from '../../src/kernels/fit.js';
+import { build, run } from '../../src/sdk/index.js';
+import { host, runGuest, Sink, ukl } from './harness.js';
+
+let work: string;
+beforeAll(async () => {
+  work = await mkdtemp(join(tmpdir(), 'ukl-fit-'));
+});
+afterAll(() => rm(work, { recursive: true, force: true }));
+
+const SOURCE = `
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "";
+	int i, status;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (!strcmp(what, "args")) {
+		for (i = 2; i < argc; i++)
+			printf("%s\\n", argv[i]);
+		printf("VALUE=%s\\n", getenv("VALUE") ? getenv("VALUE") : "none");
+		fprintf(stderr, "stderr\\n");
+	} else if (!strcmp(what, "status")) {
+		return atoi(argv[2]);
+	} else if (!strcmp(what, "signal")) {
+		raise(atoi(argv[2]));
+	} else if (!strcmp(what, "missing")) {
+		status = syscall(SYS_epoll_create1, 0);
+		printf("%d %d\\n", status, errno);
+	} else if (!strcmp(what, "orphan")) {
+		/* The child dies before its own, whom PID 1 then has to reap. */
+		if (!fork()) {
+			if (!fork())
+				_exit(9);
+			_exit(0);
+		}
+		wait(&status);
+		sleep(1);
+		printf("%d\\n", status);
+	} else if (!strcmp(what, "terminate")) {
+		/* PID 1 passes it on. */
+		kill(1, SIGTERM);
+		pause();
+	} else if (!strcmp(what, "bytes")) {
+		fwrite("a\\r\\n\\0\\n", 1, 5, stdout);
+	}
+	return 0;
+}
+`;
+
+describe.each(['elf', 'bzImage'] as const)('an image of the profile hello, as %s,', (container) => {
+  let image: string;
+  beforeAll(async () => {
+    await writeFile(join(work, 'probe.c'), SOURCE);
+    image = join(work, `probe.${container}`);
+    const { manifest } = await build(join(work, 'probe.c'), { profile: 'hello', container, out: image });
+    expect(manifest.init).toEqual({ kind: 'kmain' });
+    expect(manifest.files.some(({ path }) => path.startsWith('/.ukl/'))).toBe(false);
+  });
+
+  test('takes arguments and variables', async () => {
+    const { stdout, end } = await runGuest(image, { args: ['args', 'one', '-two=2'], env: { VALUE: 'with blanks' } });
+    expect(stdout).toBe('one\n-two=2\nVALUE=with blanks\nstderr\n');
+    expect(end).toEqual({ kind: 'exit', status: 0 });
+  });
+  test('tells how its program ended', async () => {
+    expect((await runGuest(image, { args: ['status', '200'] })).end).toEqual({ kind: 'exit', status: 200 });
+    expect((await runGuest(image, { args: ['signal', '11'] })).end).toMatchObject({ kind: 'signal', signal: 11 });
+  });
+  test('changes no byte of what its program prints', async () => {
+    const stdout = new Sink();
+    await using vm = await run(image, { args: ['bytes'], stdout });
+    await vm.result;
+    expect(stdout.text()).toBe('a\r\n\0\n');
+  });
+  test('reaps orphans, and passes SIGTERM on', async () => {
+    expect((await runGuest(image, { args: ['orphan'] })).stdout).toBe('0\n');
+    expect((await runGuest(image, { args: ['terminate'] })).end).toMatchObject({ kind: 'signal', signal: 15 });
+  });
+  test('names the system call that its kernel was built without', async () => {
+    const { code, stdout, stderr } = await host(ukl, ['run', image, '--', 'missing'], { NO_COLOR: '1' });
+    expect({ code, stdout }).toEqual({ code: 0, stdout: '-1 38\n' });
+    expect(stderr).toMatch(/its kernel was built without: epoll_create1\nnext: needs: \['epoll'\] in ukl\.config, or --profile server/);
+  });
+  test('says what would need an init', async () => {
+    await expect(runGuest(image, { args: ['two words'] })).rejects.toThrow(/starts without an init, which an argument that .* would need/);
+    await expect(runGuest(image, { volumes: [`${work}:/v`] })).rejects.toThrow(/which a volume would need/);
+    await expect(runGuest(image, { env: { odd: '1' } })).rejects.toThrow(/the variable odd/);
+  });
+  test('ends at once when it is told to', async () => {
+    await using vm = await run(image, { args: ['terminate', 'never'].slice(1) });
+    vm.signal('SIGTERM');
+    expect((await vm.result).end.kind).not.toBe('vmm');
+  });
+  test('runs in 12 MiB, and says so of less', { timeout: 120_000 }, async () => {
+    const memory = container === 'elf' ? '12M' : '20M';
+    expect((await runGuest(image, { memory, args: ['status', '3'] })).end).toEqual({ kind: 'exit', status: 3 });
+    await expect(runGuest(image, { memory: '8M' })).rejects.toThrow(/8 MiB are too little/);
+  });
+});
+
+describe('a fitted kernel', () => {
+  test('has what the program calls, and what that stands on', () => {
+    const { options, has, leftOut } = fitKernel([...needsOfCalls(new Set(['epoll_wait', 'socket'])), ...needsOfWords(['shmget'])]);
+    expect(has).toEqual([
+      { feature: 'net', why: 'socket()' },
+      { feature: 'virtio', why: 'for net' },
+      { feature: 'epoll', why: 'epoll_wait()' },
+      { feature: 'sysvipc', why: 'asked for' },
+    ]);
+    expect(options).toContain('CONFIG_VIRTIO_NET=y');
+    expect(leftOut).toContain('ipv6');
+    expect(has.length + leftOut.length).toBe(FEATURES.length);
+    expect(() => needsOfWords(['levitation'])).toThrow(/no feature of the kernel has the name 'levitation'/);
+  });
+
+  test('serves what a program with sockets does, in little memory, and has not what it does not need', { timeout: 900_000 }, async () => {
+    await writeFile(
+      join(work, 'upper.c'),
+      `#include <arpa/inet.h>\n#include <ctype.h>\n#include <stdio.h>\n#include <sys/socket.h>\n#include <unistd.h>\n
+int main(void)
+{
+	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(7000) };
+	int server = socket(AF_INET, SOCK_STREAM, 0), peer, n, i;
+	char text[64];
+
+	if (bind(server, (struct sockaddr *)&any, sizeof(any)) || listen(server, 5))
+		return 1;
+	puts("listening");
+	fflush(stdout);
+	peer = accept(server, NULL, NULL);
+	n = read(peer, text, sizeof(text));
+	for (i = 0; i < n; i++)
+		text[i] = toupper(text[i]);
+	return write(peer, text, n) != n;
+}
+`,
+    );
+    const image = join(work, 'upper');
+    const { manifest } = await build({ name: 'upper', sources: [join(work, 'upper.c')], ports: ['0:7000'] }, { profile: 'fit', container: 'elf', out: image });
+    expect(manifest.init).toEqual({ kind: 'kmain' });
+    expect(manifest.kernel.fit?.has.map(({ feature }) => feature)).toEqual(expect.arrayContaining(['net', 'virtio']));
+    expect(manifest.kernel.fit?.leftOut).toEqual(expect.arrayContaining(['epoll', 'disk', 'ipv6']));
+
+    const stdout = new Sink();
+    await using vm = await run(image, { stdout, memory: '24M', timeout: 120 });
+    await stdout.until(/listening/);
+    const socket = connect(vm.port(7000), '127.0.0.1');
+    socket.write('quiet');
+    const answer = await text(socket);
+    expect(answer).toBe('QUIET');
+    expect((await vm.result).end).toEqual({ kind: 'exit', status: 0 });
+
+    const { stdout: report } = await host(ukl, ['inspect', image]);
+    expect(report).toMatch(/has +net +\w+\(\)|has +net +ports/);
+    expect(report).toMatch(/left out +.*\bepoll\b/);
+    expect(report).toMatch(/surface +[\d.]+ MiB of code, \d+ system calls/);
+  });
+});
