@@ -82,6 +82,8 @@ async function prepare(workload: Workload, variant: Variant, path: string, optio
     out: path,
     kernel: variant.kernel,
     libc: variant.libc,
+    ...(workload.container === undefined ? {} : { container: workload.container }),
+    ...(variant.name === 'pid1-server' ? { profile: 'server' as const } : {}),
     ring: server === undefined ? variant.ring : 3,
     ring0: server !== undefined && variant.ring === 0 ? [server] : [],
     files: workload.files ?? [],

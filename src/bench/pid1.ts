@@ -6,10 +6,10 @@ import { text } from 'node:stream/consumers';
 import { UklError } from '../lib/errors.js';
 import type { RunOptions } from '../options/given.js';
 import { type RunningVm, run } from '../run/launch.js';
-import type { Built } from './suite.js';
+import { type Built, isPid1 } from './suite.js';
 
 /** The kernel parses the last word of each name. Its own messages would be in between. */
-function asPid1({ manifest }: Built): string[] {
+export function asPid1({ manifest }: Pick<Built, 'manifest'>): string[] {
   const { args } = manifest.run;
   return [`rdinit=${manifest.program}`, 'loglevel=1', ...(args.length > 0 ? ['--', ...args] : [])];
 }
@@ -18,12 +18,12 @@ function asPid1({ manifest }: Built): string[] {
 export async function start(built: Built, options: RunOptions): Promise<RunningVm> {
   const { signal } = built;
   const common = { ...options, accel: 'tcg', ...(signal === undefined ? {} : { signal }) } as const;
-  if (built.variant.name !== 'pid1') return run(built.image, common);
+  if (!isPid1(built.variant)) return run(built.image, common);
   return run(built.image, { ...common, verbose: true, stdout: new PassThrough().resume(), kernelArgs: [...(options.kernelArgs ?? []), ...asPid1(built)] });
 }
 
 /** The stream on which a program's first words come. */
-export const outputOf = (built: Built, vm: RunningVm): RunningVm['stdout'] => (built.variant.name === 'pid1' ? vm.stderr : vm.stdout);
+export const outputOf = (built: Built, vm: RunningVm): RunningVm['stdout'] => (isPid1(built.variant) ? vm.stderr : vm.stdout);
 
 interface Ended {
   readonly ok: boolean;
@@ -38,7 +38,7 @@ async function toTheEnd(built: Built, options: RunOptions): Promise<Ended> {
     text(vm.stderr === outputOf(built, vm) ? new PassThrough().end() : vm.stderr),
     vm.result,
   ]);
-  if (built.variant.name !== 'pid1') return { ok: result.end.kind === 'exit' && result.end.status === 0, output, why: JSON.stringify(result.end) };
+  if (!isPid1(built.variant)) return { ok: result.end.kind === 'exit' && result.end.status === 0, output, why: JSON.stringify(result.end) };
   // When PID 1 exits, the kernel says with what, and dies.
   const console = await readFile(result.log, 'utf8');
   return { ok: /Attempted to kill init! exitcode=0x00000000/.test(console), output: console, why: JSON.stringify(result.end) };

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 
-import type { ImageManifest, KernelFlavour, Ring } from '../model/index.js';
+import type { ContainerName, ImageManifest, KernelFlavour, Ring } from '../model/index.js';
 import type { UklConfig } from '../options/config.js';
 
 /** What is compared, in one run, on the same VMM. Of a suite's, the first is the baseline. */
 export const VARIANTS = [
   { name: 'pid1', title: 'stock kernel, the program as PID 1', kernel: 'stock', ring: 3, libc: 'host' },
+  { name: 'pid1-server', title: 'stock kernel of the profile server, the program as PID 1', kernel: 'stock', ring: 3, libc: 'host' },
   { name: 'stock', title: 'stock kernel', kernel: 'stock', ring: 3, libc: 'host' },
   { name: 'ring3', title: 'our kernel, ring 3', kernel: 'ukl', ring: 3, libc: 'host' },
   { name: 'ring0', title: 'ring 0, unmodified', kernel: 'ukl', ring: 0, libc: 'host' },
@@ -15,6 +16,9 @@ export const VARIANTS = [
 
 export type Variant = (typeof VARIANTS)[number];
 export type VariantName = Variant['name'];
+
+/** Whether a variant has the program in the place of an init, as a small system has it. */
+export const isPid1 = ({ name }: Variant): boolean => name === 'pid1' || name === 'pid1-server';
 
 /** Those that every workload has: PID 1 in place of our init, and shortcuts, take a program that is made for it. */
 export const USUAL: readonly VariantName[] = ['stock', 'ring3', 'ring0', 'linked'];
@@ -42,6 +46,8 @@ export interface Metric {
 export interface Workload {
   readonly clock: Clock;
   readonly target: string | UklConfig;
+  /** A bzImage by default. */
+  readonly container?: ContainerName;
   /** `USUAL` by default. */
   readonly variants?: readonly VariantName[];
   readonly args?: readonly string[];

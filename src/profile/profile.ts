@@ -114,7 +114,7 @@ export async function profile(target: string, options: ProfileOptions): Promise<
   const socket = join(work, 'socket');
   using profiler = await Profiler.listen(socket);
   // Kept until its symbols are read, which is after the run.
-  const image = (await isImage(target)) ? await openImage(target) : await build(target, { ...options, out: join(work, 'image') });
+  const image = (await isImage(target)) ? await openImage(target) : await build(target, { container: 'elf', ...options, out: join(work, 'image') });
   const { manifest } = image;
   const vmlinux = await findKernel(manifest.kernel.sha256);
   if (vmlinux === undefined) {

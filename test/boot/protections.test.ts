@@ -8,7 +8,7 @@ import { runGuest } from './harness.js';
 const probe = join(projectRoot, 'test/fixtures/protections.c');
 
 async function ask(kernelArgs: readonly string[] = []): Promise<Record<string, string>> {
-  const result = await runGuest(probe, { ring: 0, accel: 'tcg', kernelArgs });
+  const result = await runGuest(probe, { ring: 0, container: 'bzImage', accel: 'tcg', kernelArgs });
   expect(result.end, result.stdout).toEqual({ kind: 'exit', status: 0 });
   return Object.fromEntries(
     result.stdout

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { UklError } from '../../lib/errors.js';
 import { projectRoot } from '../../lib/paths.js';
-import { outputOf, printed, start } from '../pid1.js';
-import { type Built, type Suite, USUAL } from '../suite.js';
+import { profile } from '../../profile/profile.js';
+import { asPid1, outputOf, printed, start } from '../pid1.js';
+import { type Built, isPid1, type Suite, USUAL } from '../suite.js';
 
 const GUEST_SECONDS = 60;
 
@@ -50,12 +51,25 @@ export async function firstAnswer(built: Built, port: number): Promise<number> {
   return took;
 }
 
+/** Millions of nanoseconds to main() by the counted clock. */
+const toMain = async (built: Built): Promise<number> =>
+  Number(/to main\(\): ([\d.]+) million/.exec(await printed(built, { icount: true, timeout: GUEST_SECONDS }))?.[1] ?? NaN);
+
 export const boot: Suite = {
   name: 'boot',
   title: 'Start',
   packages: [],
   metrics: [
     { name: 'main', title: 'start of the machine to main()', unit: '10⁶ of the counted clock, waits included', better: 'less', clock: 'instructions' },
+    {
+      name: 'small-main',
+      title: 'the same, a kernel of the profile hello',
+      unit: '10⁶ of the counted clock, waits included',
+      better: 'less',
+      clock: 'instructions',
+    },
+    { name: 'whole', title: 'hello, from the start of the machine to its end', unit: '10⁶ instructions', better: 'less', clock: 'instructions' },
+    { name: 'wall', title: "hello, from the VMM's start to its end", unit: 'ms', better: 'less', clock: 'wall' },
     { name: 'output', title: "the VMM's start to the first line of hello", unit: 'ms', better: 'less', clock: 'wall' },
     { name: 'answer', title: "the VMM's start to the first answer of nginx", unit: 'ms', better: 'less', clock: 'wall' },
   ],
@@ -65,14 +79,35 @@ export const boot: Suite = {
       target: join(projectRoot, 'examples/count'),
       variants: ['pid1', ...USUAL],
       parse: () => ({}),
-      measure: async (built) => ({
-        main: Number(/to main\(\): ([\d.]+) million/.exec(await printed(built, { icount: true, timeout: GUEST_SECONDS }))?.[1] ?? NaN),
-      }),
+      measure: async (built) => ({ main: await toMain(built) }),
+    },
+    {
+      clock: 'instructions',
+      target: { name: 'count', sources: [join(projectRoot, 'examples/count/count.c')], profile: 'hello' },
+      container: 'elf',
+      variants: ['pid1', 'pid1-server', 'linked'],
+      parse: () => ({}),
+      measure: async (built) => ({ 'small-main': await toMain(built) }),
+    },
+    {
+      clock: 'instructions',
+      target: join(projectRoot, 'examples/hello'),
+      container: 'elf',
+      variants: ['pid1', 'pid1-server', 'linked'],
+      parse: () => ({}),
+      measure: async (built) => {
+        const { total } = await profile(built.image, { accel: 'tcg', kernelArgs: isPid1(built.variant) ? asPid1(built) : [], timeout: GUEST_SECONDS });
+        const vm = await start(built, { timeout: GUEST_SECONDS });
+        vm.stdout.resume();
+        vm.stderr.resume();
+        return { whole: total / 1e6, wall: (await vm.result).timings.totalMs };
+      },
     },
     {
       clock: 'wall',
       target: join(projectRoot, 'examples/hello'),
-      variants: ['pid1', ...USUAL],
+      container: 'elf',
+      variants: ['pid1', 'pid1-server', ...USUAL],
       parse: () => ({}),
       measure: async (built) => ({ output: await firstOutput(built) }),
     },

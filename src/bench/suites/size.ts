@@ -121,7 +121,7 @@ export const size: Suite = {
     target,
     parse: () => ({}),
     // Under PID 1 nobody would bring the network up.
-    variants: server === undefined ? ['pid1', ...USUAL] : USUAL,
+    variants: server === undefined ? ['pid1', 'pid1-server', ...USUAL] : USUAL,
     measure: async (built) => ({ [`${name}-image`]: (await stat(built.image)).size / MIB, [`${name}-memory`]: await leastMemory(built, server) }),
   })),
 };
