@@ -58,14 +58,14 @@ export const commandWord = (program: string, argv: readonly string[]): string =>
 export function kmainWords({ program, hostname, network, run }: KmainParts): string[] {
   return [
     commandWord(program, [...run.command, ...run.args]),
-    `kmain.output=${OUTPUT}`,
-    `kmain.port=${REPORT_PORT}`,
-    'report_enosys=1',
     `hostname=${hostname}`,
     ...networkWord(network),
     ...Object.entries(run.env).map(([name, value]) => variableWord(name, value)),
   ];
 }
+
+/** What a host adds that has the ports; without it, the console is all that there is. */
+export const hostWords: readonly string[] = [`kmain.output=${OUTPUT}`, `kmain.port=${REPORT_PORT}`, 'report_enosys=1'];
 
 /** What init would make or the kernel, without devtmpfs, does not. */
 export function kmainFiles(network: Network): GuestFile[] {

@@ -8,7 +8,7 @@ import { choosePorts, parsePort } from '../devices/ports.js';
 import { resolveVolume, splitVolume } from '../devices/volume.js';
 import { getBacklog } from '../guest/programs.js';
 import { encodeSpec } from '../guest/spec.js';
-import { commandWord, variableWord, wordProblem } from '../image/kmain.js';
+import { commandWord, hostWords, variableWord, wordProblem } from '../image/kmain.js';
 import { asUklError, UklError } from '../lib/errors.js';
 import { type Log, silentLog } from '../lib/log.js';
 import { shellWord } from '../lib/shell.js';
@@ -136,6 +136,7 @@ function kmainOverrides({ manifest: { program, run, name } }: Image, { args, env
   if (refused !== undefined)
     throw new UklError('UKL_USAGE', `${name} starts without an init, which ${refused} would need`, { hint: "build it with the profile 'server'" });
   return [
+    ...hostWords,
     ...(wanted.args === run.args ? [] : [commandWord(program, [...run.command, ...wanted.args])]),
     ...Object.entries(wanted.env).map(([key, value]) => variableWord(key, value)),
     ...(network === 'none' ? ['ip=off'] : []),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** Kernels for one program: kmain() in place of init, files that stay where the archive has them, and what is left out. */
+import { Resolver } from 'node:dns/promises';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -7,6 +8,8 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FEATURES, fitKernel, needsOfCalls, needsOfWords } from '../../src/kernels/fit.js';
+import { errnoOf } from '../../src/lib/errors.js';
+import { projectRoot } from '../../src/lib/paths.js';
 import { build, run } from '../../src/sdk/index.js';
 import { host, runGuest, Sink, ukl } from './harness.js';
 
@@ -173,5 +176,26 @@ int main(void)
     expect(report).toMatch(/has +net +\w+\(\)|has +net +ports/);
     expect(report).toMatch(/left out +.*\bepoll\b/);
     expect(report).toMatch(/surface +[\d.]+ MiB of code, \d+ system calls/);
+  });
+
+  test('serves the zone of examples/dns, an unmodified dnsmasq, in 20 MiB', { timeout: 900_000 }, async () => {
+    await using vm = await run(join(projectRoot, 'examples/dns'), { memory: '20M', timeout: 120, stdout: new Sink() });
+    const resolver = new Resolver({ timeout: 1000, tries: 1 });
+    resolver.setServers([`127.0.0.1:${vm.port(53)}`]);
+    /** Until the server is up, QEMU has nobody to hand a question to. */
+    const ask = async <T>(question: () => Promise<T>): Promise<T> => {
+      for (;;) {
+        try {
+          return await question();
+        } catch (error) {
+          if (!['ECONNREFUSED', 'ETIMEOUT'].includes(errnoOf(error) ?? '') || vm.state === 'ended') throw error;
+        }
+      }
+    };
+    expect(await ask(() => resolver.resolve4('www.example.test'))).toEqual(['192.0.2.80']);
+    expect(await ask(() => resolver.resolveTxt('example.test'))).toEqual([['served by a unikernel']]);
+    await expect(ask(() => resolver.resolve4('nobody.example.test'))).rejects.toMatchObject({ code: 'ENOTFOUND' });
+    vm.kill();
+    expect((await vm.result).missingCalls).toEqual([]);
   });
 });

@@ -31,34 +31,39 @@ describe.each(['bzImage', 'elf'] as const)('%s', (format) => {
 
   // Emulated microVMs have no clock to measure the TSC by.
   const khz = hostTscKhz(readFileSync('/proc/cpuinfo', 'utf8'));
-  test.each([['microvm', ['-append', `tsc_early_khz=${khz}`]], ...(format === 'bzImage' ? [['pc', []] as const] : [])] as const)(
-    'boots by itself on QEMU -M %s',
-    async (machine, append) => {
-      const { stdout, code } = await host('timeout', [
-        '60',
-        QEMU,
-        '-M',
-        machine,
-        '-accel',
-        'tcg',
-        '-cpu',
-        'max',
-        '-m',
-        '96',
-        '-no-reboot',
-        '-nodefaults',
-        '-display',
-        'none',
-        '-serial',
-        'stdio',
-        '-kernel',
-        imageOf(format),
-        ...append,
-      ]);
-      expect(stdout).toMatch(/Hello from ring 0 of Linux 6\.12\.\d+\r\n/);
-      expect(code).toBe(0);
-    },
-  );
+  test.each([
+    ['microvm', ['-append', `tsc_early_khz=${khz}`]],
+    ...(format === 'bzImage'
+      ? ([
+          ['pc', []],
+          ['q35', []],
+        ] as const)
+      : []),
+  ] as const)('boots by itself on QEMU -M %s', async (machine, append) => {
+    const { stdout, code } = await host('timeout', [
+      '60',
+      QEMU,
+      '-M',
+      machine,
+      '-accel',
+      'tcg',
+      '-cpu',
+      'max',
+      '-m',
+      '96',
+      '-no-reboot',
+      '-nodefaults',
+      '-display',
+      'none',
+      '-serial',
+      'stdio',
+      '-kernel',
+      imageOf(format),
+      ...append,
+    ]);
+    expect(stdout).toMatch(/Hello from ring 0 of Linux 6\.12\.\d+\r\n/);
+    expect(code).toBe(0);
+  });
 });
 
 test('has nothing of the host that built it: the same bits from any directory, and no path', async () => {
