@@ -14,7 +14,9 @@ import { isElf, isScript } from '../elf/elf.js';
 import { getInit, getLoader, requirements as guestRequirements } from '../guest/programs.js';
 import { ensurePackages } from '../host/requirements.js';
 import { writeImage } from '../image/image.js';
-import { fitKernel, type Need, needsOfCalls, needsOfWords } from '../kernels/fit.js';
+import { canonicalGuestPath } from '../image/initramfs.js';
+import { needsInit } from '../image/kmain.js';
+import { type Fit, fitKernel, needsOfCalls, needsOfWords } from '../kernels/fit.js';
 import { getKernel } from '../kernels/kernel.js';
 import { DEFAULT_LINE, kernelLines } from '../kernels/lines.js';
 import { findShortcut, getShortcuts } from '../kernels/shortcuts.js';
@@ -25,7 +27,7 @@ import { storeRoot } from '../lib/paths.js';
 import { parseSize } from '../lib/size.js';
 import { getCompiler } from '../libc/compiler.js';
 import { requirements as libcRequirements } from '../libc/glibc.js';
-import type { App, Image, KernelFlavour, Ring, RunDefaults } from '../model/index.js';
+import type { App, Image, KernelFlavour, KernelProfile, Ring, RunDefaults } from '../model/index.js';
 import type { UklConfig } from '../options/config.js';
 import type { BuildOptions } from '../options/given.js';
 import { vmms } from '../vmms/index.js';
@@ -52,24 +54,44 @@ function binDirectory(target: Target): string {
   return join(storeRoot(), 'bin', hashValue([target.directory, sources]).slice(0, 16));
 }
 
-/** What a program needs of its kernel: by its calls, by its files, by what its machine is to have, and by name. */
-async function needsOf({ config, runtime }: Target, app: App, flavour: KernelFlavour): Promise<Need[]> {
-  const names = new Set<string>();
+/** What is seen of a program: names of calls in its ELF files, and whether it has scripts. */
+async function lookAt(app: App): Promise<{ readonly calls: ReadonlySet<string>; readonly script: boolean }> {
+  const calls = new Set<string>();
   let script = false;
   for (const file of app.files) {
     if (file.kind !== 'file') continue;
     script ||= await isScript(file.host);
-    if (await isElf(file.host)) for (const name of await callNames(file.host)) names.add(name);
+    if (await isElf(file.host)) for (const name of await callNames(file.host)) calls.add(name);
   }
+  return { calls, script };
+}
+
+interface Start {
+  readonly profile: KernelProfile;
+  readonly whyInit: string | undefined;
+  readonly fitted: Fit | undefined;
+}
+
+/** How a program starts, and on what kernel. Throws UKL_CONFIG if its profile cannot have that. */
+async function chooseStart({ config, runtime }: Target, app: App, flavour: KernelFlavour, wanted: UklConfig['profile'], run: RunDefaults): Promise<Start> {
+  const profile = wanted === 'server' || wanted === undefined ? 'server' : 'hello';
+  if (profile !== 'server' && config.shortcuts.length > 0)
+    throw new UklError('UKL_CONFIG', `shortcuts are modules, which a kernel of the profile '${wanted}' does not take`, { hint: "profile: 'server'" });
+  const { calls, script } = wanted === 'fit' ? await lookAt(app) : { calls: new Set<string>(), script: false };
+  const whyInit = needsInit({ flavour, profile, runtime: runtime.name, calls, program: canonicalGuestPath(app.guest), run });
+  if (wanted === 'hello' && flavour === 'ukl' && whyInit !== undefined)
+    throw new UklError('UKL_CONFIG', `a kernel of the profile 'hello' has nothing for an init, and one is needed: ${whyInit}`, { hint: "profile: 'fit'" });
+  if (wanted !== 'fit') return { profile, whyInit, fitted: undefined };
   const machine: readonly (readonly [boolean, string, string])[] = [
     [config.cpus > 1, 'smp', `${config.cpus} processors`],
     [config.disks.length > 0, 'disk', 'disks'],
     [config.volumes.length > 0, 'volume', 'volumes'],
     [config.ports.length > 0, 'net', 'ports'],
     [script, 'script', 'a file that begins with #!'],
-    [flavour === 'ukl' && (runtime.name === 'node' || config.disks.length > 0 || config.volumes.length > 0 || config.cwd !== '/'), 'init', 'init'],
+    [whyInit !== undefined, 'init', whyInit ?? ''],
   ];
-  return [...needsOfWords(config.needs), ...machine.flatMap(([is, feature, why]) => (is ? [{ feature, why }] : [])), ...needsOfCalls(names)];
+  const needs = [...needsOfWords(config.needs), ...machine.flatMap(([is, feature, why]) => (is ? [{ feature, why }] : [])), ...needsOfCalls(calls)];
+  return { profile, whyInit, fitted: fitKernel(needs) };
 }
 
 /** Builds the image of a target at `path`. */
@@ -101,11 +123,13 @@ export async function buildTo(path: string, target: Target, options: BuildOption
     ...(options.kernelConfig === undefined ? [] : [options.kernelConfig]),
   ];
   const profile = options.profile ?? config.profile;
-  const fitted = profile === 'fit' ? await log.step(`look at what ${app.name} needs`, async () => fitKernel(await needsOf(target, app, flavour))) : undefined;
+  const run = runDefaults(target, app, profile);
+  const { fitted, ...start } = await log.step(`look at what ${app.name} needs`, () => chooseStart(target, app, flavour, profile, run));
   const kernel = await getKernel(
-    { line: line.name, flavour, profile: profile === 'server' ? 'server' : 'hello', options: fitted?.options, fragments, tarball: options.kernelSource },
+    { line: line.name, flavour, profile: start.profile, options: fitted?.options, fragments, tarball: options.kernelSource },
     context,
   );
+  const hasNetwork = start.profile === 'server' || fitted?.has.some(({ feature }) => feature === 'net') === true;
   // For comparisons: what the configuration has in ring 0 runs in ring 3 on the stock kernel, and where that is asked for.
   const ring0 = [...(flavour === 'stock' || options.ring === 3 ? [] : config.ring0), ...(options.ring0 ?? [])];
   // Only ring 0 can call them: in ring 3 the program makes the plain calls.
@@ -122,12 +146,13 @@ export async function buildTo(path: string, target: Target, options: BuildOption
       container,
       loader,
       init,
+      whyInit: start.whyInit,
       modules,
       ring,
       ring0,
       kernelArgs: config.kernelArgs,
-      run: runDefaults(target, app, profile),
-      network: vmms.get('qemu').userNetwork,
+      run,
+      network: hasNetwork ? vmms.get('qemu').userNetwork : { kind: 'none' },
       directory: target.directory,
     }),
   );

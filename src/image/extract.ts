@@ -10,7 +10,7 @@ import type { Image } from '../model/index.js';
 
 /** A cpio header of the "newc" format: 6 bytes of magic, 13 fields of 8 hex digits (initramfs-buffer-format.rst). */
 const HEADER = 110;
-const align = (n: number): number => (n + 3) & ~3;
+const align = (n: number): number => Math.ceil(n / 4) * 4;
 
 async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
   const buffer = Buffer.alloc(length);

@@ -12,7 +12,7 @@ import { hashFile } from '../lib/hash.js';
 import { imageHost, imageManifest } from '../model/image.js';
 import type { App, Image, ImageHost, ImageManifest, Kernel, Network, Ring, RunDefaults } from '../model/index.js';
 import { canonicalGuestPath, writeInitramfs } from './initramfs.js';
-import { kmainFiles, kmainWords, needsInit } from './kmain.js';
+import { kmainFiles, kmainWords } from './kmain.js';
 
 /** An image ends with its manifest, the manifest's length and this. */
 const MAGIC = 'UKLIMAGE';
@@ -46,6 +46,8 @@ export interface ImageParts {
   /** The code between kernel and initramfs. */
   readonly loader: Buffer;
   readonly init: string;
+  /** Why the image has our init; undefined for one that starts by kmain(). */
+  readonly whyInit: string | undefined;
   /** Kernel modules that init loads, in this order, before the program starts. */
   readonly modules: readonly string[];
   /** Of the program. */
@@ -116,11 +118,11 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
   const ring0 = ring0Of(parts);
   const partial = `${resolve(path)}.partial-${process.pid}`;
   const archive = `${partial}.initramfs`;
-  const why = needsInit(parts);
+  const why = parts.whyInit;
   const hostname = app.name.slice(0, 63);
   const start =
     why === undefined
-      ? ['loglevel=5', `rdinit=${program}`, ...kmainWords({ kernel, program, hostname, network: parts.network, modules: parts.modules, run: parts.run })]
+      ? ['loglevel=5', `rdinit=${program}`, ...kmainWords({ program, hostname, network: parts.network, run: parts.run })]
       : ['quiet', 'rdinit=/.ukl/init'];
   try {
     const initramfs = await writeInitramfs(archive, [

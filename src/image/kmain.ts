@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** The program's start without an init: kmain() in the kernel, Documentation/arch/x86/kmain.rst of the series. */
-import type { GuestFile, Kernel, Network, RunDefaults } from '../model/index.js';
+import type { GuestFile, ImageManifest, KernelFlavour, KernelProfile, Network, RunDefaults } from '../model/index.js';
 
 /** I/O port of QEMU's isa-debugcon, and of Bochs' and Cloud Hypervisor's debug console. */
 export const REPORT_PORT = 0xe9;
@@ -10,38 +10,56 @@ const OUTPUT = '/dev/ttyS1';
 /** The kernel takes 32 variables for its init (CONFIG_INIT_ENV_ARG_LIMIT), two of them its own. */
 const MAX_VARIABLES = 24;
 
+/** What kernel/params.c takes as the value of a parameter that is a string. */
+const MAX_COMMAND = 1024;
+
 export interface KmainParts {
-  readonly kernel: Kernel;
   readonly program: string;
   readonly hostname: string;
   readonly network: Network;
-  readonly modules: readonly string[];
   readonly run: RunDefaults;
 }
 
+export interface StartNeeds extends Pick<KmainParts, 'program' | 'run'> {
+  readonly flavour: KernelFlavour;
+  readonly profile: KernelProfile;
+  readonly runtime: ImageManifest['runtime'];
+  /** Names of the calls that the program makes, as far as they are known. */
+  readonly calls: ReadonlySet<string>;
+}
+
+/** They open what our init mounts. */
+const MOUNTED = ['openpty', 'forkpty', 'posix_openpt', 'shm_open', 'sem_open'];
+
 /** Why a program needs our init; undefined if kmain() does. */
-export function needsInit({ kernel, modules, run, network }: Pick<KmainParts, 'kernel' | 'modules' | 'run' | 'network'>): string | undefined {
+export function needsInit({ flavour, profile, runtime, calls, program, run }: StartNeeds): string | undefined {
+  const mounted = MOUNTED.find((name) => calls.has(name));
   const reasons: readonly (readonly [boolean, string])[] = [
-    [kernel.flavour !== 'ukl', 'the stock kernel has no kmain()'],
-    [kernel.spec.profile === 'server', "the profile 'server' has streams and signals from the host"],
-    [modules.length > 0, 'shortcuts are modules'],
+    [flavour !== 'ukl', 'the stock kernel has no kmain()'],
+    [profile === 'server', "the profile 'server' has streams and signals from the host"],
+    [runtime === 'node', 'Node.js reads /proc and /sys'],
     [run.disks.length > 0, 'a disk is to be mounted'],
     [run.volumes.length > 0, 'a volume is to be mounted'],
     [run.cwd !== '/', 'the working directory is not /'],
-    [network.kind === 'dhcp', 'a DHCP lease is to be renewed'],
+    [mounted !== undefined, `${mounted}() opens what is below /dev/pts or /dev/shm`],
   ];
-  return reasons.find(([is]) => is)?.[1] ?? wordProblem(run);
+  return reasons.find(([is]) => is)?.[1] ?? wordProblem(program, run);
 }
 
+/** The kernel's isspace() takes a byte of many UTF-8 characters for a blank as well (lib/ctype.c). */
+const hasBlank = (word: string): boolean => /\s/.test(word) || Buffer.from(word).includes(0xa0);
+
 /** What of arguments and variables the kernel's command line cannot carry. */
-export function wordProblem({ command, args, env }: Pick<RunDefaults, 'command' | 'args' | 'env'>): string | undefined {
-  if ([...command, ...args].some((word) => !/^[^\s"]+$/.test(word))) return 'an argument that is empty, or has a blank or a quote,';
+export function wordProblem(program: string, { command, args, env }: Pick<RunDefaults, 'command' | 'args' | 'env'>): string | undefined {
+  const argv = [...command, ...args];
+  if ([program, ...argv].some((word) => word === '' || word.includes('"') || hasBlank(word))) return 'an argument that is empty, or has a blank or a quote,';
+  if (Buffer.byteLength(commandWord(program, argv)) > MAX_COMMAND) return `arguments of more than ${MAX_COMMAND} bytes`;
   const odd = Object.entries(env).find(([name, value]) => !/^[A-Z_][A-Z0-9_]*$/.test(name) || /["\n]/.test(value));
   if (odd !== undefined) return `the variable ${odd[0]}, not of the form NAME=value,`;
   return Object.keys(env).length > MAX_VARIABLES ? `more than ${MAX_VARIABLES} variables` : undefined;
 }
 
-export const variableWord = (name: string, value: string): string => (/\s/.test(value) ? `"${name}=${value}"` : `${name}=${value}`);
+export const variableWord = (name: string, value: string): string => (hasBlank(value) ? `"${name}=${value}"` : `${name}=${value}`);
 
 /** The kernel's own configuration of an interface: Documentation/admin-guide/nfs/nfsroot.rst. */
 export function networkWord(network: Network): string[] {

@@ -137,7 +137,7 @@ const BY_CALLS: readonly Feature[] = [
     options: ['CONFIG_ADVISE_SYSCALLS=y'],
     calls: ['madvise', 'posix_madvise', 'fadvise64', 'posix_fadvise', 'process_madvise'],
   },
-  { name: 'tmpfs', title: 'tmpfs and shared memory', options: ['CONFIG_SHMEM=y', 'CONFIG_TMPFS=y'], calls: ['memfd_create', 'shm_open'] },
+  { name: 'tmpfs', title: 'tmpfs and shared memory', options: ['CONFIG_SHMEM=y', 'CONFIG_TMPFS=y'], calls: ['memfd_create', 'shm_open', 'sem_open'] },
   { name: 'memfd', title: 'memfd_create', options: ['CONFIG_MEMFD_CREATE=y'], calls: ['memfd_create'], needs: ['tmpfs'] },
   { name: 'membarrier', title: 'membarrier', options: ['CONFIG_MEMBARRIER=y'], calls: ['membarrier'] },
   { name: 'userfaultfd', title: 'userfaultfd', options: ['CONFIG_USERFAULTFD=y'], calls: ['userfaultfd'] },

@@ -128,17 +128,26 @@ function checkTwice(ports: readonly PortForward[], disks: readonly Disk[], volum
   );
 }
 
+/** Throws UKL_USAGE if a run asks for what the image's kernel was built without. */
+function checkKernel({ manifest: { kernel, name } }: Image, asked: { readonly net: boolean; readonly smp: boolean }): void {
+  if (kernel.profile === 'server') return;
+  const lacking = (['net', 'smp'] as const).find((feature) => asked[feature] && kernel.fit?.has.some((need) => need.feature === feature) !== true);
+  if (lacking === undefined) return;
+  const what = lacking === 'net' ? 'a network, for a port to lead to' : 'support for several processors';
+  throw new UklError('UKL_USAGE', `the kernel of ${name} was built without ${what}`, { hint: `--fit, with needs: ['${lacking}'] in ukl.config` });
+}
+
 /** What a run changes of what is in the words of an image without init. Throws UKL_USAGE. */
 function kmainOverrides({ manifest: { program, run, name } }: Image, { args, env, disks, volumes, network }: RunOptions): string[] {
-  const wanted = { ...run, args: args && args.length > 0 ? [...args] : run.args, env: { ...env } };
+  const wanted = { ...run, args: args && args.length > 0 ? [...args] : run.args, env: { ...run.env, ...env } };
   const given = Object.keys(disks ?? []).length > 0 ? 'a disk' : Object.keys(volumes ?? []).length > 0 ? 'a volume' : undefined;
-  const refused = given ?? (network === 'dhcp' ? 'DHCP' : undefined) ?? wordProblem(wanted);
+  const refused = given ?? (network === 'dhcp' ? 'DHCP' : undefined) ?? wordProblem(program, wanted);
   if (refused !== undefined)
     throw new UklError('UKL_USAGE', `${name} starts without an init, which ${refused} would need`, { hint: "build it with the profile 'server'" });
   return [
     ...hostWords,
     ...(wanted.args === run.args ? [] : [commandWord(program, [...run.command, ...wanted.args])]),
-    ...Object.entries(wanted.env).map(([key, value]) => variableWord(key, value)),
+    ...Object.entries(env ?? {}).map(([key, value]) => variableWord(key, value)),
     ...(network === 'none' ? ['ip=off'] : []),
   ];
 }
@@ -156,6 +165,7 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
   const transport: Transport = manifest.init.kind === 'kmain' ? 'isa' : 'virtio-serial';
   checkSupport(vmm, { container, options, transport, disks: disks.length, volumes: volumes.length, ports: wanted.length });
   checkTwice(wanted, disks, volumes);
+  checkKernel(image, { net: wanted.length > 0, smp: (options.cpus ?? run.cpus) > 1 });
   if (!options.anyMemory) checkMemory(image, memoryMiB);
   const ports = await choosePorts(wanted);
   ports.forEach((port, index) => {
@@ -180,7 +190,10 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
         icount,
         root: memoryMiB < memoryFor(image).tmpfs ? 'ramfs' : 'tmpfs',
         knowsTimer: manifest.kernel.flavour === 'ukl',
-        extra: [...(manifest.init.kind === 'kmain' ? kmainOverrides(image, options) : []), ...(options.kernelArgs ?? [])],
+        extra: [
+          ...(manifest.init.kind === 'kmain' ? kmainOverrides(image, options) : manifest.kernel.fit === undefined ? [] : ['report_enosys=1', 'loglevel=5']),
+          ...(options.kernelArgs ?? []),
+        ],
       }),
     },
     memoryMiB,

@@ -5,6 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FEATURES, fitKernel, needsOfCalls, needsOfWords } from '../../src/kernels/fit.js';
@@ -62,6 +63,9 @@ int main(int argc, char **argv)
 		/* PID 1 passes it on. */
 		kill(1, SIGTERM);
 		pause();
+	} else if (!strcmp(what, "many")) {
+		for (i = 0; i < 20000; i++)
+			printf("%05d\\n", i);
 	} else if (!strcmp(what, "bytes")) {
 		fwrite("a\\r\\n\\0\\n", 1, 5, stdout);
 	}
@@ -94,6 +98,21 @@ describe.each(['elf', 'bzImage'] as const)('an image of the profile hello, as %s
     await vm.result;
     expect(stdout.text()).toBe('a\r\n\0\n');
   });
+  test('loses nothing of what its program prints to a slow reader', async () => {
+    let lines = '';
+    const slow = new Writable({
+      highWaterMark: 1,
+      write(chunk: Buffer, _encoding, done) {
+        lines += chunk.toString();
+        // A reader that is asleep while the program ends.
+        if (lines.length > chunk.length) done();
+        else setTimeout(done, 3000);
+      },
+    });
+    await using vm = await run(image, { args: ['many'], stdout: slow });
+    expect((await vm.result).end).toEqual({ kind: 'exit', status: 0 });
+    expect(lines).toBe(Array.from({ length: 20_000 }, (_, index) => `${String(index).padStart(5, '0')}\n`).join(''));
+  });
   test('reaps orphans, and passes SIGTERM on', async () => {
     expect((await runGuest(image, { args: ['orphan'] })).stdout).toBe('0\n');
     expect((await runGuest(image, { args: ['terminate'] })).end).toMatchObject({ kind: 'signal', signal: 15 });
@@ -107,6 +126,11 @@ describe.each(['elf', 'bzImage'] as const)('an image of the profile hello, as %s
     await expect(runGuest(image, { args: ['two words'] })).rejects.toThrow(/starts without an init, which an argument that .* would need/);
     await expect(runGuest(image, { volumes: [`${work}:/v`] })).rejects.toThrow(/which a volume would need/);
     await expect(runGuest(image, { env: { odd: '1' } })).rejects.toThrow(/the variable odd/);
+    // One byte of the second character is a blank to the kernel.
+    await expect(runGuest(image, { args: ['\u0420'] })).rejects.toThrow(/a blank or a quote/);
+    await expect(runGuest(image, { args: ['x'.repeat(1100)] })).rejects.toThrow(/arguments of more than 1024 bytes/);
+    await expect(runGuest(image, { ports: ['0:80'] })).rejects.toThrow(/was built without a network/);
+    await expect(runGuest(image, { cpus: 2 })).rejects.toThrow(/was built without support for several processors/);
   });
   test('ends at once when it is told to', async () => {
     await using vm = await run(image, { args: ['terminate', 'never'].slice(1) });
@@ -118,6 +142,11 @@ describe.each(['elf', 'bzImage'] as const)('an image of the profile hello, as %s
     expect((await runGuest(image, { memory, args: ['status', '3'] })).end).toEqual({ kind: 'exit', status: 3 });
     await expect(runGuest(image, { memory: '8M' })).rejects.toThrow(/8 MiB are too little/);
   });
+});
+
+test('a program that needs an init is refused by the profile hello, before any work', async () => {
+  const program = { name: 'probe', sources: [join(work, 'probe.c')], disks: ['x:/x'] };
+  await expect(build(program, { profile: 'hello', out: join(work, 'refused') })).rejects.toThrow(/one is needed: a disk is to be mounted/);
 });
 
 describe('a fitted kernel', () => {

@@ -56,7 +56,12 @@ test.each([
 ] as const)('ukl profile counts each instruction where it belongs: %s', async (_, options) => {
   const source = join(work, 'counted.c');
   await writeFile(source, COUNTED);
-  const { functions, tree, total } = await profile(source, { ...options, stdout: new PassThrough().resume(), stderr: new PassThrough().resume() });
+  const { functions, tree, total } = await profile(source, {
+    ...options,
+    container: 'bzImage',
+    stdout: new PassThrough().resume(),
+    stderr: new PassThrough().resume(),
+  });
   const worked = functions.find(({ name }) => name === 'work');
   expect(worked?.calls).toBe(101);
   // Two instructions a round, and some around it; a block that was interrupted is counted twice.

@@ -16,7 +16,7 @@ const big = { maxBuffer: 256 * 1024 * 1024 };
 /** 550 are wanted; decision 0010 has what the rest is for. */
 const MAX_ADDED_LINES = 725;
 /** kmain(): 90 are wanted. */
-const MAX_KMAIN_LINES = 102;
+const MAX_KMAIN_LINES = 105;
 /** Of a patch that any Linux could use: one that is not small is a series of its own. */
 const MAX_GENERAL_LINES = 90;
 
@@ -36,7 +36,7 @@ async function readPatch(path: string): Promise<Patch> {
     if (file !== undefined) {
       documentation = file.startsWith('Documentation/');
       // Included or linked from elsewhere, not an object of its own.
-      if (/\.[cS]$/.test(file) && !file.endsWith('asm-offsets.c')) objects.push(file.replace(/\.[cS]$/, '.o'));
+      if (/\.[cS]$/.test(file) && !/asm-offsets\.c$|\.lds\.S$/.test(file)) objects.push(file.replace(/\.[cS]$/, '.o'));
     } else if (line.startsWith('+') && !documentation) added++;
   }
   return { path, added, objects };
