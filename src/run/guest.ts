@@ -97,7 +97,7 @@ export class Guest {
   }
 
   /** Whether PID 1 takes messages: kmain() only sends them. */
-  get #hears(): boolean {
+  get hears(): boolean {
     return this.#options.machine.transport !== 'isa';
   }
 
@@ -108,7 +108,7 @@ export class Guest {
   /** Sends the program a signal; before it has started, ends the guest. */
   signal(name: NodeJS.Signals): void {
     const control = this.#sockets.get('control');
-    if (this.#startMs === undefined || !control?.writable || !this.#hears) this.kill({ kind: 'interrupted', signal: name });
+    if (this.#startMs === undefined || !control?.writable || !this.hears) this.kill({ kind: 'interrupted', signal: name });
     else control.write(encodeSignal(signalNumber(name)));
   }
 
@@ -116,7 +116,7 @@ export class Guest {
   async inspect(name: string): Promise<readonly string[]> {
     const control = this.#sockets.get('control');
     const question = encodeProc(name);
-    if (this.#startMs === undefined || !control?.writable || !this.#hears) return [];
+    if (this.#startMs === undefined || !control?.writable || !this.hears) return [];
     return new Promise((settle) => {
       this.#requests.push({ lines: [], settle });
       control.write(question);
@@ -188,7 +188,7 @@ export class Guest {
     const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
     switch (name) {
       case 'control': {
-        if (this.#hears) socket.write(encodeGreeting(this.#options.spec));
+        if (this.hears) socket.write(encodeGreeting(this.#options.spec));
         // One more than a message may have, by which the codec knows that the line was cut.
         const lines = new LineSplitter(MAX_LINE + 1);
         socket.on('data', (chunk: Buffer) => {
@@ -270,7 +270,7 @@ export class Guest {
     const passed = await elapse(seconds * 1000, true, { signal }).catch(() => false);
     if (!passed) return;
     this.#forced ??= { kind: 'timeout', seconds };
-    if (this.#hears) this.#sockets.get('control')?.write(encodeKmsg());
+    if (this.hears) this.#sockets.get('control')?.write(encodeKmsg());
     const where = await Promise.race([this.#process?.instructionPointers(), elapse(LAST_WORDS_MS, undefined)]).catch(() => undefined);
     if (where && where.length > 0) this.#forced = { kind: 'timeout', seconds, where: where.map((ip) => `0x${ip}`).join(', ') };
     this.#process?.kill();

@@ -9,8 +9,13 @@ const INTERVAL_MS = 100;
 /** Local port and state (0A: it listens) in a line of /proc/net/tcp. */
 const LISTENING = /^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A /;
 
-/** Settles when a process in the program's network listens on a TCP port. Throws UKL_VMM if the guest ends first. */
+/** Settles when a process in the program's network listens on a TCP port. Throws UKL_VMM if the guest ends first, UKL_USAGE if it cannot be asked. */
 export async function listening(guest: Guest, port: number): Promise<void> {
+  if (!guest.hears) {
+    throw new UklError('UKL_USAGE', 'a guest without an init cannot be asked what it listens on', {
+      hint: "connect until it answers, or build it with the profile 'server'",
+    });
+  }
   let over = false;
   const stop = (): void => {
     over = true;

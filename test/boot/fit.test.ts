@@ -194,6 +194,7 @@ int main(void)
 
     const stdout = new Sink();
     await using vm = await run(image, { stdout, memory: '24M', timeout: 120 });
+    await expect(vm.listening(7000)).rejects.toThrow(/cannot be asked what it listens on/);
     await stdout.until(/listening/);
     const socket = connect(vm.port(7000), '127.0.0.1');
     socket.write('quiet');

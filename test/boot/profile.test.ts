@@ -111,7 +111,7 @@ test('ukl profile: a load that fails, and a program that ends before it listens,
   const failed = await host(ukl, ['profile', join(projectRoot, 'examples/redis'), '-p', '0:6379', '--load', 'exit 7'], { NO_COLOR: '1' });
   expect(failed.code).toBe(1);
   expect(failed.stderr).toMatch(/the load ended with status 7: exit 7/);
-  const early = await host(ukl, ['profile', join(projectRoot, 'examples/hello'), '-p', '0:80', '--load', 'true'], { NO_COLOR: '1' });
+  const early = await host(ukl, ['profile', join(projectRoot, 'examples/count'), '-p', '0:80', '--load', 'true'], { NO_COLOR: '1' });
   expect(early.stderr).toMatch(/the guest ended before anything listened on port 80/);
   expect(early.code).toBe(1);
 });
