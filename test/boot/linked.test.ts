@@ -85,6 +85,8 @@ test('every system call of libc.so.6, ld.so and a static program goes through th
   const debian = await callSites('/lib/x86_64-linux-gnu/libc.so.6');
   expect(ours.raw).toHaveLength(12);
   expect(debian.raw.length).toBe(ours.calls + ours.raw.length);
+  const built = await host(ukl, ['build', join(projectRoot, 'examples/memcached')]);
+  expect(built.code, built.stderr).toBe(0);
   const { stdout } = await host(ukl, ['inspect', '--calls', '--json', join(projectRoot, 'examples/memcached')]);
   const { elf } = JSON.parse(stdout) as { elf: { path: string; calls: { calls: number; raw: string[]; names: string[] } }[] };
   expect(elf[0]?.path).toBe('/app/memcached');
