@@ -40,12 +40,13 @@ try {
   );
   await getKernel(kernelSpec('ukl'), { log });
   await getKernel(kernelSpec('stock'), { log });
+  await getKernel(kernelSpec('ukl', 'hello'), { log });
   await getInit({ log });
   for (const { loader } of containers.list()) await getLoader(loader, { log });
   await getBacklog({ log });
   await getCompiler('complete', { log });
   // Programs that the tests link from Debian's sources.
-  for (const example of ['memcached', 'redis', 'nginx', 'sqlite', 'postgres', 'typescript/better-sqlite3.ts', 'api/src/server.ts', 'perf-trace'])
+  for (const example of ['memcached', 'redis', 'nginx', 'sqlite', 'postgres', 'typescript/better-sqlite3.ts', 'api/src/server.ts', 'perf-trace', 'dns'])
     await build(join(projectRoot, 'examples', example), { log });
 } catch (error) {
   const failure = asUklError(error);
