@@ -83,7 +83,7 @@ async function prepare(workload: Workload, variant: Variant, path: string, optio
     kernel: variant.kernel,
     libc: variant.libc,
     ...(workload.container === undefined ? {} : { container: workload.container }),
-    ...(variant.name === 'pid1-server' ? { profile: 'server' as const } : {}),
+    ...('profile' in variant ? { profile: variant.profile } : {}),
     ring: server === undefined ? variant.ring : 3,
     ring0: server !== undefined && variant.ring === 0 ? [server] : [],
     files: workload.files ?? [],

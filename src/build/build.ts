@@ -16,7 +16,7 @@ import { ensurePackages } from '../host/requirements.js';
 import { writeImage } from '../image/image.js';
 import { canonicalGuestPath } from '../image/initramfs.js';
 import { needsInit } from '../image/kmain.js';
-import { type Fit, fitKernel, needsOfCalls, needsOfWords } from '../kernels/fit.js';
+import { type Fit, fitKernel, hasFeature, needsOfCalls, needsOfWords } from '../kernels/fit.js';
 import { getKernel } from '../kernels/kernel.js';
 import { DEFAULT_LINE, kernelLines } from '../kernels/lines.js';
 import { findShortcut, getShortcuts } from '../kernels/shortcuts.js';
@@ -28,11 +28,11 @@ import { parseSize } from '../lib/size.js';
 import { getCompiler } from '../libc/compiler.js';
 import { requirements as libcRequirements } from '../libc/glibc.js';
 import type { App, Image, KernelFlavour, KernelProfile, Ring, RunDefaults } from '../model/index.js';
-import type { UklConfig } from '../options/config.js';
+import type { ResolvedConfig, UklConfig } from '../options/config.js';
 import type { BuildOptions } from '../options/given.js';
 import { vmms } from '../vmms/index.js';
 
-function runDefaults({ config, runtime }: Target, app: App, profile: UklConfig['profile']): RunDefaults {
+function runDefaults({ config, runtime }: Target, app: App, profile: ResolvedConfig['profile']): RunDefaults {
   return {
     command: [...app.command],
     args: config.args,
@@ -73,8 +73,8 @@ interface Start {
 }
 
 /** How a program starts, and on what kernel. Throws UKL_CONFIG if its profile cannot have that. */
-async function chooseStart({ config, runtime }: Target, app: App, flavour: KernelFlavour, wanted: UklConfig['profile'], run: RunDefaults): Promise<Start> {
-  const profile = wanted === 'server' || wanted === undefined ? 'server' : 'hello';
+async function chooseStart({ config, runtime }: Target, app: App, flavour: KernelFlavour, wanted: ResolvedConfig['profile'], run: RunDefaults): Promise<Start> {
+  const profile = wanted === 'server' ? 'server' : 'hello';
   if (profile !== 'server' && config.shortcuts.length > 0)
     throw new UklError('UKL_CONFIG', `shortcuts are modules, which a kernel of the profile '${wanted}' does not take`, { hint: "profile: 'server'" });
   const { calls, script } = wanted === 'fit' ? await lookAt(app) : { calls: new Set<string>(), script: false };
@@ -129,7 +129,6 @@ export async function buildTo(path: string, target: Target, options: BuildOption
     { line: line.name, flavour, profile: start.profile, options: fitted?.options, fragments, tarball: options.kernelSource },
     context,
   );
-  const hasNetwork = start.profile === 'server' || fitted?.has.some(({ feature }) => feature === 'net') === true;
   // For comparisons: what the configuration has in ring 0 runs in ring 3 on the stock kernel, and where that is asked for.
   const ring0 = [...(flavour === 'stock' || options.ring === 3 ? [] : config.ring0), ...(options.ring0 ?? [])];
   // Only ring 0 can call them: in ring 3 the program makes the plain calls.
@@ -152,7 +151,7 @@ export async function buildTo(path: string, target: Target, options: BuildOption
       ring0,
       kernelArgs: config.kernelArgs,
       run,
-      network: hasNetwork ? vmms.get('qemu').userNetwork : { kind: 'none' },
+      network: hasFeature(start.profile, fitted, 'net') ? vmms.get('qemu').userNetwork : { kind: 'none' },
       directory: target.directory,
     }),
   );

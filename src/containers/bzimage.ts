@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { readFile } from 'node:fs/promises';
+import { align, PAGE } from '../lib/align.js';
 import { UklError } from '../lib/errors.js';
 import type { Container } from './container.js';
 
@@ -9,14 +10,11 @@ const HEADER_MAGIC = 0x202;
 const CODE32_START = 0x214;
 const HDR_S = 0x53726448;
 const SECTOR = 512;
-export const PAGE = 0x1000;
 
 /** The loader's table is its last words; boot/bzimage.S. */
 const TABLE_BYTES = 12;
 /** The kernel cuts what is longer (COMMAND_LINE_SIZE, arch/x86/include/asm/setup.h). */
 export const CMDLINE_MAX = 2047;
-
-export const align = (n: number, to: number): number => Math.ceil(n / to) * to;
 
 /** A command line as the loaders want it: NUL-terminated. */
 export function cmdlineBytes(cmdline: string): Buffer {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 import { readFile } from 'node:fs/promises';
 import { EHDR_BYTES, fileHeader, notesIn, PHDR_BYTES, PT_LOAD, PT_NOTE, programHeaders } from '../elf/headers.js';
+import { align, PAGE } from '../lib/align.js';
 import { UklError } from '../lib/errors.js';
-import { align, CMDLINE_MAX, cmdlineBytes, PAGE } from './bzimage.js';
+import { CMDLINE_MAX, cmdlineBytes } from './bzimage.js';
 import type { Container } from './container.js';
 
 /** The PVH entry's note: include/xen/interface/elfnote.h. */

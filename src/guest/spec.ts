@@ -17,6 +17,9 @@ export interface GuestSpec {
   readonly run: Pick<RunDefaults, 'env' | 'cwd'>;
 }
 
+/** A name as Linux takes it for the host's (HOST_NAME_MAX). */
+export const hostnameOf = (name: string): string => name.slice(0, 63);
+
 const DEFAULT_ENV: Readonly<Record<string, string>> = {
   PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
   HOME: '/root',

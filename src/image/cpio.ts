@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+import { align } from '../lib/align.js';
 
 /**
  * The cpio "newc" format, as the kernel's init/initramfs.c unpacks it (see
@@ -23,13 +24,17 @@ export const S_IFREG = 0o100000;
 export const S_IFLNK = 0o120000;
 export const S_IFCHR = 0o020000;
 
+/** What a header begins with. */
+export const MAGIC = '070701';
+/** Bytes of a header without its name: the magic, and 13 fields of 8 hex digits. */
+export const HEADER = 110;
 /** Headers, content and padding are all multiples of this many bytes. */
-const ALIGN = 4;
+export const ALIGN = 4;
 /** A newc header holds sizes as eight hex digits. */
 export const MAX_FILE_BYTES = 0xffff_ffff;
 
 export function padding(length: number): Buffer {
-  return Buffer.alloc((ALIGN - (length % ALIGN)) % ALIGN);
+  return Buffer.alloc(align(length, ALIGN) - length);
 }
 
 /**
@@ -54,12 +59,10 @@ export function cpioHeader(entry: CpioEntry, inode: number, nameBytes = 0): Buff
     Buffer.byteLength(name),
     0, // no checksum in this variant
   ];
-  const header = Buffer.from(`070701${fields.map((field) => field.toString(16).padStart(8, '0')).join('')}${name}`);
+  const header = Buffer.from(`${MAGIC}${fields.map((field) => field.toString(16).padStart(8, '0')).join('')}${name}`);
   return Buffer.concat([header, padding(header.length)]);
 }
 
-/** Bytes of a header without its name. */
-const HEADER = 110;
 /** What a name may have, with its zeros. */
 const PATH_MAX = 4096;
 
@@ -69,7 +72,7 @@ const PATH_MAX = 4096;
  */
 export function aligned(path: string, at: number, to: number): { readonly before: number; readonly nameBytes: number } {
   const least = HEADER + Buffer.byteLength(path) + 1;
-  const gap = (to - ((at + least) % to)) % to;
+  const gap = align(at + least, to) - (at + least);
   if (least - HEADER + gap <= PATH_MAX) return { before: 0, nameBytes: least - HEADER + gap };
   return { before: gap & ~(ALIGN - 1), nameBytes: least - HEADER + (gap % ALIGN) };
 }

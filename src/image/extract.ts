@@ -3,14 +3,12 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { align } from '../lib/align.js';
 import { UklError } from '../lib/errors.js';
 import { exec } from '../lib/exec.js';
 import { makeScratch } from '../lib/scratch.js';
 import type { Image } from '../model/index.js';
-
-/** A cpio header of the "newc" format: 6 bytes of magic, 13 fields of 8 hex digits (initramfs-buffer-format.rst). */
-const HEADER = 110;
-const align = (n: number): number => Math.ceil(n / 4) * 4;
+import { ALIGN, HEADER, MAGIC } from './cpio.js';
 
 async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
   const buffer = Buffer.alloc(length);
@@ -38,21 +36,21 @@ export async function* filesOf(image: Image, wanted: (path: string) => boolean):
   try {
     for (let at = start; at < start + bytes; ) {
       const header = (await readAt(file, at, HEADER)).toString('latin1');
-      const zeros = header.search(/[^\0]/) & ~3;
+      const zeros = header.search(/[^\0]/) & ~(ALIGN - 1);
       if (zeros !== 0) {
-        at += zeros < 0 ? HEADER & ~3 : zeros;
+        at += zeros < 0 ? HEADER & ~(ALIGN - 1) : zeros;
         continue;
       }
-      if (!header.startsWith('070701')) throw new UklError('UKL_IMAGE', `the image is damaged at byte ${at}`, { hint: 'build it again' });
+      if (!header.startsWith(MAGIC)) throw new UklError('UKL_IMAGE', `the image is damaged at byte ${at}`, { hint: 'build it again' });
       const field = (index: number): number => Number.parseInt(header.slice(6 + 8 * index, 14 + 8 * index), 16);
       const size = field(6);
       const nameSize = field(11);
       const name = (await readAt(file, at + HEADER, nameSize - 1)).toString().replace(/\0.*$/s, '');
       if (name === 'TRAILER!!!') return;
-      const data = start + align(at - start + HEADER + nameSize);
+      const data = start + align(at - start + HEADER + nameSize, ALIGN);
       const path = `/${name}`;
       if ((field(1) & 0o170000) === 0o100000 && wanted(path)) yield { path, data: await readAt(file, data, size) };
-      at = start + align(data - start + size);
+      at = start + align(data - start + size, ALIGN);
     }
   } finally {
     await file.close();

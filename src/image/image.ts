@@ -5,7 +5,7 @@ import { basename, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import type { Container } from '../containers/container.js';
-import { encodeSpec } from '../guest/spec.js';
+import { encodeSpec, hostnameOf } from '../guest/spec.js';
 import { UklError } from '../lib/errors.js';
 import { exec } from '../lib/exec.js';
 import { hashFile } from '../lib/hash.js';
@@ -77,7 +77,7 @@ function ownSpec({ app, run, network }: ImageParts, program: string): Buffer {
   return encodeSpec({
     exec: program,
     argv: [...run.command, ...run.args],
-    hostname: app.name.slice(0, 63),
+    hostname: hostnameOf(app.name),
     network,
     disks: run.disks.map(({ path }, index) => ({ serial: `ukl${index}`, path })),
     volumes: run.volumes.map(({ path }, index) => ({ tag: `ukl${index}`, path })),
@@ -118,16 +118,15 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
   const ring0 = ring0Of(parts);
   const partial = `${resolve(path)}.partial-${process.pid}`;
   const archive = `${partial}.initramfs`;
-  const why = parts.whyInit;
-  const hostname = app.name.slice(0, 63);
+  const { whyInit } = parts;
   const start =
-    why === undefined
-      ? ['loglevel=5', `rdinit=${program}`, ...kmainWords({ program, hostname, network: parts.network, run: parts.run })]
+    whyInit === undefined
+      ? ['loglevel=5', `rdinit=${program}`, ...kmainWords({ program, hostname: hostnameOf(app.name), network: parts.network, run: parts.run })]
       : ['quiet', 'rdinit=/.ukl/init'];
   try {
     const initramfs = await writeInitramfs(archive, [
       ...app.files,
-      ...(why === undefined
+      ...(whyInit === undefined
         ? kmainFiles(parts.network)
         : [
             { guest: '/.ukl/init', kind: 'file' as const, host: parts.init, mode: 0o755 },
@@ -159,7 +158,7 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
         bytes: prefix.length,
         fit: parts.fit,
       },
-      init: why === undefined ? { kind: 'kmain' } : { kind: 'init', why },
+      init: whyInit === undefined ? { kind: 'kmain' } : { kind: 'init', why: whyInit },
       initramfs: {
         sha256: shipped.sha256,
         bytes: shipped.bytes,

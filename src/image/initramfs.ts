@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { dirname, posix } from 'node:path';
+import { align, PAGE } from '../lib/align.js';
 import { UklError } from '../lib/errors.js';
 import type { GuestFile } from '../model/index.js';
 import { aligned, cpioHeader, cpioTrailer, MAX_FILE_BYTES, padding, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG } from './cpio.js';
@@ -23,8 +24,6 @@ export interface Initramfs {
   readonly inPlaceBytes: number;
   readonly files: readonly PackedFile[];
 }
-
-const PAGE = 4096;
 
 /** Files from here on begin at a page, so that the kernel need not copy them. The gap before a smaller one would be larger than what it saves. */
 const IN_PLACE_MIN = 4 * PAGE;
@@ -143,7 +142,7 @@ export async function writeInitramfs(path: string, files: readonly GuestFile[]):
           bytes += length;
         }
         await emit(padding(length));
-        unpackedBytes += Math.ceil(length / PAGE) * PAGE;
+        unpackedBytes += align(length, PAGE);
         packed.push({ path: guest, bytes: length, sha256: hash.digest('hex') });
       }
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /** The program's start without an init: kmain() in the kernel, Documentation/arch/x86/kmain.rst of the series. */
-import type { GuestFile, ImageManifest, KernelFlavour, KernelProfile, Network, RunDefaults } from '../model/index.js';
 
-/** I/O port of QEMU's isa-debugcon, and of Bochs' and Cloud Hypervisor's debug console. */
-export const REPORT_PORT = 0xe9;
+import type { GuestFile, ImageManifest, KernelFlavour, KernelProfile, Network, RunDefaults } from '../model/index.js';
+import { REPORT_PORT } from '../model/machine.js';
+
 /** The second serial port. */
 const OUTPUT = '/dev/ttyS1';
 

@@ -72,10 +72,7 @@ export async function inspect(target: string, options: InspectOptions = {}): Pro
   const image = await openImage(await findImage(target));
   const elf = await (options.log ?? silentLog).step(`read ${image.manifest.name}`, () => detailsOf(image, options));
   const kernel = await findKernel(image.manifest.kernel.sha256);
-  return {
-    image,
-    elf,
-    kernelSections: kernel === undefined || !options.sections ? undefined : await readSections(kernel),
-    surface: kernel === undefined ? undefined : await surfaceOf(kernel),
-  };
+  if (kernel === undefined) return { image, elf, kernelSections: undefined, surface: undefined };
+  const sections = await readSections(kernel);
+  return { image, elf, kernelSections: options.sections ? sections : undefined, surface: await surfaceOf(kernel, sections) };
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { syscallNames } from '../elf/calls.js';
-import { readSections } from '../elf/sections.js';
+import type { Section } from '../elf/sections.js';
 import { exec } from '../lib/exec.js';
 
 /** What of a kernel a program can get at. */
@@ -13,9 +13,9 @@ export interface Surface {
   readonly missing: readonly string[];
 }
 
-/** Reads a vmlinux with symbols: a call that was left out is a weak symbol (kernel/sys_ni.c). */
-export async function surfaceOf(vmlinux: string): Promise<Surface> {
-  const [symbols, sections, names] = await Promise.all([exec('sh', ['-c', `nm "$0" | grep ' __x64_sys_'`, vmlinux]), readSections(vmlinux), syscallNames()]);
+/** Reads a vmlinux with symbols, of which the sections are known: a call that was left out is a weak symbol (kernel/sys_ni.c). */
+export async function surfaceOf(vmlinux: string, sections: readonly Section[]): Promise<Surface> {
+  const [symbols, names] = await Promise.all([exec('sh', ['-c', `nm "$0" | grep ' __x64_sys_'`, vmlinux]), syscallNames()]);
   const known = new Set(names.values());
   const found = [...symbols.matchAll(/ ([TW]) __x64_sys_(\w+)$/gm)].map(([, kind, name = '']) => ({ kind, name }));
   return {

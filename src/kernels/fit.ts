@@ -4,6 +4,7 @@
  * profile "fit" is "hello" with the features that a program is found to need.
  */
 import { UklError } from '../lib/errors.js';
+import type { KernelProfile } from '../model/index.js';
 
 export interface Feature {
   readonly name: string;
@@ -180,6 +181,10 @@ export function needsOfWords(words: readonly string[]): Need[] {
     return { feature, why: 'asked for' };
   });
 }
+
+/** Whether a kernel has a feature: all of them with the profile 'server', those that it was fitted with otherwise. */
+export const hasFeature = (profile: KernelProfile, fit: { readonly has: readonly Need[] } | undefined, feature: string): boolean =>
+  profile === 'server' || fit?.has.some((need) => need.feature === feature) === true;
 
 export interface Fit {
   /** Lines of a .config. */

@@ -11,8 +11,8 @@ const PREFIX = 'ukl-';
 /** The path of a UNIX socket, with its final zero: sockaddr_un in unix(7). */
 const MAX_SOCKET_PATH = 107;
 
-/** What is appended to the path: `mkdtemp`'s six characters and the longest name of a socket. */
-const ROOM = 48;
+/** What follows TMPDIR in the path of a socket: the directory's name, with the owner's mark and `mkdtemp`'s characters, and the socket's. */
+const ROOM = 55;
 
 /** This process's PID name space: a process number means nothing in another. */
 const space = (): string => /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0';
@@ -51,14 +51,13 @@ export interface Scratch extends AsyncDisposable {
  */
 export async function makeScratch(purpose: string): Promise<Scratch> {
   const root = tmpdir();
-  const prefix = join(root, `${PREFIX}${purpose}-${ownerMark()}-`);
-  if (Buffer.byteLength(prefix) + ROOM - purpose.length - ownerMark().length > MAX_SOCKET_PATH)
+  if (Buffer.byteLength(root) + ROOM > MAX_SOCKET_PATH)
     throw new UklError('UKL_HOST', `the directory for temporary files is too long for a socket in it: ${root}`, { hint: 'TMPDIR=/tmp ukl ...' });
   let path: string;
   try {
     if (!swept) await sweep(root);
     swept = true;
-    path = await mkdtemp(prefix);
+    path = await mkdtemp(join(root, `${PREFIX}${purpose}-${ownerMark()}-`));
   } catch (error) {
     throw new UklError('UKL_HOST', `cannot make a temporary directory in ${root} (${errnoOf(error) ?? 'unknown'})`, {
       hint: 'set TMPDIR to a directory that can be written',

@@ -65,6 +65,9 @@ export type Transport =
   /** kmain(): lines go to a debug port, what the program prints to the second serial port. Nothing comes from the host. */
   | 'isa';
 
+/** Where the lines of the transport 'isa' go: the I/O port of QEMU's isa-debugcon, and of Bochs' and Cloud Hypervisor's debug console. */
+export const REPORT_PORT = 0xe9;
+
 /** A virtual machine, complete. How it is made is the VMM's business. */
 export interface Machine {
   readonly payload: Payload;

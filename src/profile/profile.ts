@@ -6,15 +6,14 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { build } from '../build/build.js';
 import { getProfiler } from '../guest/programs.js';
-import { isImage, openImage } from '../image/image.js';
+import { isImage } from '../image/image.js';
 import { findKernel } from '../kernels/kernel.js';
 import { UklError } from '../lib/errors.js';
 import { silentLog } from '../lib/log.js';
 import { makeScratch } from '../lib/scratch.js';
 import type { KernelFlavour, Ring, RunEnd, RunResult } from '../model/index.js';
 import type { BuildOptions, RunOptions } from '../options/given.js';
-import { optionsIn } from '../options/options.js';
-import { type RunningVm, run } from '../run/launch.js';
+import { openGiven, type RunningVm, runImage } from '../run/launch.js';
 import { type Folded, fold } from './fold.js';
 import { type Dump, Profiler } from './profiler.js';
 import { kernelLandmarks, type Mapping, parseMaps, Symbols } from './symbols.js';
@@ -115,8 +114,7 @@ export async function profile(target: string, options: ProfileOptions): Promise<
   const socket = join(work, 'socket');
   using profiler = await Profiler.listen(socket);
   // Kept until its symbols are read, which is after the run.
-  const given = await isImage(target);
-  const image = given ? await openImage(target) : await build(target, { container: 'elf', ...options, out: join(work, 'image') });
+  const image = (await isImage(target)) ? await openGiven(target, options) : await build(target, { container: 'elf', ...options, out: join(work, 'image') });
   const { manifest } = image;
   const vmlinux = await findKernel(manifest.kernel.sha256);
   if (vmlinux === undefined) {
@@ -126,10 +124,8 @@ export async function profile(target: string, options: ProfileOptions): Promise<
   }
   // A run without a load is over when the user says so, and then has a profile.
   const { signal: stop, ...others } = options;
-  // What the image was built with is not for its run; of an image that was given, it is refused.
-  const building = given ? [] : optionsIn('build').filter((name) => !(optionsIn('run') as readonly string[]).includes(name));
-  await using vm = await run(image.path, {
-    ...Object.fromEntries(Object.entries(others).filter(([name]) => !(building as readonly string[]).includes(name))),
+  await using vm = await runImage(image, {
+    ...others,
     ...(options.load === undefined || stop === undefined ? {} : { signal: stop }),
     accel: 'tcg',
     plugin: {

@@ -58,15 +58,18 @@ export interface RunningVm extends AsyncDisposable {
   kill(signal?: NodeJS.Signals): void;
 }
 
-/** The image of a target: the one it is, or one made for this run in `work`. Throws UKL_USAGE if an image is to be built otherwise. */
-async function imageOf(target: string | UklConfig, work: string | undefined, options: BuildOptions): Promise<Image> {
-  if (typeof target === 'string' && (await isImage(target))) {
-    const ignored = optionsIn('build').find((name) => !isDefault(options[name]));
-    if (ignored !== undefined) {
-      throw new UklError('UKL_USAGE', `${target} is an image, which '${ignored}' cannot change`, { hint: 'give it to ukl build, with the program' });
-    }
-    return openImage(target);
+/** An image that was given in place of a program. Throws UKL_USAGE if it is to be built otherwise. */
+export async function openGiven(path: string, options: BuildOptions): Promise<Image> {
+  const ignored = optionsIn('build').find((name) => !isDefault(options[name]));
+  if (ignored !== undefined) {
+    throw new UklError('UKL_USAGE', `${path} is an image, which '${ignored}' cannot change`, { hint: 'give it to ukl build, with the program' });
   }
+  return openImage(path);
+}
+
+/** The image of a target: the one it is, or one made for this run in `work`. */
+async function imageOf(target: string | UklConfig, work: string | undefined, options: BuildOptions): Promise<Image> {
+  if (typeof target === 'string' && (await isImage(target))) return openGiven(target, options);
   // What is only run need not be small, and an ELF is not decompressed.
   const made = { container: 'elf', ...options } as const;
   return work === undefined ? build(target, made) : buildTo(join(work, 'image'), await resolveTarget(target), made);
@@ -104,12 +107,19 @@ async function newLogFile(name: string): Promise<string> {
  * @throws UklError before the guest has run; afterwards `result` tells
  */
 export async function run(target: string | UklConfig, options: RunOptions & BuildOptions = {}): Promise<RunningVm> {
+  return start((work) => imageOf(target, work, options), options);
+}
+
+/** Starts an image that is open already; otherwise as `run`. */
+export const runImage = (image: Image, options: RunOptions): Promise<RunningVm> => start(async () => image, options);
+
+async function start(getImage: (work: string) => Promise<Image>, options: RunOptions): Promise<RunningVm> {
   const scratch = await makeScratch('run');
   const work = scratch.path;
   const clean = async (): Promise<void> => scratch[Symbol.asyncDispose]();
   try {
     await ensurePackages(options.log ?? silentLog, vmms.get(options.vmm ?? 'qemu').requirements, options.signal);
-    const image = await imageOf(target, work, options);
+    const image = await getImage(work);
     const planned = await plan(image, options);
     const { machine, vmm } = planned;
     const ports = machine.nics.flatMap((nic) => nic.ports);

@@ -7,8 +7,10 @@ import { resolveDisk, splitDisk } from '../devices/disk.js';
 import { choosePorts, parsePort } from '../devices/ports.js';
 import { resolveVolume, splitVolume } from '../devices/volume.js';
 import { getBacklog } from '../guest/programs.js';
-import { encodeSpec } from '../guest/spec.js';
+import { encodeSpec, hostnameOf } from '../guest/spec.js';
 import { commandWord, hostWords, variableWord, wordProblem } from '../image/kmain.js';
+import { hasFeature } from '../kernels/fit.js';
+import { align } from '../lib/align.js';
 import { asUklError, UklError } from '../lib/errors.js';
 import { type Log, silentLog } from '../lib/log.js';
 import { shellWord } from '../lib/shell.js';
@@ -56,7 +58,7 @@ function memoryFor({ manifest }: Image): { readonly tmpfs: number; readonly ramf
 /** For a program of which nothing is known but its files. */
 const PROGRAM_MIB = 16;
 
-const defaultMemory = (image: Image): number => Math.ceil((memoryFor(image).tmpfs + PROGRAM_MIB) / 4) * 4;
+const defaultMemory = (image: Image): number => align(memoryFor(image).tmpfs + PROGRAM_MIB, 4);
 
 function checkMemory(image: Image, memoryMiB: number): void {
   const need = memoryFor(image).ramfs;
@@ -130,8 +132,7 @@ function checkTwice(ports: readonly PortForward[], disks: readonly Disk[], volum
 
 /** Throws UKL_USAGE if a run asks for what the image's kernel was built without. */
 function checkKernel({ manifest: { kernel, name } }: Image, asked: { readonly net: boolean; readonly smp: boolean }): void {
-  if (kernel.profile === 'server') return;
-  const lacking = (['net', 'smp'] as const).find((feature) => asked[feature] && kernel.fit?.has.some((need) => need.feature === feature) !== true);
+  const lacking = (['net', 'smp'] as const).find((feature) => asked[feature] && !hasFeature(kernel.profile, kernel.fit, feature));
   if (lacking === undefined) return;
   const what = lacking === 'net' ? 'a network, for a port to lead to' : 'support for several processors';
   throw new UklError('UKL_USAGE', `the kernel of ${name} was built without ${what}`, { hint: `--fit, with needs: ['${lacking}'] in ukl.config` });
@@ -140,7 +141,7 @@ function checkKernel({ manifest: { kernel, name } }: Image, asked: { readonly ne
 /** What a run changes of what is in the words of an image without init. Throws UKL_USAGE. */
 function kmainOverrides({ manifest: { program, run, name } }: Image, { args, env, disks, volumes, network }: RunOptions): string[] {
   const wanted = { ...run, args: args && args.length > 0 ? [...args] : run.args, env: { ...run.env, ...env } };
-  const given = Object.keys(disks ?? []).length > 0 ? 'a disk' : Object.keys(volumes ?? []).length > 0 ? 'a volume' : undefined;
+  const given = (disks ?? []).length > 0 ? 'a disk' : (volumes ?? []).length > 0 ? 'a volume' : undefined;
   const refused = given ?? (network === 'dhcp' ? 'DHCP' : undefined) ?? wordProblem(program, wanted);
   if (refused !== undefined)
     throw new UklError('UKL_USAGE', `${name} starts without an init, which ${refused} would need`, { hint: "build it with the profile 'server'" });
@@ -233,7 +234,7 @@ export function specOf({ image, machine, argv, env, network }: RunPlan): Buffer 
   return encodeSpec({
     exec: program,
     argv,
-    hostname: name.slice(0, 63),
+    hostname: hostnameOf(name),
     network,
     // With counted instructions time is not the host's, and a question would not be answered after the same number of them.
     clock: !machine.icount,

@@ -7,6 +7,7 @@ import { Readable, Writable } from 'node:stream';
 import { projectRoot } from '../../src/lib/paths.js';
 import type { RunResult } from '../../src/model/index.js';
 import { type BuildOptions, type RunningVm, type RunOptions, run } from '../../src/sdk/index.js';
+import { QEMU } from '../../src/vmms/qemu/args.js';
 
 /** Serial logs of runs that went wrong are kept here. */
 const evidence = join(projectRoot, '.ukl/test-logs');
@@ -111,6 +112,17 @@ export async function host(file: string, args: readonly string[], env: Readonly<
     child.once('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
   });
 }
+
+/** Boots a kernel or an image without the tool, in emulation, with the serial console as standard output. */
+export const bareQemu = (seconds: number, machine: string, words: readonly string[]): Promise<CommandResult> =>
+  host('timeout', [
+    String(seconds),
+    QEMU,
+    '-M',
+    machine,
+    ...['-accel', 'tcg', '-cpu', 'max', '-no-reboot', '-nodefaults', '-display', 'none', '-serial', 'stdio'],
+    ...words,
+  ]);
 
 /** A TCP port of the loopback interface that is free now. */
 export async function freePort(): Promise<number> {

@@ -9,8 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { projectRoot } from '../../src/lib/paths.js';
 import { hostTscKhz } from '../../src/run/cmdline.js';
 import { build } from '../../src/sdk/index.js';
-import { QEMU } from '../../src/vmms/qemu/args.js';
-import { host, runGuest, ukl } from './harness.js';
+import { bareQemu, host, runGuest, ukl } from './harness.js';
 
 let work: string;
 const imageOf = (container: string): string => join(work, `hello.${container}`);
@@ -40,27 +39,7 @@ describe.each(['bzImage', 'elf'] as const)('%s', (format) => {
         ] as const)
       : []),
   ] as const)('boots by itself on QEMU -M %s', async (machine, append) => {
-    const { stdout, code } = await host('timeout', [
-      '60',
-      QEMU,
-      '-M',
-      machine,
-      '-accel',
-      'tcg',
-      '-cpu',
-      'max',
-      '-m',
-      '96',
-      '-no-reboot',
-      '-nodefaults',
-      '-display',
-      'none',
-      '-serial',
-      'stdio',
-      '-kernel',
-      imageOf(format),
-      ...append,
-    ]);
+    const { stdout, code } = await bareQemu(60, machine, ['-m', '96', '-kernel', imageOf(format), ...append]);
     expect(stdout).toMatch(/Hello from ring 0 of Linux 6\.12\.\d+\r\n/);
     expect(code).toBe(0);
   });

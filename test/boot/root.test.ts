@@ -13,8 +13,7 @@ import { silentLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { getCompiler } from '../../src/libc/compiler.js';
 import { hostTscKhz } from '../../src/run/cmdline.js';
-import { QEMU } from '../../src/vmms/qemu/args.js';
-import { host } from './harness.js';
+import { bareQemu } from './harness.js';
 
 const run = promisify(execFile);
 const source = join(projectRoot, 'test/fixtures/root/init.c');
@@ -44,33 +43,11 @@ const khz = hostTscKhz(readFileSync('/proc/cpuinfo', 'utf8'));
 /** What the machine says on its console. */
 async function boot(name: 'static' | 'dynamic', named: readonly string[]): Promise<string> {
   const { bzImage } = await getKernel(kernelSpec('ukl'), { log: silentLog });
-  const { stdout } = await host('timeout', [
-    '120',
-    QEMU,
-    '-M',
-    'microvm,rtc=on',
-    '-accel',
-    'tcg',
-    '-cpu',
-    'max',
-    '-m',
-    '128',
-    '-no-reboot',
-    '-nodefaults',
-    '-display',
-    'none',
-    '-serial',
-    'stdio',
-    '-global',
-    'virtio-mmio.force-legacy=false',
-    '-drive',
-    `if=none,id=root,format=raw,file=${await makeDisk(name)}`,
-    '-device',
-    'virtio-blk-device,drive=root',
-    '-kernel',
-    bzImage,
-    '-append',
-    `console=ttyS0 root=/dev/vda rw init=/sbin/init reboot=t panic=-1 tsc_early_khz=${khz} ukl=${named.join(',')}`,
+  const { stdout } = await bareQemu(120, 'microvm,rtc=on', [
+    ...['-m', '128', '-global', 'virtio-mmio.force-legacy=false'],
+    ...['-drive', `if=none,id=root,format=raw,file=${await makeDisk(name)}`, '-device', 'virtio-blk-device,drive=root'],
+    ...['-kernel', bzImage],
+    ...['-append', `console=ttyS0 root=/dev/vda rw init=/sbin/init reboot=t panic=-1 tsc_early_khz=${khz} ukl=${named.join(',')}`],
   ]);
   return stdout.replaceAll('\r', '');
 }

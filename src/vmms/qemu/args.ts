@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 import type { Machine, Nic, PortForward } from '../../model/index.js';
+import { REPORT_PORT } from '../../model/machine.js';
 
 /** The ports of the guest's virtio-serial device, in the order init opens them. */
 const GUEST_PORTS = ['control', 'stdin', 'stdout', 'stderr'] as const;
@@ -35,7 +36,7 @@ const virtioPorts = (socket: SocketWords): Words[] => [
 
 /** What the words of src/image/kmain.ts name. */
 const isaPorts = (socket: SocketWords): Words[] => [
-  [...socket('control'), '-device', 'isa-debugcon,chardev=control,iobase=0xe9'],
+  [...socket('control'), '-device', `isa-debugcon,chardev=control,iobase=${REPORT_PORT}`],
   [...socket('stdout'), '-device', 'isa-serial,chardev=stdout,index=1,iobase=0x2f8,irq=3'],
 ];
 
