@@ -66,7 +66,9 @@ export async function profileCommand(target: string, options: RunOptions & Build
   });
   const report = flags.report ?? 'profile.html';
   await writeFile(report, await flamegraph(measured));
-  if (flags.json) printJson({ ok: true, report, ...measured });
+  // The tree of a large program is longer than a string can be: it is in the report.
+  const { tree: _, ...summary } = measured;
+  if (flags.json) printJson({ ok: true, report, ...summary });
   else process.stdout.write(`${describe(measured, flags.count)}\nflame graph: ${report}\n`);
   if (measured.end === undefined) return EXIT.ok;
   const end = describeEnd(measured.end);

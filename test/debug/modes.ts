@@ -8,6 +8,8 @@ export interface Mode {
   readonly kernelArgs: readonly string[];
   /** What is wrong in the words of traced.c: a tracer that sees nothing would test nothing. */
   readonly missing: (lines: readonly string[]) => string[];
+  /** What the kernel says of itself, and would without ring 0. */
+  readonly known?: { readonly pattern: RegExp; readonly why: string };
 }
 
 /** The buffer of each processor: what traced.c has to read. */
@@ -55,6 +57,10 @@ export const MODES: readonly Mode[] = [
     what: 'the function graph tracer, which replaces return addresses, on all functions',
     kernelArgs: ['ftrace=function_graph', BUFFER],
     missing: traces('function_graph', false),
+    known: {
+      pattern: /stack going in the wrong direction\? at return_to_handler\+/,
+      why: "Linux's own: between the call of .Ldo_rop and the instruction behind it, return_to_handler() (arch/x86/kernel/ftrace_64.S) has a frame that ORC describes with no size. QEMU takes interrupts behind calls, so it is hit there.",
+    },
   },
   {
     name: 'probes',
@@ -75,4 +81,10 @@ export interface Exemption {
 }
 
 /** Programs that cannot pass here. */
-export const WITHOUT: readonly Exemption[] = [];
+export const WITHOUT: readonly Exemption[] = [
+  {
+    program: 'syscalls-all-regs',
+    mode: 'graph',
+    why: 'its timer of 0.3 ms fires faster than this kernel, emulated and traced, delivers the signal (1.3 s without a tracer, 65 s with the function tracer, no end with this one)',
+  },
+];
