@@ -147,8 +147,8 @@ int main(void)
 	if (spec.clock)
 		set_clock();
 	mount_all(&spec);
+	load_modules();			/* the network's device may need one */
 	set_up_network(&spec.network);
-	load_modules();
 	confine_helpers();
 	start_program(&spec);
 	status = attend(signals);

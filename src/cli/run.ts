@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
+
 import { constants } from 'node:os';
 import { PassThrough, Writable } from 'node:stream';
 import pc from 'picocolors';
+import { portsOf } from '../devices/nic.js';
 import { featureOfCall } from '../kernels/fit.js';
 import { formatSeconds } from '../lib/log.js';
 import { EXIT } from '../model/exit-status.js';
@@ -111,9 +113,9 @@ function describePlan({ argv, command, accelWhy, machine, image }: RunPlan): str
 
 /** The plan as `--dry-run --json` has it. */
 function planOf({ argv, command, accelWhy, machine, image }: RunPlan): object {
-  const { accel, memoryMiB, cpus, cpu, nics, disks, shares } = machine;
+  const { accel, memoryMiB, cpus, cpu, disks, shares } = machine;
   const { ring, program, kernel } = image.manifest;
-  return { argv, command, accel, accelWhy, ring, program, kernel, memoryMiB, cpus, cpu, ports: nics.flatMap((nic) => nic.ports), disks, volumes: shares };
+  return { argv, command, accel, accelWhy, ring, program, kernel, memoryMiB, cpus, cpu, ports: portsOf(machine), disks, volumes: shares };
 }
 
 /** `ukl run` and `ukl dev`: returns the exit status of the tool. */

@@ -23,11 +23,16 @@ export interface PortForward {
   readonly protocol: 'tcp' | 'udp';
 }
 
-/** A network interface. A user network is the VMM's own: outgoing connections, and the ports that are forwarded. */
-export interface Nic {
-  readonly kind: 'user';
-  readonly ports: readonly PortForward[];
-}
+/** A network interface, by what it is connected to. */
+export type Nic =
+  /** The VMM's own network: outgoing connections, and the ports that are forwarded. */
+  | { readonly kind: 'user'; readonly ports: readonly PortForward[] }
+  /** A TAP device of the host; with vhost, its kernel moves the packets. */
+  | { readonly kind: 'tap'; readonly device: string; readonly vhost: boolean; readonly mac: string }
+  /** A bridge of the host, by the VMM's helper. */
+  | { readonly kind: 'bridge'; readonly device: string; readonly mac: string }
+  /** A Unix socket where somebody listens: Ethernet frames, each behind its length in four bytes. */
+  | { readonly kind: 'socket'; readonly path: string; readonly mac: string };
 
 /** How the guest gets its addresses. The loopback interface is there in any case. */
 export type Network =

@@ -69,6 +69,12 @@ export const OPTIONS = {
     scopes: ['config'],
     help: 'Kernel halves of shortcuts: C files, or tcp',
   }),
+  express: option({
+    schema: z.boolean().default(false),
+    scopes: ['config', 'build'],
+    help: 'Serve TCP clients of a ring 0 program on a short way through the kernel',
+    flag: { words: '--express', kind: 'switch', help: 'serve TCP clients of a ring 0 program on a short way' },
+  }),
   cwd: option({ schema: z.string().startsWith('/').default('/'), scopes: ['config'], help: 'Working directory of the program in the guest' }),
   args: option({ schema: words.default([]), scopes: ['config', 'run'], help: 'Arguments of the program' }),
   env: option({
@@ -121,12 +127,25 @@ export const OPTIONS = {
     help: 'DIRECTORY:/path: directories of the host that the guest reads and writes',
     flag: { words: '--volume <directory:/path>', kind: 'many', help: 'share a directory of this host with the guest; also -v directory:/path' },
   }),
-  network: option({
-    schema: z.enum(['dhcp', 'none']).optional(),
+  net: option({
+    schema: z
+      .string()
+      .regex(/^(user|none|(tap|bridge|socket):.+)$/, 'user, none, tap:NAME, bridge:NAME or socket:PATH')
+      .optional(),
     scopes: ['run'],
-    help: 'How the guest gets its addresses: by DHCP, or none',
-    byDefault: "the VMM's own: 10.0.2.15",
-    flag: { words: '--network <how>', choices: ['dhcp', 'none'], help: 'let DHCP give the guest its addresses, or give it none' },
+    help: 'What the network interface is connected to: user, none, tap:NAME, bridge:NAME or socket:PATH',
+    byDefault: 'user',
+    flag: { words: '--net <what>', help: 'connect the guest to tap:NAME, bridge:NAME, socket:PATH or none (user)' },
+  }),
+  network: option({
+    schema: z
+      .string()
+      .regex(/^(dhcp|none|[\d.]+\/\d+(,[\d.]+)*)$/, 'dhcp, none, or ADDRESS/BITS[,GATEWAY[,DNS...]]')
+      .optional(),
+    scopes: ['run'],
+    help: 'How the guest gets its addresses: dhcp, none, or ADDRESS/BITS[,GATEWAY[,DNS...]]',
+    byDefault: '10.0.2.15 in the user network, else dhcp',
+    flag: { words: '--network <how>', help: 'let DHCP give the guest its addresses, give it none, or ADDRESS/BITS[,GATEWAY]' },
   }),
   timeout: option({
     schema: z.number().positive('expected a number above 0').max(TIMEOUT_MAX, `expected at most ${TIMEOUT_MAX}`).optional(),

@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { build } from '../build/build.js';
+import { portsOf } from '../devices/nic.js';
 import { getProfiler } from '../guest/programs.js';
 import { isImage } from '../image/image.js';
 import { findKernel } from '../kernels/kernel.js';
@@ -184,7 +185,7 @@ async function wholeRun(vm: RunningVm, profiler: Profiler, maps: Maps, program: 
 
 async function underLoad(vm: RunningVm, profiler: Profiler, maps: Maps, load: string, options: ProfileOptions, signal: AbortSignal): Promise<Dump> {
   const { seconds, log = silentLog } = options;
-  const [port] = vm.plan.machine.nics.flatMap((nic) => nic.ports).filter(({ protocol }) => protocol === 'tcp');
+  const [port] = portsOf(vm.plan.machine).filter(({ protocol }) => protocol === 'tcp');
   if (port === undefined)
     throw new UklError('UKL_USAGE', 'a load needs a port of this host that leads to the guest', {
       hint: '-p 0:8080, with the port that the program listens on',

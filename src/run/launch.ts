@@ -6,6 +6,7 @@ import { PassThrough, type Readable, type Writable } from 'node:stream';
 import { resolveTarget } from '../app/target.js';
 import { build, buildTo } from '../build/build.js';
 import { requirements as diskRequirements, ensureDisk } from '../devices/disk.js';
+import { portsOf } from '../devices/nic.js';
 import { checkPorts } from '../devices/ports.js';
 import { checkVolume } from '../devices/volume.js';
 import { ensurePackages } from '../host/requirements.js';
@@ -122,7 +123,7 @@ async function start(getImage: (work: string) => Promise<Image>, options: RunOpt
     const image = await getImage(work);
     const planned = await plan(image, options);
     const { machine, vmm } = planned;
-    const ports = machine.nics.flatMap((nic) => nic.ports);
+    const ports = portsOf(machine);
     await checkPorts(ports);
     if (machine.disks.length > 0) await ensurePackages(options.log ?? silentLog, diskRequirements, options.signal);
     for (const disk of machine.disks) await ensureDisk(disk);

@@ -4,18 +4,19 @@ import { dirname, isAbsolute, relative, resolve } from 'node:path';
 import { CMDLINE_MAX } from '../containers/bzimage.js';
 import { containers } from '../containers/index.js';
 import { resolveDisk, splitDisk } from '../devices/disk.js';
+import { netKind, parseNetwork, parseNic } from '../devices/nic.js';
 import { choosePorts, parsePort } from '../devices/ports.js';
 import { resolveVolume, splitVolume } from '../devices/volume.js';
 import { getBacklog } from '../guest/programs.js';
 import { encodeSpec, hostnameOf } from '../guest/spec.js';
-import { commandWord, hostWords, variableWord, wordProblem } from '../image/kmain.js';
+import { commandWord, hostWords, networkWord, variableWord, wordProblem } from '../image/kmain.js';
 import { hasFeature } from '../kernels/fit.js';
 import { align } from '../lib/align.js';
 import { asUklError, UklError } from '../lib/errors.js';
 import { type Log, silentLog } from '../lib/log.js';
 import { shellWord } from '../lib/shell.js';
 import { formatSize, parseSize } from '../lib/size.js';
-import type { Disk, Image, KernelProfile, Machine, Network, PortForward, Transport, Volume } from '../model/index.js';
+import type { Disk, Image, KernelProfile, Machine, Network, Nic, PortForward, Transport, Volume } from '../model/index.js';
 import type { RunOptions } from '../options/given.js';
 import { vmms } from '../vmms/index.js';
 import type { Vmm } from '../vmms/vmm.js';
@@ -134,23 +135,30 @@ function checkTwice(ports: readonly PortForward[], disks: readonly Disk[], volum
 function checkKernel({ manifest: { kernel, name } }: Image, asked: { readonly net: boolean; readonly smp: boolean }): void {
   const lacking = (['net', 'smp'] as const).find((feature) => asked[feature] && !hasFeature(kernel.profile, kernel.fit, feature));
   if (lacking === undefined) return;
-  const what = lacking === 'net' ? 'a network, for a port to lead to' : 'support for several processors';
+  const what = lacking === 'net' ? 'a network' : 'support for several processors';
   throw new UklError('UKL_USAGE', `the kernel of ${name} was built without ${what}`, { hint: `--fit, with needs: ['${lacking}'] in ukl.config` });
 }
 
 /** What a run changes of what is in the words of an image without init. Throws UKL_USAGE. */
-function kmainOverrides({ manifest: { program, run, name } }: Image, { args, env, disks, volumes, network }: RunOptions): string[] {
+function kmainOverrides({ manifest: { program, run, name } }: Image, options: RunOptions, network: Network): string[] {
+  const { args, env, disks, volumes } = options;
   const wanted = { ...run, args: args && args.length > 0 ? [...args] : run.args, env: { ...run.env, ...env } };
   const given = (disks ?? []).length > 0 ? 'a disk' : (volumes ?? []).length > 0 ? 'a volume' : undefined;
-  const refused = given ?? (network === 'dhcp' ? 'DHCP' : undefined) ?? wordProblem(program, wanted);
+  const refused = given ?? (network.kind === 'dhcp' ? 'DHCP' : undefined) ?? wordProblem(program, wanted);
   if (refused !== undefined)
     throw new UklError('UKL_USAGE', `${name} starts without an init, which ${refused} would need`, { hint: "build it with the profile 'server'" });
   return [
     ...hostWords,
     ...(wanted.args === run.args ? [] : [commandWord(program, [...run.command, ...wanted.args])]),
     ...Object.entries(env ?? {}).map(([key, value]) => variableWord(key, value)),
-    ...(network === 'none' ? ['ip=off'] : []),
+    ...(options.network === undefined && options.net === undefined ? [] : network.kind === 'none' ? ['ip=off'] : networkWord(network)),
   ];
+}
+
+/** A user network's addresses are known; others are asked, unless they are given. */
+function networkOf(kind: Nic['kind'] | 'none', { network }: RunOptions, vmm: Vmm): Network {
+  if (network !== undefined) return parseNetwork(network);
+  return kind === 'user' ? vmm.userNetwork : { kind: kind === 'none' ? 'none' : 'dhcp' };
 }
 
 /** Throws UklError: what was asked for cannot be had. Nothing is started yet. */
@@ -161,12 +169,15 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
   const vmm = vmms.get(options.vmm ?? 'qemu');
   const container = containers.get(manifest.container);
   const memoryMiB = options.memory === undefined ? (run.memoryMiB ?? defaultMemory(image)) : Math.ceil(parseSize(options.memory) / 1024 ** 2);
-  const wanted = [...run.ports, ...(options.ports ?? []).map(parsePort)];
+  const net = options.net ?? 'user';
+  const kind = netKind(net);
+  // In another network the image's own ports need no forwarding.
+  const wanted = [...(kind === 'user' ? run.ports : []), ...(options.ports ?? []).map(parsePort)];
   const { disks, volumes } = storageOf(image, options);
   const transport: Transport = manifest.init.kind === 'kmain' ? 'isa' : 'virtio-serial';
-  checkSupport(vmm, { container, options, transport, disks: disks.length, volumes: volumes.length, ports: wanted.length });
+  checkSupport(vmm, { container, options, transport, disks: disks.length, volumes: volumes.length, ports: wanted.length, net: kind });
   checkTwice(wanted, disks, volumes);
-  checkKernel(image, { net: wanted.length > 0, smp: (options.cpus ?? run.cpus) > 1 });
+  checkKernel(image, { net: wanted.length > 0 || (kind !== 'user' && kind !== 'none'), smp: (options.cpus ?? run.cpus) > 1 });
   if (!options.anyMemory) checkMemory(image, memoryMiB);
   const ports = await choosePorts(wanted);
   ports.forEach((port, index) => {
@@ -179,6 +190,8 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
   );
   if (options.cpu !== undefined) await vmm.checkCpu(options.cpu, accel);
   const icount = options.icount ?? false;
+  const nic = parseNic(net, ports, accel);
+  const network = networkOf(kind, options, vmm);
   const machine: Machine = {
     payload: {
       boot: container.boot,
@@ -192,7 +205,11 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
         root: memoryMiB < memoryFor(image).tmpfs ? 'ramfs' : 'tmpfs',
         knowsTimer: manifest.kernel.flavour === 'ukl',
         extra: [
-          ...(manifest.init.kind === 'kmain' ? kmainOverrides(image, options) : manifest.kernel.fit === undefined ? [] : ['report_enosys=1', 'loglevel=5']),
+          ...(manifest.init.kind === 'kmain'
+            ? kmainOverrides(image, options, network)
+            : manifest.kernel.fit === undefined
+              ? []
+              : ['report_enosys=1', 'loglevel=5']),
           ...(options.kernelArgs ?? []),
         ],
       }),
@@ -201,7 +218,7 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
     cpus: options.cpus ?? run.cpus,
     cpu: options.cpu ?? vmm.defaultCpu(accel),
     accel,
-    nics: [{ kind: 'user', ports }],
+    nics: nic === undefined ? [] : [nic],
     disks: disks.map((disk, index) => ({ ...disk, serial: `ukl${index}` })),
     shares: volumes.map((volume, index) => ({ ...volume, tag: `ukl${index}` })),
     devices: manifest.kernel.profile === 'server' ? ['rng'] : [],
@@ -224,7 +241,7 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
     argv: [...run.command, ...(options.args && options.args.length > 0 ? options.args : run.args)],
     env: { ...run.env, ...options.env },
     timeoutSeconds: options.timeout ?? run.timeoutSeconds,
-    network: options.network === undefined ? vmm.userNetwork : { kind: options.network },
+    network,
   };
 }
 

@@ -2,7 +2,7 @@
 /** Refuses what a VMM cannot do, by name, before any work is done. */
 import type { Container } from '../containers/container.js';
 import { UklError } from '../lib/errors.js';
-import type { Transport } from '../model/index.js';
+import type { Nic, Transport } from '../model/index.js';
 import type { RunOptions } from '../options/given.js';
 import type { Vmm } from '../vmms/vmm.js';
 
@@ -14,10 +14,12 @@ export interface Needs {
   readonly disks: number;
   readonly volumes: number;
   readonly ports: number;
+  /** What the network interface is connected to. */
+  readonly net: Nic['kind'] | 'none';
 }
 
 /** Throws UKL_USAGE with the first thing that cannot be had. */
-export function checkSupport({ title, supports }: Vmm, { container, options, transport, disks, volumes, ports }: Needs): void {
+export function checkSupport({ title, supports }: Vmm, { container, options, transport, disks, volumes, ports, net }: Needs): void {
   const refused: readonly (readonly [boolean, string])[] = [
     [!supports.boot.includes(container.boot), `start a ${container.name} image`],
     [!supports.transports.includes(transport), `talk to the guest by ${transport}`],
@@ -27,6 +29,7 @@ export function checkSupport({ title, supports }: Vmm, { container, options, tra
     [disks > 0 && !supports.disks, 'attach a disk'],
     [volumes > 0 && !supports.shares, 'share a directory'],
     [ports > 0 && !supports.nics.includes('user'), 'forward a port'],
+    [net !== 'none' && net !== 'user' && !supports.nics.includes(net), `connect the guest to a ${net} network`],
   ];
   const first = refused.find(([is]) => is)?.[1];
   if (first !== undefined) throw new UklError('UKL_USAGE', `${title} cannot ${first}`);

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT
 /** The guest's addresses: those it is told, those it asks for, none. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { exec } from '../../src/lib/exec.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { runGuest } from './harness.js';
 
@@ -47,4 +51,49 @@ test("a resolv.conf of the image's own stays", async () => {
   const file = join(projectRoot, 'biome.json');
   const { stdout } = await runGuest('/bin/bash', { files: [`${file}:/etc/resolv.conf`], args: ['-c', 'echo "$(< /etc/resolv.conf)"'] });
   expect(stdout).toBe(await readFile(file, 'utf8'));
+});
+
+// A container may not have the device that makes them.
+describe.skipIf(!existsSync('/dev/net/tun'))('a TAP device, in a network of its own', () => {
+  const space = `ukl-test-${process.pid}`;
+  const inside = (...words: readonly [string, ...string[]]): Promise<string> => exec('ip', ['netns', 'exec', space, ...words]);
+  beforeAll(async () => {
+    await exec('ip', ['netns', 'add', space]);
+    await inside('ip', 'tuntap', 'add', 'tap0', 'mode', 'tap');
+    await inside('ip', 'addr', 'add', '10.9.0.1/24', 'dev', 'tap0');
+    await inside('ip', 'link', 'set', 'tap0', 'up');
+  });
+  afterAll(async () => {
+    await exec('ip', ['netns', 'del', space]);
+  });
+
+  test.each([[[]], [['--express']]])('a guest with an address of its own answers: %j', async (options) => {
+    const words = [join(projectRoot, 'ukl'), 'run', 'examples/http', '--net', 'tap:tap0', '--network', '10.9.0.2/24', '--quiet', ...options];
+    const guest = spawn('ip', ['netns', 'exec', space, ...words], { cwd: projectRoot, stdio: 'ignore' });
+    const ended = once(guest, 'exit');
+    try {
+      // curl tries again while nobody answers.
+      const answer = await inside('curl', '-s', '--retry', '100', '--retry-delay', '1', '--retry-all-errors', '--max-time', '5', 'http://10.9.0.2/');
+      expect(answer).toBe('Hello, world');
+    } finally {
+      guest.kill('SIGTERM');
+      await ended;
+    }
+  });
+});
+
+test.each([
+  [{ net: 'tap:nothere' }, 'there is no TAP device nothere here'],
+  [{ net: 'bridge:nothere' }, 'there is no bridge nothere here'],
+  [{ net: 'tap:lo' }, 'there is no TAP device lo here'],
+  [{ net: 'none', ports: ['0:80'] }, 'ports of this host lead to the guest in the user network only'],
+  [{ network: '10.0.0.300/24' }, "'10.0.0.300/24' is no way to get addresses"],
+  [{ network: '10.0.0.3/33' }, "'10.0.0.3/33' is no way to get addresses"],
+])('refused before anything starts: %j', async (options, message) => {
+  await expect(runGuest('/bin/true', options)).rejects.toThrow(message);
+});
+
+test('no interface at all', async () => {
+  const { stdout } = await runGuest('/bin/bash', { net: 'none', args: ['-c', 'echo /sys/class/net/*'] });
+  expect(stdout).toBe('/sys/class/net/lo\n');
 });

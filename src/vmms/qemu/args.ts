@@ -19,8 +19,24 @@ function forwarding(port: PortForward): string {
 /** An option with its value, or several of them. */
 type Words = readonly string[];
 
-function networkCard({ ports }: Nic, index: number): Words {
-  return ['-netdev', ['user', `id=net${index}`, ...ports.map(forwarding)].join(','), '-device', `virtio-net-device,netdev=net${index}`];
+/** The other end of an interface: QEMU's documentation, "Network emulation". */
+function netdev(nic: Nic): string {
+  switch (nic.kind) {
+    case 'user':
+      return ['user', ...nic.ports.map(forwarding)].join(',');
+    case 'tap':
+      return `tap,ifname=${value(nic.device)},script=no,downscript=no,vhost=${nic.vhost ? 'on' : 'off'}`;
+    case 'bridge':
+      return `bridge,br=${value(nic.device)}`;
+    case 'socket':
+      return `stream,server=off,addr.type=unix,addr.path=${value(nic.path)}`;
+  }
+}
+
+function networkCard(nic: Nic, index: number): Words {
+  const [kind = '', ...rest] = netdev(nic).split(',');
+  const mac = nic.kind === 'user' ? '' : `,mac=${nic.mac}`;
+  return ['-netdev', [kind, `id=net${index}`, ...rest].join(','), '-device', `virtio-net-device,netdev=net${index}${mac}`];
 }
 
 function plugin({ file, args }: NonNullable<Machine['plugin']>): Words {

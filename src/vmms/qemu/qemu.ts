@@ -99,7 +99,7 @@ export const qemu: Vmm = {
   supports: {
     boot: ['linux', 'pvh'],
     transports: ['virtio-serial', 'isa'],
-    nics: ['user'],
+    nics: ['user', 'tap', 'bridge', 'socket'],
     disks: true,
     shares: true,
     gdb: true,
