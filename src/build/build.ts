@@ -19,7 +19,7 @@ import { needsInit } from '../image/kmain.js';
 import { type Fit, fitKernel, hasFeature, needsOfCalls, needsOfWords } from '../kernels/fit.js';
 import { getKernel } from '../kernels/kernel.js';
 import { DEFAULT_LINE, kernelLines } from '../kernels/lines.js';
-import { findShortcut, getShortcuts } from '../kernels/shortcuts.js';
+import { EXPRESS, findShortcut, getShortcuts } from '../kernels/shortcuts.js';
 import { UklError } from '../lib/errors.js';
 import { hashValue } from '../lib/hash.js';
 import { silentLog } from '../lib/log.js';
@@ -73,10 +73,19 @@ interface Start {
 }
 
 /** How a program starts, and on what kernel. Throws UKL_CONFIG if its profile cannot have that. */
-async function chooseStart({ config, runtime }: Target, app: App, flavour: KernelFlavour, wanted: ResolvedConfig['profile'], run: RunDefaults): Promise<Start> {
+async function chooseStart(
+  { config, runtime }: Target,
+  app: App,
+  flavour: KernelFlavour,
+  wanted: ResolvedConfig['profile'],
+  express: boolean,
+  run: RunDefaults,
+): Promise<Start> {
   const profile = wanted === 'server' ? 'server' : 'hello';
-  if (profile !== 'server' && config.shortcuts.length > 0)
-    throw new UklError('UKL_CONFIG', `shortcuts are modules, which a kernel of the profile '${wanted}' does not take`, { hint: "profile: 'server'" });
+  if (profile !== 'server' && (config.shortcuts.length > 0 || express))
+    throw new UklError('UKL_CONFIG', `${express ? 'express needs' : 'shortcuts are'} modules, which a kernel of the profile '${wanted}' does not take`, {
+      hint: "profile: 'server'",
+    });
   const { calls, script } = wanted === 'fit' ? await lookAt(app) : { calls: new Set<string>(), script: false };
   const whyInit = needsInit({ flavour, profile, runtime: runtime.name, calls, program: canonicalGuestPath(app.guest), run });
   if (wanted === 'hello' && flavour === 'ukl' && whyInit !== undefined)
@@ -102,14 +111,16 @@ export async function buildTo(path: string, target: Target, options: BuildOption
   const flavour = options.kernel ?? 'ukl';
   const ring: Ring = options.ring ?? (flavour === 'stock' ? 3 : (config.ring ?? 0));
   const container = containers.get(options.container ?? 'bzImage');
-  const shortcuts = config.shortcuts.map((word) => findShortcut(word, target.directory));
+  const express = options.express ?? config.express;
+  const shortcuts = [...(express ? EXPRESS : []), ...config.shortcuts].map((word) => findShortcut(word, target.directory));
   const line = kernelLines.get(DEFAULT_LINE);
   await ensurePackages(log, [...line.requirements, ...guestRequirements, ...container.requirements, ...target.runtime.requirements(config)], options.signal);
   // The program first: a typing error should not cost a kernel build.
   const app = await makeApp(target, {
     outDir: binDirectory(target),
     extraFiles: options.files ?? [],
-    libc: options.libc,
+    // What calls by a trap is served as ever.
+    libc: options.libc ?? (express && config.libc === undefined ? 'ukl' : undefined),
     check: options.check,
     dev: options.dev ?? false,
     getLibc: async (kind) => {
@@ -124,7 +135,7 @@ export async function buildTo(path: string, target: Target, options: BuildOption
   ];
   const profile = options.profile ?? config.profile;
   const run = runDefaults(target, app, profile);
-  const { fitted, ...start } = await log.step(`look at what ${app.name} needs`, () => chooseStart(target, app, flavour, profile, run));
+  const { fitted, ...start } = await log.step(`look at what ${app.name} needs`, () => chooseStart(target, app, flavour, profile, express, run));
   const kernel = await getKernel(
     { line: line.name, flavour, profile: start.profile, options: fitted?.options, fragments, tarball: options.kernelSource },
     context,

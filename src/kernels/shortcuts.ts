@@ -18,6 +18,9 @@ const INCLUDE = join(projectRoot, 'include');
 const READY_MADE = join(projectRoot, 'guest/modules');
 const NAMES = join(READY_MADE, 'names.c');
 
+/** What makes up the short way of TCP; each works without the others. docs/express.md */
+export const EXPRESS = ['express', 'calls', 'wait'] as const;
+
 /** As the module is called in the kernel: letters, digits and underscores. */
 const moduleName = (file: string): string => `ukl_${basename(file, '.c').replaceAll(/\W/g, '_')}`;
 
