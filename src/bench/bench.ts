@@ -18,11 +18,12 @@ import { type Metric, type Suite, USUAL, VARIANTS, type Variant, type VariantNam
 import { boot } from './suites/boot.js';
 import { echo } from './suites/echo.js';
 import { node } from './suites/node.js';
+import { requests } from './suites/requests.js';
 import { memcached, nginx, postgres, redis } from './suites/servers.js';
 import { size } from './suites/size.js';
 import { syscalls } from './suites/syscalls.js';
 
-export const SUITES: readonly Suite[] = [syscalls, boot, echo, redis, memcached, nginx, postgres, node, size];
+export const SUITES: readonly Suite[] = [syscalls, boot, echo, redis, memcached, nginx, postgres, node, size, requests];
 
 /** A guest that hangs is a result as well. */
 const GUEST_SECONDS = 600;
@@ -84,6 +85,7 @@ async function prepare(workload: Workload, variant: Variant, path: string, optio
     libc: variant.libc,
     ...(workload.container === undefined ? {} : { container: workload.container }),
     ...('profile' in variant ? { profile: variant.profile } : {}),
+    ...('express' in variant ? { express: variant.express } : {}),
     ring: server === undefined ? variant.ring : 3,
     ring0: server !== undefined && variant.ring === 0 ? [server] : [],
     files: workload.files ?? [],

@@ -5,14 +5,24 @@ import type { UklConfig } from '../options/config.js';
 
 /** What is compared, in one run, on the same VMM. Of a suite's, the first is the baseline. */
 export const VARIANTS = [
+  { name: 'debian', title: "Debian's kernel on q35", kernel: 'stock', ring: 3, libc: 'host' },
   { name: 'pid1', title: 'stock kernel, the program as PID 1', kernel: 'stock', ring: 3, libc: 'host' },
   { name: 'pid1-server', title: 'stock kernel of the profile server, the program as PID 1', kernel: 'stock', ring: 3, libc: 'host', profile: 'server' },
   { name: 'stock', title: 'stock kernel', kernel: 'stock', ring: 3, libc: 'host' },
   { name: 'ring3', title: 'our kernel, ring 3', kernel: 'ukl', ring: 3, libc: 'host' },
   { name: 'ring0', title: 'ring 0, unmodified', kernel: 'ukl', ring: 0, libc: 'host' },
   { name: 'linked', title: 'ring 0, our C library', kernel: 'ukl', ring: 0, libc: 'ukl' },
+  { name: 'express', title: 'ring 0, our C library, express', kernel: 'ukl', ring: 0, libc: 'ukl', express: true },
   { name: 'shortcuts', title: 'ring 0, our C library, shortcuts', kernel: 'ukl', ring: 0, libc: 'ukl' },
-] as const satisfies readonly { name: string; title: string; kernel: KernelFlavour; ring: Ring; libc: 'ukl' | 'host'; profile?: KernelProfile }[];
+] as const satisfies readonly {
+  name: string;
+  title: string;
+  kernel: KernelFlavour;
+  ring: Ring;
+  libc: 'ukl' | 'host';
+  profile?: KernelProfile;
+  express?: boolean;
+}[];
 
 export type Variant = (typeof VARIANTS)[number];
 export type VariantName = Variant['name'];

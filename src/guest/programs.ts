@@ -80,3 +80,6 @@ export const getBacklog = (context: StoreContext): Promise<string> => getLibrary
 
 /** The plugin of QEMU's that counts instructions by call path. */
 export const getProfiler = (context: StoreContext): Promise<string> => getLibrary('profile', "build the VMM's profiler", context);
+
+/** The plugin of QEMU's that counts instructions and events. */
+export const getCounter = (context: StoreContext): Promise<string> => getLibrary('count', "build the VMM's counter", context);

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+/** What a request costs a server whose clients are outside: exact numbers of instructions and of events, by a plugin of the VMM's. */
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { getCounter } from '../../guest/programs.js';
+import { openImage } from '../../image/image.js';
+import { findKernel } from '../../kernels/kernel.js';
+import { UklError } from '../../lib/errors.js';
+import { exec } from '../../lib/exec.js';
+import { silentLog } from '../../lib/log.js';
+import { projectRoot } from '../../lib/paths.js';
+import { makeScratch } from '../../lib/scratch.js';
+import { Counter, placesIn, since } from '../counter.js';
+import { startDebian } from '../debian.js';
+import { httpAnswer, Load, type Talk, upTo } from '../load.js';
+import { start } from '../pid1.js';
+import { type Built, type Metric, type Suite, USUAL, type Workload } from '../suite.js';
+
+interface Server {
+  readonly title: string;
+  readonly target: Workload['target'];
+  readonly port: number;
+  readonly talk: Talk;
+  readonly connections: readonly number[];
+  /** That are counted; a quarter of them, first, are not. */
+  readonly requests: number;
+}
+
+const http = (path = '/'): Talk => ({ question: `GET ${path} HTTP/1.1\r\nHost: guest\r\n\r\n`, answer: httpAnswer });
+
+/** A message of PostgreSQL's protocol, with its length. */
+function message(type: string, text: string): Buffer {
+  const head = Buffer.alloc(4);
+  head.writeInt32BE(4 + text.length);
+  return Buffer.concat([Buffer.from(type, 'latin1'), head, Buffer.from(text, 'latin1')]);
+}
+
+/** RESP: a line, or a string of the length that the line gives (redis.io, protocol specification). */
+function redisAnswer(bytes: Buffer): number | undefined {
+  const line = upTo('\r\n')(bytes);
+  if (line === undefined || bytes[0] !== '$'.charCodeAt(0)) return line;
+  const whole = line + Number(bytes.toString('latin1', 1, line)) + 2;
+  return bytes.length < whole ? undefined : whole;
+}
+
+export const SERVERS: Readonly<Record<string, Server>> = {
+  http: {
+    title: 'a small HTTP server with poll()',
+    target: join(projectRoot, 'examples/http'),
+    port: 80,
+    talk: http(),
+    connections: [8, 1],
+    requests: 4000,
+  },
+  redis: {
+    title: 'redis GET',
+    target: { name: 'redis', program: '/usr/bin/redis-server', args: ['--save', '', '--appendonly', 'no', '--protected-mode', 'no'] },
+    port: 6379,
+    talk: { greeting: 'SET key xyz\r\n', question: '*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n', answer: redisAnswer },
+    connections: [16, 1],
+    requests: 4000,
+  },
+  memcached: {
+    title: 'memcached get',
+    target: { name: 'memcached', program: '/usr/bin/memcached', args: ['-u', 'root'] },
+    port: 11211,
+    talk: { greeting: 'set key 0 0 3\r\nxyz\r\n', question: 'get key\r\n', answer: (bytes) => upTo('STORED\r\n')(bytes) ?? upTo('END\r\n')(bytes) },
+    connections: [8, 1],
+    requests: 4000,
+  },
+  nginx: {
+    title: 'nginx, a small file',
+    target: join(projectRoot, 'examples/nginx'),
+    port: 80,
+    talk: http(),
+    connections: [8],
+    // It closes a connection after 1,000 (keepalive_requests), and they are not spread evenly.
+    requests: 1500,
+  },
+  node: {
+    title: 'node:http',
+    target: join(projectRoot, 'examples/typescript/http.ts'),
+    port: 8080,
+    talk: http(),
+    connections: [8],
+    requests: 4000,
+  },
+  postgres: {
+    title: 'PostgreSQL, SELECT 1',
+    target: join(projectRoot, 'examples/postgres'),
+    port: 5432,
+    talk: {
+      greeting: message('', '\0\x03\0\0user\0postgres\0database\0postgres\0\0'),
+      question: message('Q', 'SELECT 1\0'),
+      // ReadyForQuery, idle
+      answer: upTo(Buffer.from('Z\0\0\0\x05I', 'latin1')),
+    },
+    connections: [],
+    requests: 1000,
+  },
+};
+
+/** Events beside the instructions, by their names in vmm-plugins/count.c. */
+const EVENTS: Readonly<Record<string, string>> = {
+  kick: 'notifications of a device',
+  interrupt: 'interrupts of devices',
+  timer: 'interrupts of the timer',
+  crossing: 'entries into the kernel by SYSCALL',
+  iret: 'returns by IRET',
+  cr3: 'switches of the address space',
+  halt: 'times idle',
+};
+
+/** A server that listens, and counts what it does. */
+interface Counted extends AsyncDisposable {
+  readonly port: number;
+}
+
+async function startOurs(built: Built, { port }: Server, file: string, socket: string): Promise<Counted> {
+  const vmlinux = await findKernel(built.manifest.kernel.sha256);
+  if (vmlinux === undefined) throw new UklError('UKL_IMAGE', 'the symbols of the kernel are gone', { hint: 'ukl build, which makes them again' });
+  const vm = await start(built, {
+    ports: [`0:${port}`],
+    plugin: { file, args: { socket, at: placesIn(await exec('nm', [vmlinux])) } },
+    // Else the symbols' addresses would not be theirs.
+    kernelArgs: ['nokaslr'],
+  });
+  vm.stdout.resume();
+  vm.stderr.resume();
+  await vm.listening(port);
+  return { port: vm.port(port), [Symbol.asyncDispose]: () => vm[Symbol.asyncDispose]() };
+}
+
+/** How long a server that may not be up yet has for its first answer, and how often it is asked. */
+const PATIENCE_MS = 1000;
+const RETRY_MS = 100;
+
+/** Debian keeps the symbols of its kernels in packages of a gigabyte: what is counted by address is not known of them. */
+async function startTheirs(built: Built, { port, talk }: Server, file: string, socket: string): Promise<Counted> {
+  const guest = await startDebian(await openImage(built.image), port, `file=${file},socket=${socket},at=`, { log: silentLog, signal: built.signal });
+  // QEMU takes connections before the guest does: only an answer tells.
+  const answered = async (): Promise<boolean> => {
+    const late = AbortSignal.timeout(PATIENCE_MS);
+    using load = await Load.connect(guest.port, { question: talk.question, answer: talk.answer }, 1, late);
+    return await load.run(1).then(
+      () => true,
+      () => false,
+    );
+  };
+  while (!(await answered())) {
+    await setTimeout(RETRY_MS);
+    if (!guest.ended.aborted && built.signal?.aborted !== true) continue;
+    const details = (await guest.said()).split('\n').slice(-5).join('\n');
+    await guest[Symbol.asyncDispose]();
+    throw new UklError('UKL_VMM', "the guest with Debian's kernel ended before its server answered", { details });
+  }
+  return guest;
+}
+
+/** What each of a server's requests takes, by name. Exported for trying things out. */
+export async function count(built: Built, server: Server, connections: number): Promise<Record<string, number>> {
+  await using scratch = await makeScratch('count');
+  const socket = join(scratch.path, 'socket');
+  using counter = await Counter.listen(socket);
+  const plugin = await getCounter({ log: silentLog, signal: built.signal });
+  await using guest = await (built.variant.name === 'debian' ? startTheirs : startOurs)(built, server, plugin, socket);
+  const { talk, requests } = server;
+  using load = await Load.connect(guest.port, talk, connections, built.signal);
+  await load.run(requests / 4);
+  const before = await counter.read();
+  const seconds = await load.run(requests);
+  const counted = since(before, await counter.read());
+  const each = Object.fromEntries(Object.entries(counted).map(([name, number]) => [name, number / requests]));
+  return { ...each, crossing: each.syscall ?? 0, second: requests / seconds };
+}
+
+const names = Object.entries(SERVERS).flatMap(([name, server]) =>
+  server.connections.map((connections) => ({ name, server, connections, key: `${name}-${connections}` })),
+);
+
+const times = (connections: number): string => `${connections} connection${connections === 1 ? '' : 's'}`;
+
+export const requests: Suite = {
+  name: 'requests',
+  title: 'Requests from outside',
+  packages: [
+    { package: 'redis-server', why: 'a server to measure', file: '/usr/bin/redis-server' },
+    { package: 'memcached', why: 'a server to measure', file: '/usr/bin/memcached' },
+  ],
+  metrics: names.flatMap(({ key, server, connections }): Metric[] => [
+    { name: key, title: `${server.title}, ${times(connections)}`, unit: 'instructions a request', better: 'less', clock: 'instructions' },
+    { name: `${key}-second`, title: `${server.title}, ${times(connections)}`, unit: 'requests a second', better: 'more', clock: 'wall' },
+    ...Object.entries(EVENTS).map(
+      ([event, title]): Metric => ({
+        name: `${key}-${event}`,
+        title: `${server.title}, ${times(connections)}: ${title}`,
+        unit: 'a request',
+        better: 'less',
+        clock: 'instructions',
+      }),
+    ),
+  ]),
+  workloads: names.map(({ key, server, connections }) => ({
+    clock: 'wall',
+    target: server.target,
+    container: 'elf',
+    variants: ['debian', ...USUAL, 'express'],
+    parse: () => ({}),
+    measure: async (built) => {
+      const { instructions = NaN, ...others } = await count(built, server, connections);
+      return { [key]: instructions, ...Object.fromEntries(Object.entries(others).map(([name, number]) => [`${key}-${name}`, number])) };
+    },
+  })),
+};
