@@ -12,6 +12,7 @@ export const VARIANTS = [
   { name: 'ring3', title: 'our kernel, ring 3', kernel: 'ukl', ring: 3, libc: 'host' },
   { name: 'ring0', title: 'ring 0, unmodified', kernel: 'ukl', ring: 0, libc: 'host' },
   { name: 'linked', title: 'ring 0, our C library', kernel: 'ukl', ring: 0, libc: 'ukl' },
+  { name: 'fit', title: 'ring 0, our C library, a fitted kernel', kernel: 'ukl', ring: 0, libc: 'ukl', profile: 'fit' },
   { name: 'express', title: 'ring 0, our C library, express', kernel: 'ukl', ring: 0, libc: 'ukl', express: true },
   { name: 'shortcuts', title: 'ring 0, our C library, shortcuts', kernel: 'ukl', ring: 0, libc: 'ukl' },
 ] as const satisfies readonly {
@@ -20,7 +21,7 @@ export const VARIANTS = [
   kernel: KernelFlavour;
   ring: Ring;
   libc: 'ukl' | 'host';
-  profile?: KernelProfile;
+  profile?: KernelProfile | 'fit';
   express?: boolean;
 }[];
 
