@@ -13,6 +13,7 @@ import { makeScratch } from '../../lib/scratch.js';
 import { Counter, placesIn, since } from '../counter.js';
 import { startDebian } from '../debian.js';
 import { httpAnswer, Load, type Talk, upTo } from '../load.js';
+import { cyclesOf, MODELS } from '../model.js';
 import { start } from '../pid1.js';
 import { type Built, type Metric, type Suite, USUAL, type Workload } from '../suite.js';
 
@@ -171,7 +172,9 @@ export async function count(built: Built, server: Server, connections: number): 
   const seconds = await load.run(requests);
   const counted = since(before, await counter.read());
   const each = Object.fromEntries(Object.entries(counted).map(([name, number]) => [name, number / requests]));
-  return { ...each, crossing: each.syscall ?? 0, second: requests / seconds };
+  // Where kicks are not counted, there is no telling.
+  const models = Object.entries(MODELS).map(([name, costs]) => [`model-${name}`, 'kick' in each ? cyclesOf(each, costs) : NaN] as const);
+  return { ...each, ...Object.fromEntries(models), crossing: each.syscall ?? 0, second: requests / seconds };
 }
 
 const names = Object.entries(SERVERS).flatMap(([name, server]) =>
@@ -190,6 +193,15 @@ export const requests: Suite = {
   metrics: names.flatMap(({ key, server, connections }): Metric[] => [
     { name: key, title: `${server.title}, ${times(connections)}`, unit: 'instructions a request', better: 'less', clock: 'instructions' },
     { name: `${key}-second`, title: `${server.title}, ${times(connections)}`, unit: 'requests a second', better: 'more', clock: 'wall' },
+    ...Object.keys(MODELS).map(
+      (model): Metric => ({
+        name: `${key}-model-${model}`,
+        title: `${server.title}, ${times(connections)}: a model (${model}), no measurement`,
+        unit: 'cycles a request',
+        better: 'less',
+        clock: 'instructions',
+      }),
+    ),
     ...Object.entries(EVENTS).map(
       ([event, title]): Metric => ({
         name: `${key}-${event}`,
