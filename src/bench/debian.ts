@@ -70,7 +70,11 @@ export interface DebianGuest extends AsyncDisposable {
 }
 
 /** Starts a server's image, an ELF, with Debian's kernel in place of its own. */
-export async function startDebian(image: Image, port: number, plugin: string, context: StoreContext): Promise<DebianGuest> {
+export async function startDebian(
+  image: Image,
+  { port, plugin, cpu }: { readonly port: number; readonly plugin: string; readonly cpu: string },
+  context: StoreContext,
+): Promise<DebianGuest> {
   const scratch = await makeScratch('debian');
   const { kernel, modules } = await getDebianKernel(context);
   const initrd = join(scratch.path, 'initrd');
@@ -78,7 +82,7 @@ export async function startDebian(image: Image, port: number, plugin: string, co
   const [forward] = await choosePorts([{ address: '127.0.0.1', host: 0, guest: port, protocol: 'tcp' }]);
   if (forward === undefined) throw new UklError('UKL_BUG', 'no port was chosen');
   const words = [
-    ...['-M', 'q35', '-accel', 'tcg,thread=single', '-plugin', plugin, '-cpu', 'max', '-m', '512M', '-smp', '1'],
+    ...['-M', 'q35', '-accel', 'tcg,thread=single', '-plugin', plugin, '-cpu', cpu, '-m', '512M', '-smp', '1'],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
     ...['-kernel', kernel, '-initrd', initrd, '-append', 'console=ttyS0 nokaslr rdinit=/.ukl/init'],
     ...['-serial', `file:${join(scratch.path, 'console')}`],

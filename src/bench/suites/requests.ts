@@ -23,18 +23,13 @@ interface Server {
   readonly port: number;
   readonly talk: Talk;
   readonly connections: readonly number[];
+  /** Further models of the processor, for which the kernel turns mitigations on, with the first number of connections. */
+  readonly cpus?: readonly string[];
   /** That are counted; a quarter of them, first, are not. */
   readonly requests: number;
 }
 
 const http = (path = '/'): Talk => ({ question: `GET ${path} HTTP/1.1\r\nHost: guest\r\n\r\n`, answer: httpAnswer });
-
-/** A message of PostgreSQL's protocol, with its length. */
-function message(type: string, text: string): Buffer {
-  const head = Buffer.alloc(4);
-  head.writeInt32BE(4 + text.length);
-  return Buffer.concat([Buffer.from(type, 'latin1'), head, Buffer.from(text, 'latin1')]);
-}
 
 /** RESP: a line, or a string of the length that the line gives (redis.io, protocol specification). */
 function redisAnswer(bytes: Buffer): number | undefined {
@@ -51,6 +46,7 @@ export const SERVERS: Readonly<Record<string, Server>> = {
     port: 80,
     talk: http(),
     connections: [8, 1],
+    cpus: ['Skylake-Server', 'EPYC'],
     requests: 4000,
   },
   redis: {
@@ -86,19 +82,6 @@ export const SERVERS: Readonly<Record<string, Server>> = {
     connections: [8],
     requests: 4000,
   },
-  postgres: {
-    title: 'PostgreSQL, SELECT 1',
-    target: join(projectRoot, 'examples/postgres'),
-    port: 5432,
-    talk: {
-      greeting: message('', '\0\x03\0\0user\0postgres\0database\0postgres\0\0'),
-      question: message('Q', 'SELECT 1\0'),
-      // ReadyForQuery, idle
-      answer: upTo(Buffer.from('Z\0\0\0\x05I', 'latin1')),
-    },
-    connections: [],
-    requests: 1000,
-  },
 };
 
 /** Events beside the instructions, by their names in vmm-plugins/count.c. */
@@ -117,11 +100,12 @@ interface Counted extends AsyncDisposable {
   readonly port: number;
 }
 
-async function startOurs(built: Built, { port }: Server, file: string, socket: string): Promise<Counted> {
+async function startOurs(built: Built, { port }: Server, file: string, socket: string, cpu: string | undefined): Promise<Counted> {
   const vmlinux = await findKernel(built.manifest.kernel.sha256);
   if (vmlinux === undefined) throw new UklError('UKL_IMAGE', 'the symbols of the kernel are gone', { hint: 'ukl build, which makes them again' });
   const vm = await start(built, {
     ports: [`0:${port}`],
+    ...(cpu === undefined ? {} : { cpu }),
     plugin: { file, args: { socket, at: placesIn(await exec('nm', [vmlinux])) } },
     // Else the symbols' addresses would not be theirs.
     kernelArgs: ['nokaslr'],
@@ -137,8 +121,9 @@ const PATIENCE_MS = 1000;
 const RETRY_MS = 100;
 
 /** Debian keeps the symbols of its kernels in packages of a gigabyte: what is counted by address is not known of them. */
-async function startTheirs(built: Built, { port, talk }: Server, file: string, socket: string): Promise<Counted> {
-  const guest = await startDebian(await openImage(built.image), port, `file=${file},socket=${socket},at=`, { log: silentLog, signal: built.signal });
+async function startTheirs(built: Built, { port, talk }: Server, file: string, socket: string, cpu = 'max'): Promise<Counted> {
+  const plugin = `file=${file},socket=${socket},at=`;
+  const guest = await startDebian(await openImage(built.image), { port, plugin, cpu }, { log: silentLog, signal: built.signal });
   // QEMU takes connections before the guest does: only an answer tells.
   const answered = async (): Promise<boolean> => {
     const late = AbortSignal.timeout(PATIENCE_MS);
@@ -159,12 +144,12 @@ async function startTheirs(built: Built, { port, talk }: Server, file: string, s
 }
 
 /** What each of a server's requests takes, by name. Exported for trying things out. */
-export async function count(built: Built, server: Server, connections: number): Promise<Record<string, number>> {
+export async function count(built: Built, server: Server, connections: number, cpu?: string): Promise<Record<string, number>> {
   await using scratch = await makeScratch('count');
   const socket = join(scratch.path, 'socket');
   using counter = await Counter.listen(socket);
   const plugin = await getCounter({ log: silentLog, signal: built.signal });
-  await using guest = await (built.variant.name === 'debian' ? startTheirs : startOurs)(built, server, plugin, socket);
+  await using guest = await (built.variant.name === 'debian' ? startTheirs : startOurs)(built, server, plugin, socket, cpu);
   const { talk, requests } = server;
   using load = await Load.connect(guest.port, talk, connections, built.signal);
   await load.run(requests / 4);
@@ -177,11 +162,22 @@ export async function count(built: Built, server: Server, connections: number): 
   return { ...each, ...Object.fromEntries(models), crossing: each.syscall ?? 0, second: requests / seconds };
 }
 
-const names = Object.entries(SERVERS).flatMap(([name, server]) =>
-  server.connections.map((connections) => ({ name, server, connections, key: `${name}-${connections}` })),
-);
+interface OneLoad {
+  readonly key: string;
+  readonly title: string;
+  readonly server: Server;
+  readonly connections: number;
+  readonly cpu: string | undefined;
+}
 
-const times = (connections: number): string => `${connections} connection${connections === 1 ? '' : 's'}`;
+const LOADS: readonly OneLoad[] = Object.entries(SERVERS).flatMap(([name, server]) => {
+  const title = (connections: number): string => `${server.title}, ${connections} connection${connections === 1 ? '' : 's'}`;
+  const [most = 1] = server.connections;
+  return [
+    ...server.connections.map((connections) => ({ key: `${name}-${connections}`, title: title(connections), server, connections, cpu: undefined })),
+    ...(server.cpus ?? []).map((cpu) => ({ key: `${name}-${most}-${cpu}`, title: `${title(most)}, ${cpu}`, server, connections: most, cpu })),
+  ];
+});
 
 export const requests: Suite = {
   name: 'requests',
@@ -190,13 +186,13 @@ export const requests: Suite = {
     { package: 'redis-server', why: 'a server to measure', file: '/usr/bin/redis-server' },
     { package: 'memcached', why: 'a server to measure', file: '/usr/bin/memcached' },
   ],
-  metrics: names.flatMap(({ key, server, connections }): Metric[] => [
-    { name: key, title: `${server.title}, ${times(connections)}`, unit: 'instructions a request', better: 'less', clock: 'instructions' },
-    { name: `${key}-second`, title: `${server.title}, ${times(connections)}`, unit: 'requests a second', better: 'more', clock: 'wall' },
+  metrics: LOADS.flatMap(({ key, title: load }): Metric[] => [
+    { name: key, title: load, unit: 'instructions a request', better: 'less', clock: 'instructions' },
+    { name: `${key}-second`, title: load, unit: 'requests a second', better: 'more', clock: 'wall' },
     ...Object.keys(MODELS).map(
       (model): Metric => ({
         name: `${key}-model-${model}`,
-        title: `${server.title}, ${times(connections)}: a model (${model}), no measurement`,
+        title: `${load}: a model (${model}), no measurement`,
         unit: 'cycles a request',
         better: 'less',
         clock: 'instructions',
@@ -205,21 +201,21 @@ export const requests: Suite = {
     ...Object.entries(EVENTS).map(
       ([event, title]): Metric => ({
         name: `${key}-${event}`,
-        title: `${server.title}, ${times(connections)}: ${title}`,
+        title: `${load}: ${title}`,
         unit: 'a request',
         better: 'less',
         clock: 'instructions',
       }),
     ),
   ]),
-  workloads: names.map(({ key, server, connections }) => ({
+  workloads: LOADS.map(({ key, server, connections, cpu }) => ({
     clock: 'wall',
     target: server.target,
     container: 'elf',
     variants: ['debian', ...USUAL, 'express'],
     parse: () => ({}),
     measure: async (built) => {
-      const { instructions = NaN, ...others } = await count(built, server, connections);
+      const { instructions = NaN, ...others } = await count(built, server, connections, cpu);
       return { [key]: instructions, ...Object.fromEntries(Object.entries(others).map(([name, number]) => [`${key}-${name}`, number])) };
     },
   })),
