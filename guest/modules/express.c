@@ -15,7 +15,7 @@
  * Whatever is not plain goes the ordinary way: options, fragments, filters, raw
  * sockets, a queue that is full or one of several, a neighbour to be asked for;
  * out, what is long, sent again after a timeout, or captured (tcpdump); in, FIN
- * and RST, a socket in use, a segment whose route is to be looked at.  Both ways
+ * and RST, a segment whose route is to be looked at.  Both ways
  * can be used in turn.
  */
 #include <linux/if_ether.h>
@@ -345,7 +345,28 @@ static struct sock *find_connection(struct sk_buff *skb)
 	return NULL;
 }
 
-/* As ip_rcv() to tcp_v4_rcv() do; the socket is locked, and not in use. */
+static void refuse(struct net *net, struct sk_buff *skb)
+{
+	__TCP_INC_STATS(net, TCP_MIB_CSUMERRORS);
+	__TCP_INC_STATS(net, TCP_MIB_INERRS);
+	kfree_skb_reason(skb, SKB_DROP_REASON_TCP_CSUM);
+}
+
+/* As tcp_add_backlog() does, but nothing is merged. */
+static void put_off(struct net *net, struct sock *sk, struct sk_buff *skb)
+{
+	u64 limit = ((u64)READ_ONCE(sk->sk_rcvbuf) << 1) + (READ_ONCE(sk->sk_sndbuf) >> 1) + 65536;
+
+	skb_condense(skb);
+	if (tcp_checksum_complete(skb)) {
+		refuse(net, skb);
+	} else if (sk_add_backlog(sk, skb, min_t(u64, limit, UINT_MAX))) {
+		__NET_INC_STATS(net, LINUX_MIB_TCPBACKLOGDROP);
+		kfree_skb_reason(skb, SKB_DROP_REASON_SOCKET_BACKLOG);
+	}
+}
+
+/* As ip_rcv() to tcp_v4_rcv() do; the socket is locked. */
 static void receive_short(struct sock *sk, struct sk_buff *skb)
 {
 	struct net *net = dev_net(skb->dev);
@@ -361,9 +382,7 @@ static void receive_short(struct sock *sk, struct sk_buff *skb)
 	__skb_pull(skb, sizeof(*iph));
 	skb_reset_transport_header(skb);
 	if (skb_checksum_init(skb, IPPROTO_TCP, inet_compute_pseudo)) {
-		__TCP_INC_STATS(net, TCP_MIB_CSUMERRORS);
-		__TCP_INC_STATS(net, TCP_MIB_INERRS);
-		kfree_skb_reason(skb, SKB_DROP_REASON_TCP_CSUM);
+		refuse(net, skb);
 		return;
 	}
 	memset(&cb->header, 0, sizeof(cb->header));
@@ -379,8 +398,11 @@ static void receive_short(struct sock *sk, struct sk_buff *skb)
 	skb->dev = NULL;
 	sk_incoming_cpu_update(sk);
 	tcp_segs_in(tcp_sk(sk), skb);
-	tcp_v4_do_rcv(sk, skb);
 	received++;
+	if (!sock_owned_by_user(sk))
+		tcp_v4_do_rcv(sk, skb);
+	else
+		put_off(net, sk, skb);
 }
 
 static rx_handler_result_t receive(struct sk_buff **pskb)
@@ -395,7 +417,7 @@ static rx_handler_result_t receive(struct sk_buff **pskb)
 	if (!sk)
 		return result;
 	bh_lock_sock_nested(sk);
-	if (!sock_owned_by_user(sk) && sk->sk_state == TCP_ESTABLISHED) {
+	if (sk->sk_state == TCP_ESTABLISHED) {
 		receive_short(sk, skb);
 		result = RX_HANDLER_CONSUMED;
 	}
