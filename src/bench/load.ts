@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** A closed loop: connections that are kept, each with one request under way. The number of requests is exact. */
+import { setMaxListeners } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { asUklError, UklError } from '../lib/errors.js';
 
@@ -90,6 +91,7 @@ export class Load implements Disposable {
   }
 
   static async connect(port: number, talk: Talk, connections: number, signal?: AbortSignal): Promise<Load> {
+    if (signal !== undefined) setMaxListeners(0, signal);
     const load = new Load(Array.from({ length: connections }, () => new Client(port, talk, signal)));
     if (talk.greeting !== undefined) for (const client of load.#clients) await client.ask(talk.greeting);
     return load;
