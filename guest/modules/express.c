@@ -80,16 +80,57 @@ static bool filtered(struct net *net)
 	       IS_ENABLED(CONFIG_NET_XGRESS) || IS_ENABLED(CONFIG_SECURITY_NETWORK);
 }
 
+/*
+ * Buffers of what is sent, used again in turn.  We hold each as well as the driver
+ * does: it is ours alone when the driver has let go of it, and never freed.
+ */
+#define BUFFERS		64
+static struct buffers {
+	struct sk_buff *skb[BUFFERS];
+	unsigned int next;
+} __percpu *buffers;
+
+/* As __build_skb_around() leaves it; nobody has changed what is not reset here. */
+static void reset_buffer(struct sk_buff *skb)
+{
+	unsigned int alloc_cpu = skb->alloc_cpu;
+
+	memset(skb, 0, offsetof(struct sk_buff, tail));
+	skb->alloc_cpu = alloc_cpu;
+	skb->data = skb->head;
+	skb_reset_tail_pointer(skb);
+	skb->mac_header = (typeof(skb->mac_header))~0U;
+	skb->transport_header = (typeof(skb->transport_header))~0U;
+}
+
+/* An empty buffer for a segment; softirqs are off. */
+static struct sk_buff *get_buffer(void)
+{
+	struct buffers *mine = this_cpu_ptr(buffers);
+	unsigned int i = mine->next++ % BUFFERS;
+	struct sk_buff *skb = mine->skb[i];
+
+	if (skb && refcount_read(&skb->users) == 1 && !skb_cloned(skb)) {
+		smp_rmb(); /* as skb_unref() */
+		reset_buffer(skb);
+	} else {
+		skb = alloc_skb(HEADROOM + SMALL, GFP_ATOMIC);
+		/* In flight still, or somebody's copy: this one is for once. */
+		if (!skb || mine->skb[i])
+			return skb;
+		mine->skb[i] = skb;
+	}
+	return skb_get(skb);
+}
+
 /* The segment, in one piece, behind room for the other headers. */
 static struct sk_buff *copy_segment(struct sk_buff *skb, bool checksum)
 {
 	unsigned int len = skb->len, header = tcp_hdrlen(skb);
-	struct sk_buff *copy;
+	struct sk_buff *copy = get_buffer();
 	struct tcphdr *th;
 	__wsum sum;
 
-	/* From the cache of what NAPI freed, which is what was sent before. */
-	copy = __alloc_skb(HEADROOM + len, GFP_ATOMIC, SKB_ALLOC_NAPI, NUMA_NO_NODE);
 	if (!copy)
 		return NULL;
 	skb_reserve(copy, HEADROOM);
@@ -129,24 +170,6 @@ static void put_ip_header(struct sk_buff *copy, struct sock *sk, struct rtable *
 	iph->daddr = inet->inet_daddr;
 	ip_select_ident_segs(sock_net(sk), copy, sk, 1);
 	ip_send_check(iph);
-}
-
-/* What TCP counts as under way is the copy from now on; it counts an ACK as next to nothing. */
-static void hand_over(struct sk_buff *skb, struct sk_buff *copy, struct sock *sk)
-{
-	int more;
-
-	if (skb_is_tcp_pure_ack(skb))
-		skb_set_tcp_pure_ack(copy);
-	more = copy->truesize - skb->truesize;
-	if (more > 0)
-		refcount_add(more, &sk->sk_wmem_alloc);
-	else if (more < 0)
-		WARN_ON_ONCE(refcount_sub_and_test(-more, &sk->sk_wmem_alloc));
-	copy->sk = sk;
-	copy->destructor = skb->destructor;
-	skb->sk = NULL;
-	skb->destructor = NULL;
 }
 
 static bool queue_is_plain(struct netdev_queue *queue)
@@ -200,7 +223,6 @@ static bool send_short(struct sock *sk, struct sk_buff *skb, struct rtable *rt)
 	} while (read_seqretry(&hh->hh_lock, seq));
 	__skb_push(copy, ETH_HLEN);
 	skb_reset_mac_header(copy);
-	hand_over(skb, copy, sk);
 	IP_INC_STATS(sock_net(sk), IPSTATS_MIB_OUTREQUESTS);
 	IP_UPD_PO_STATS(sock_net(sk), IPSTATS_MIB_OUT, copy->len - ETH_HLEN);
 
@@ -462,6 +484,9 @@ static int __init express_init(void)
 {
 	int err;
 
+	buffers = alloc_percpu(struct buffers);
+	if (!buffers)
+		return -ENOMEM;
 	keep_order();
 	err = register_netdevice_notifier(&devices);
 	if (err)
