@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { existsSync } from 'node:fs';
-import { copyFile, readFile, writeFile } from 'node:fs/promises';
+import { copyFile, readdir, readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { UklError } from '../lib/errors.js';
@@ -9,9 +9,10 @@ import { hashFile } from '../lib/hash.js';
 import { projectRoot } from '../lib/paths.js';
 import type { Kernel } from '../model/index.js';
 import { fromStore, type StoreContext } from '../store/store.js';
+import { flagsFor } from './kernel.js';
 import { getKernelSource } from './source.js';
 
-/** Holds <ukl.h>, for both halves of a shortcut. */
+/** Holds <ukl.h> and <ukl-upcall.h>, for both halves of a shortcut. */
 const INCLUDE = join(projectRoot, 'include');
 
 /** Kernel halves that ukl has: "tcp" is tcp.c. names.c is loaded before all others. */
@@ -32,7 +33,7 @@ const moduleName = (file: string): string => `ukl_${basename(file, '.c').replace
 export function findShortcut(word: string, directory: string): string {
   const file = /^\w+$/.test(word) ? join(READY_MADE, `${word}.c`) : resolve(directory, word);
   if (existsSync(file)) return file;
-  throw new UklError('UKL_NO_FILE', `the shortcut ${word} does not exist: no ${file}`, { hint: "a C file, or 'tcp'" });
+  throw new UklError('UKL_NO_FILE', `the shortcut ${word} does not exist: no ${file}`, { hint: "a C file, 'tcp' or 'upcall'" });
 }
 
 /** Hashes of a file and of what it includes with quotes, by path. */
@@ -69,20 +70,23 @@ export function refusals(output: string): string[] {
  */
 export async function getShortcuts(kernel: Kernel, files: readonly string[], context: StoreContext): Promise<string[]> {
   if (kernel.modules === undefined) throw new UklError('UKL_BUG', `the ${kernel.flavour} kernel takes no modules`);
-  const { modules: build } = kernel;
+  const {
+    modules: build,
+    spec: { counts },
+  } = kernel;
   const { path: source } = await getKernelSource(kernel.spec, context);
   const all = [...new Set([NAMES, ...files])];
   const names = all.map(moduleName);
   const double = names.find((name, index) => names.indexOf(name) !== index);
   if (double !== undefined) throw new UklError('UKL_CONFIG', `two shortcuts are called ${double}`, { hint: 'name one of the files differently' });
   const sources: Record<string, string> = {};
-  for (const file of [join(INCLUDE, 'ukl.h'), ...all]) await hashSources(file, sources);
+  for (const file of [...(await readdir(INCLUDE)).map((name) => join(INCLUDE, name)), ...all]) await hashSources(file, sources);
 
   const path = await fromStore(
     {
       kind: 'shortcuts',
       title: `build shortcuts: ${files.map((file) => basename(file)).join(' ')}`,
-      key: { kernel: kernel.hashes, sources, names },
+      key: { kernel: kernel.hashes, sources, names, ...(counts === undefined ? {} : { counts: counts.id }) },
       make: async ({ output, work, log }) => {
         // The compiler's messages and quoted includes are about the file itself.
         for (const [index, file] of all.entries()) await writeFile(join(work, `${names[index]}.c`), `#include "${file}"\n`);
@@ -91,6 +95,7 @@ export async function getShortcuts(kernel: Kernel, files: readonly string[], con
         await exec('make', ['-s', '-C', source, `O=${build}`, `M=${work}`, `-j${availableParallelism()}`, 'modules'], {
           log,
           signal: context.signal,
+          ...(counts === undefined ? {} : { env: { KCFLAGS: flagsFor(counts, work) } }),
           onLine: (line) => (words += `${line}\n`),
         }).catch((error: unknown) => {
           context.signal?.throwIfAborted();

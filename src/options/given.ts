@@ -2,7 +2,7 @@
 /** The options of the SDK's functions: those of the table, and what only a program can hand over. */
 import type { Readable, Writable } from 'node:stream';
 import type { Log } from '../lib/log.js';
-import type { Machine } from '../model/index.js';
+import type { ArcCounts, Machine } from '../model/index.js';
 import type { Given } from './options.js';
 
 export interface Context {
@@ -15,6 +15,10 @@ export interface Context {
 export interface BuildOptions extends Context, Given<'build'> {
   /** A TypeScript program runs under a supervisor that takes new versions of it; see `dev()`. */
   readonly dev?: boolean | undefined;
+  /** The kernel counts the arcs of its functions (gcov); see `optimize()`. */
+  readonly counting?: boolean | undefined;
+  /** What the kernel and its modules are optimised for; see `optimize()`. */
+  readonly counts?: ArcCounts | undefined;
   /** Path of the image; `.ukl/NAME.image` in the project by default. */
   readonly out?: string | undefined;
 }

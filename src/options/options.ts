@@ -65,9 +65,9 @@ export const OPTIONS = {
   cflags: option({ schema: words.default([]), scopes: ['config'], help: 'Options for the compiler' }),
   libs: option({ schema: words.default([]), scopes: ['config'], help: "Last words on the linker's command line: -lm, ./libx.a" }),
   shortcuts: option({
-    schema: z.array(z.string().regex(/^\w+$|\.c$/, "a C file, or the name of one that ukl has: 'tcp'")).default([]),
+    schema: z.array(z.string().regex(/^\w+$|\.c$/, "a C file, or the name of one that ukl has: 'tcp', 'upcall'")).default([]),
     scopes: ['config'],
-    help: 'Kernel halves of shortcuts: C files, or tcp',
+    help: 'Kernel halves of shortcuts: C files, tcp or upcall',
   }),
   express: option({
     schema: z.boolean().default(false),
