@@ -87,6 +87,7 @@ void mount_kernel_files(void);
 void set_clock(void);
 void load_modules(void);
 void confine_helpers(void);
+void keep_quiet(void);
 
 /* mounts.c: disks, and directories of the host. */
 

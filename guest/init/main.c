@@ -150,6 +150,7 @@ int main(void)
 	load_modules();			/* the network's device may need one */
 	set_up_network(&spec.network);
 	confine_helpers();
+	keep_quiet();
 	start_program(&spec);
 	status = attend(signals);
 
