@@ -13,6 +13,8 @@ import { type Log, silentLog } from '../lib/log.js';
 import { projectRoot } from '../lib/paths.js';
 import { makeScratch } from '../lib/scratch.js';
 import type { ImageManifest } from '../model/index.js';
+import { optimize } from '../optimize/optimize.js';
+import type { BuildOptions } from '../options/given.js';
 import { run } from '../run/launch.js';
 import { type Metric, type Suite, USUAL, VARIANTS, type Variant, type VariantName, type Workload } from './suite.js';
 import { boot } from './suites/boot.js';
@@ -79,7 +81,7 @@ interface Prepared {
 
 async function prepare(workload: Workload, variant: Variant, path: string, options: BenchOptions): Promise<Prepared> {
   const { server } = workload;
-  const { manifest } = await build(workload.target, {
+  const built: BuildOptions = {
     out: path,
     kernel: variant.kernel,
     libc: variant.libc,
@@ -91,7 +93,9 @@ async function prepare(workload: Workload, variant: Variant, path: string, optio
     files: workload.files ?? [],
     ...(options.log === undefined ? {} : { log: options.log }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
-  });
+  };
+  const optimized = variant.name === 'optimized' && workload.load !== undefined;
+  const { manifest } = await (optimized ? optimize(workload.target, workload.load, built) : build(workload.target, built));
   return { workload, variant, image: path, manifest };
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 import type { ContainerName, ImageManifest, KernelFlavour, KernelProfile, Ring } from '../model/index.js';
+import type { Load as OptimizedFor } from '../optimize/optimize.js';
 import type { UklConfig } from '../options/config.js';
 
 /** What is compared, in one run, on the same VMM. Of a suite's, the first is the baseline. */
@@ -14,6 +15,14 @@ export const VARIANTS = [
   { name: 'linked', title: 'ring 0, our C library', kernel: 'ukl', ring: 0, libc: 'ukl' },
   { name: 'fit', title: 'ring 0, our C library, a fitted kernel', kernel: 'ukl', ring: 0, libc: 'ukl', profile: 'fit' },
   { name: 'express', title: 'ring 0, our C library, express', kernel: 'ukl', ring: 0, libc: 'ukl', express: true },
+  {
+    name: 'optimized',
+    title: 'the same, the kernel optimised for the load',
+    kernel: 'ukl',
+    ring: 0,
+    libc: 'ukl',
+    express: true,
+  },
   { name: 'shortcuts', title: 'ring 0, our C library, shortcuts', kernel: 'ukl', ring: 0, libc: 'ukl' },
 ] as const satisfies readonly {
   name: string;
@@ -65,6 +74,8 @@ export interface Workload {
   /** The server's path in the guest, if it is not the program that starts. */
   readonly server?: string;
   readonly files?: readonly string[];
+  /** What the variant "optimized" is optimised for. */
+  readonly load?: OptimizedFor;
   /** Numbers by the names of metrics, from what the guest printed. */
   readonly parse: (stdout: string) => Readonly<Record<string, number>>;
   /** In place of a run whose output is parsed. */

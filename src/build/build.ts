@@ -17,7 +17,7 @@ import { writeImage } from '../image/image.js';
 import { canonicalGuestPath } from '../image/initramfs.js';
 import { needsInit } from '../image/kmain.js';
 import { type Fit, fitKernel, hasFeature, needsOfCalls, needsOfWords } from '../kernels/fit.js';
-import { getKernel } from '../kernels/kernel.js';
+import { COUNTING, getKernel } from '../kernels/kernel.js';
 import { DEFAULT_LINE, kernelLines } from '../kernels/lines.js';
 import { EXPRESS, findShortcut, getShortcuts } from '../kernels/shortcuts.js';
 import { UklError } from '../lib/errors.js';
@@ -28,6 +28,7 @@ import { parseSize } from '../lib/size.js';
 import { getCompiler } from '../libc/compiler.js';
 import { requirements as libcRequirements } from '../libc/glibc.js';
 import type { App, Image, KernelFlavour, KernelProfile, Ring, RunDefaults } from '../model/index.js';
+import { isSmall } from '../model/kernel.js';
 import type { ResolvedConfig, UklConfig } from '../options/config.js';
 import type { BuildOptions } from '../options/given.js';
 import { vmms } from '../vmms/index.js';
@@ -39,7 +40,9 @@ function runDefaults({ config, runtime }: Target, app: App, profile: ResolvedCon
     env: config.env,
     cwd: config.cwd,
     ...(config.timeout === undefined ? {} : { timeoutSeconds: config.timeout }),
-    ...(config.memory === undefined && profile !== 'server' ? {} : { memoryMiB: Math.ceil(parseSize(config.memory ?? runtime.defaultMemory) / 1024 ** 2) }),
+    ...(config.memory === undefined && (profile === 'fit' || isSmall(profile))
+      ? {}
+      : { memoryMiB: Math.ceil(parseSize(config.memory ?? runtime.defaultMemory) / 1024 ** 2) }),
     cpus: config.cpus,
     ports: config.ports.map(parsePort),
     disks: config.disks.map(splitDisk),
@@ -81,8 +84,8 @@ async function chooseStart(
   express: boolean,
   run: RunDefaults,
 ): Promise<Start> {
-  const profile = wanted === 'server' ? 'server' : 'hello';
-  if (profile !== 'server' && (config.shortcuts.length > 0 || express))
+  const profile = wanted === 'fit' ? 'hello' : wanted;
+  if (isSmall(profile) && (config.shortcuts.length > 0 || express))
     throw new UklError('UKL_CONFIG', `${express ? 'express needs' : 'shortcuts are'} modules, which a kernel of the profile '${wanted}' does not take`, {
       hint: "profile: 'server'",
     });
@@ -137,7 +140,15 @@ export async function buildTo(path: string, target: Target, options: BuildOption
   const run = runDefaults(target, app, profile);
   const { fitted, ...start } = await log.step(`look at what ${app.name} needs`, () => chooseStart(target, app, flavour, profile, express, run));
   const kernel = await getKernel(
-    { line: line.name, flavour, profile: start.profile, options: fitted?.options, fragments, tarball: options.kernelSource },
+    {
+      line: line.name,
+      flavour,
+      profile: start.profile,
+      options: [...(fitted?.options ?? []), ...(options.counting ? COUNTING : [])],
+      counts: options.counts,
+      fragments,
+      tarball: options.kernelSource,
+    },
     context,
   );
   // For comparisons: what the configuration has in ring 0 runs in ring 3 on the stock kernel, and where that is asked for.

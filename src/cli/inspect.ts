@@ -74,6 +74,7 @@ export async function inspectCommand(target: string, flags: InspectFlags): Promi
     `  kernel     Linux ${manifest.kernel.version} (${manifest.kernel.flavour}, ${manifest.kernel.profile}), ${formatSize(manifest.kernel.bytes)}, sha256 ${manifest.kernel.sha256.slice(0, 16)}`,
     `  initramfs  ${manifest.initramfs.files} files, ${formatSize(manifest.initramfs.bytes)}, sha256 ${manifest.initramfs.sha256.slice(0, 16)}`,
     `  ring 0     ${manifest.ring0.join(', ') || 'nothing'}`,
+    ...(manifest.kernel.optimizedFor === undefined ? [] : [`  optimised  for ${manifest.kernel.optimizedFor}`]),
     ...describeFit(manifest.kernel.fit),
     ...(surface ? describeSurface(surface) : []),
     `  ring 3     ${manifest.init.kind === 'kmain' ? 'everything else' : 'everything else (/.ukl/init is PID 1)'}`,

@@ -13,7 +13,7 @@ import { EXIT, statusOfError, statusOfSignal } from '../model/exit-status.js';
 import type { BuildOptions, RunOptions } from '../options/given.js';
 import type { Scope } from '../options/option.js';
 import { type BenchFlags, benchCommand, compareCommand } from './bench.js';
-import { buildCommand } from './build.js';
+import { type BuildFlags, buildCommand } from './build.js';
 import { ccCommand } from './cc.js';
 import { cleanCommand } from './clean.js';
 import { doctorCommand } from './doctor.js';
@@ -124,10 +124,14 @@ function createProgram(done: (code: number) => void, begun: (verb: string, flags
         .command('build')
         .description('Build an image.')
         .argument('[target]', 'a C, TypeScript or JavaScript file, an x86-64 ELF program or a project directory', '.')
-        .option('-o, --out <path>', 'write the image to this file (.ukl/NAME.image)'),
+        .option('-o, --out <path>', 'write the image to this file (.ukl/NAME.image)')
+        .option('--optimize', 'compile the kernel for what the program does under --load')
+        .option('--load <command>', 'give the server work, with the port in $PORT; for --optimize'),
       'build',
     ),
-  ).action((target, flags) => handle('build', flags, ({ signal }) => buildCommand(target, { ...buildOptions(flags, signal), out: flags.out }, flags)));
+  ).action((target, flags) =>
+    handle('build', flags, ({ signal }) => buildCommand(target, { ...buildOptions(flags, signal), out: flags.out }, flags as BuildFlags)),
+  );
 
   withGlobals(
     program

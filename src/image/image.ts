@@ -11,6 +11,7 @@ import { exec } from '../lib/exec.js';
 import { hashFile } from '../lib/hash.js';
 import { imageHost, imageManifest } from '../model/image.js';
 import type { App, Image, ImageHost, ImageManifest, Kernel, Network, Ring, RunDefaults } from '../model/index.js';
+import { isSmall } from '../model/kernel.js';
 import { canonicalGuestPath, writeInitramfs } from './initramfs.js';
 import { kmainFiles, kmainWords } from './kmain.js';
 
@@ -136,7 +137,7 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
     ]);
     const missing = ring0.filter((one) => !initramfs.files.some((file) => file.path === one));
     if (missing.length > 0) throw new UklError('UKL_NO_FILE', `the image has no ${missing.join(', ')} to run in ring 0`, { hint: `--file HOST:${missing[0]}` });
-    const compression = kernel.spec.profile !== 'server' && container.name === 'bzImage' ? 'xz' : 'none';
+    const compression = isSmall(kernel.spec.profile) && container.name === 'bzImage' ? 'xz' : 'none';
     const shipped = compression === 'xz' ? await compress(archive) : { path: archive, bytes: initramfs.bytes, sha256: initramfs.sha256 };
     const cmdline = imageCmdline(start, ring0, parts.kernelArgs);
     const prefix = await container.prefix({ kernel, loader: parts.loader, cmdline, initramfsBytes: shipped.bytes });
@@ -156,6 +157,7 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
         version: kernel.version,
         sha256: kernel.hashes[container.carries] ?? '',
         bytes: prefix.length,
+        ...(kernel.spec.counts === undefined ? {} : { optimizedFor: kernel.spec.counts.load }),
         fit: parts.fit,
       },
       init: whyInit === undefined ? { kind: 'kmain' } : { kind: 'init', why: whyInit },

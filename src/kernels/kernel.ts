@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { exec } from '../lib/exec.js';
 import { hashFile } from '../lib/hash.js';
 import { storeRoot } from '../lib/paths.js';
-import type { Kernel, KernelProfile, KernelSpec } from '../model/index.js';
+import type { ArcCounts, Kernel, KernelProfile, KernelSpec } from '../model/index.js';
 import type { Prebuilt } from '../store/prebuilt.js';
 import { fromStore, type StoreContext } from '../store/store.js';
 import { configure, readFragment, readOptions } from './kconfig.js';
@@ -23,7 +23,7 @@ const MODULE_BUILD = ['.config', 'Module.symvers', 'include', 'arch/x86/include/
 const hashesSchema = z.record(z.string(), z.string());
 
 /** Roughly how many objects the build compiles; only for the progress shown. */
-const EXPECTED_STEPS: Readonly<Record<KernelProfile, number>> = { server: 1800, hello: 620 };
+const EXPECTED_STEPS: Readonly<Record<KernelProfile, number>> = { server: 1800, hardware: 4000, hello: 620 };
 
 /** What decides of a fragment: a comment is no reason to build again. */
 const optionsKey = (fragment: string): readonly string[] => [...readOptions(fragment)].map(([name, value]) => `${name}=${value}`).sort();
@@ -41,8 +41,20 @@ async function readFragments({ line, flavour, profile, options, fragments }: Ker
 
 type Make = (targets: readonly string[], onLine?: (line: string) => void) => Promise<string>;
 
+/** For a kernel that counts how often each arc of its functions is taken: Documentation/dev-tools/gcov.rst. */
+export const COUNTING = ['CONFIG_DEBUG_FS=y', 'CONFIG_GCOV_KERNEL=y', 'CONFIG_GCOV_PROFILE_ALL=y'] as const;
+
+/**
+ * Has GCC optimise what is compiled in `work` for counts. Those of a function that
+ * was running when they were read do not add up (-fprofile-correction); a function
+ * that the configuration makes another than the counted one goes without.
+ */
+export const flagsFor = ({ directory }: ArcCounts, work: string): string =>
+  `-fprofile-use=${directory} -fprofile-prefix-path=${work} -fprofile-correction -Wno-missing-profile -Wno-coverage-mismatch`;
+
 /** make, out of the source tree. */
-function makeIn(work: string, source: KernelSource, log: string, { signal }: StoreContext): Make {
+function makeIn(work: string, source: KernelSource, log: string, { signal }: StoreContext, counts?: ArcCounts): Make {
+  const flags = counts === undefined ? DEBUG_INFO : `${DEBUG_INFO} ${flagsFor(counts, work)}`;
   return (targets, onLine) =>
     // If we are killed, compilers go on for a while: the lock is theirs as long as one of them lives.
     exec('flock', [join(work, '.lock'), 'make', '-C', source.path, `O=${work}`, `-j${availableParallelism()}`, ...targets], {
@@ -50,7 +62,7 @@ function makeIn(work: string, source: KernelSource, log: string, { signal }: Sto
       signal,
       ...(onLine ? { onLine } : {}),
       // The same inputs give the same bits.
-      env: { KCFLAGS: DEBUG_INFO, KBUILD_BUILD_TIMESTAMP: '1970-01-01', KBUILD_BUILD_USER: 'ukl', KBUILD_BUILD_HOST: 'ukl' },
+      env: { KCFLAGS: flags, KBUILD_BUILD_TIMESTAMP: '1970-01-01', KBUILD_BUILD_USER: 'ukl', KBUILD_BUILD_HOST: 'ukl' },
     });
 }
 
@@ -92,7 +104,7 @@ export async function prebuiltKernel(spec: KernelSpec): Promise<Prebuilt> {
  * @throws UKL_KERNEL_CONFIG if Kconfig dropped an option, UKL_NO_FILE, UKL_COMMAND if make fails
  */
 export async function getKernel(spec: KernelSpec, context: StoreContext): Promise<Kernel> {
-  const { line, flavour } = spec;
+  const { line, flavour, counts } = spec;
   const fragment = await readFragments(spec);
   const source = await sourceKey(spec);
   const options = optionsKey(fragment);
@@ -100,11 +112,14 @@ export async function getKernel(spec: KernelSpec, context: StoreContext): Promis
   const path = await fromStore(
     {
       kind: `kernel-${flavour}`,
-      title: `build Linux ${line} (${flavour}${spec.profile === 'server' ? '' : `, ${spec.profile}`})`,
-      key: { tarball: source.tarball, patches: source.patches, options, compiler: await getCompilerVersion(), debug: DEBUG_INFO },
-      prebuilt: prebuiltOf(spec, source, options),
+      title: `build Linux ${line} (${flavour}${spec.profile === 'server' ? '' : `, ${spec.profile}`}${counts === undefined ? '' : ', optimised'})`,
+      key: {
+        ...{ tarball: source.tarball, patches: source.patches, options, compiler: await getCompilerVersion(), debug: DEBUG_INFO },
+        ...(counts === undefined ? {} : { counts: counts.id }),
+      },
+      ...(counts === undefined ? { prebuilt: prebuiltOf(spec, source, options) } : {}),
       make: async ({ output, work, progress, log }) => {
-        const make = makeIn(work, await getKernelSource(spec, context), log, context);
+        const make = makeIn(work, await getKernelSource(spec, context), log, context, counts);
         await configure(fragment, work, make, log);
         let steps = 0;
         await make(['vmlinux', 'bzImage'], (line) => {

@@ -52,10 +52,12 @@ export const imageManifest = z.object({
   kernel: z.object({
     line: z.literal('6.12'),
     flavour: z.enum(['ukl', 'stock']),
-    profile: z.enum(['server', 'hello']),
+    profile: z.enum(['server', 'hardware', 'hello']),
     version: z.string(),
     sha256: z.string(),
     bytes,
+    /** The load that it was optimised for. */
+    optimizedFor: z.string().optional(),
     /** Of a kernel that was fitted to the program: what it has besides the profile's, why, and what it lacks. */
     fit: z.object({ has: z.array(z.object({ feature: z.string(), why: z.string() })), leftOut: z.array(z.string()) }).optional(),
   }),

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: MIT
 /** Where the guest's instructions go while it runs, or while it serves. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { build } from '../build/build.js';
-import { portsOf } from '../devices/nic.js';
 import { getProfiler } from '../guest/programs.js';
 import { isImage } from '../image/image.js';
 import { findKernel } from '../kernels/kernel.js';
@@ -15,6 +12,7 @@ import { makeScratch } from '../lib/scratch.js';
 import type { KernelFlavour, Ring, RunEnd, RunResult } from '../model/index.js';
 import type { BuildOptions, RunOptions } from '../options/given.js';
 import { openGiven, type RunningVm, runImage } from '../run/launch.js';
+import { loadPort, runLoad } from '../run/load.js';
 import { type Folded, fold } from './fold.js';
 import { type Dump, Profiler } from './profiler.js';
 import { kernelLandmarks, type Mapping, parseMaps, Symbols } from './symbols.js';
@@ -48,39 +46,6 @@ export interface Profile extends Folded {
 const INTERVAL_MS = 100;
 /** Until it is seen for the first time. */
 const FIRST_INTERVAL_MS = 2;
-
-async function runLoad(command: string, port: number, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted();
-  // A group of its own, so that all that the command started can be ended.
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'sh', '-c', command], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-    env: { ...process.env, PORT: String(port) },
-    detached: true,
-  });
-  let said = '';
-  child.stderr.on('data', (chunk: Buffer) => {
-    said += chunk.toString();
-  });
-  const end = (): void => {
-    try {
-      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
-    } catch {
-      // nobody is left
-    }
-  };
-  signal.addEventListener('abort', end, { once: true });
-  try {
-    const closed = once(child, 'close');
-    const [code] = (await once(child, 'exit')) as [number | null];
-    end(); // what it left in the background
-    await closed;
-    signal.throwIfAborted();
-    if (code !== 0)
-      throw new UklError('UKL_COMMAND', `the load ended with status ${code}: ${command}`, { details: said.trim().split('\n').slice(-5).join('\n') });
-  } finally {
-    signal.removeEventListener('abort', end);
-  }
-}
 
 /** Collects what the program has mapped, for as long as it runs. */
 class Maps {
@@ -185,11 +150,7 @@ async function wholeRun(vm: RunningVm, profiler: Profiler, maps: Maps, program: 
 
 async function underLoad(vm: RunningVm, profiler: Profiler, maps: Maps, load: string, options: ProfileOptions, signal: AbortSignal): Promise<Dump> {
   const { seconds, log = silentLog } = options;
-  const [port] = portsOf(vm.plan.machine).filter(({ protocol }) => protocol === 'tcp');
-  if (port === undefined)
-    throw new UklError('UKL_USAGE', 'a load needs a port of this host that leads to the guest', {
-      hint: '-p 0:8080, with the port that the program listens on',
-    });
+  const port = loadPort(vm);
   await log.step(`wait for port ${port.guest}`, () =>
     vm.listening(port.guest).catch((error: unknown) => {
       options.signal?.throwIfAborted();

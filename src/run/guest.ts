@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /** A running guest: its life, its streams, what its init reports, and how it ended. */
 import { createWriteStream } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { constants } from 'node:os';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { StringDecoder } from 'node:string_decoder';
@@ -135,6 +135,15 @@ export class Guest {
   async resume(): Promise<void> {
     this.#life.resumed();
     await this.#process?.resume();
+  }
+
+  /** The guest's memory at a kernel's address, as the first processor sees it. Throws UKL_VMM if there is none, or no guest. */
+  async memory(address: bigint, bytes: number): Promise<Buffer> {
+    if (this.#process === undefined) throw new UklError('UKL_VMM', 'the guest has no memory before it runs');
+    await using scratch = await makeScratch('memory');
+    const file = join(scratch.path, 'memory');
+    await this.#process.saveMemory(address, bytes, file);
+    return await readFile(file);
   }
 
   /** Ends the VMM at once. */

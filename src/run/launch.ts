@@ -50,6 +50,8 @@ export interface RunningVm extends AsyncDisposable {
   listening(guest: number): Promise<void>;
   /** The lines of the program's file of that name in the guest's /proc ("maps", "net/tcp"); none before it runs and after. */
   inspect(name: string): Promise<readonly string[]>;
+  /** The guest's memory at a kernel's address, as the first processor sees it. Throws UKL_VMM if there is none. */
+  memory(address: bigint, bytes: number): Promise<Buffer>;
   /** Stops the machine, with its clock, until `resume()`. Throws UKL_VMM if it cannot be stopped now. */
   pause(): Promise<void>;
   resume(): Promise<void>;
@@ -177,6 +179,7 @@ async function start(getImage: (work: string) => Promise<Image>, options: RunOpt
       },
       listening: (port) => listening(guest, port),
       inspect: (name) => guest.inspect(name),
+      memory: (address, bytes) => guest.memory(address, bytes),
       pause: () => guest.pause(),
       resume: () => guest.resume(),
       signal: (name) => guest.signal(name),

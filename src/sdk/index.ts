@@ -12,6 +12,7 @@ export { type Inspection, type InspectOptions, inspect } from '../inspect/inspec
 export { type ErrorCode, UklError } from '../lib/errors.js';
 export { createLog, type Log } from '../lib/log.js';
 export type * from '../model/index.js';
+export { commandLoad, type Load, optimize } from '../optimize/optimize.js';
 export { defineConfig, type UklConfig } from '../options/config.js';
 export type { BuildOptions, Context, RunOptions } from '../options/given.js';
 export { type Profile, type ProfileOptions, profile } from '../profile/profile.js';

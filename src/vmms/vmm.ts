@@ -48,6 +48,8 @@ export interface VmmProcess {
   /** Stops all processors, with the machine's clock. Throws UKL_VMM if the VMM refuses. */
   pause(): Promise<void>;
   resume(): Promise<void>;
+  /** Writes the guest's memory to a file, as the first processor sees it at a kernel's address. */
+  saveMemory(address: bigint, bytes: number, file: string): Promise<void>;
   /** The address at which each processor is, in hex. */
   instructionPointers(): Promise<readonly string[]>;
   kill(): void;

@@ -10,6 +10,7 @@ import { exec } from '../../lib/exec.js';
 import { silentLog } from '../../lib/log.js';
 import { projectRoot } from '../../lib/paths.js';
 import { makeScratch } from '../../lib/scratch.js';
+import type { Load as OptimizedFor } from '../../optimize/optimize.js';
 import { Counter, placesIn, since } from '../counter.js';
 import { startDebian } from '../debian.js';
 import { httpAnswer, Load, type Talk, upTo } from '../load.js';
@@ -25,6 +26,8 @@ interface Server {
   readonly connections: readonly number[];
   /** Further models of the processor, for which the kernel turns mitigations on, with the first number of connections. */
   readonly cpus?: readonly string[];
+  /** Whether the kernel is also optimised for it: two builds of a kernel. */
+  readonly optimized?: boolean;
   /** That are counted; a quarter of them, first, are not. */
   readonly requests: number;
 }
@@ -47,14 +50,16 @@ export const SERVERS: Readonly<Record<string, Server>> = {
     talk: http(),
     connections: [8, 1],
     cpus: ['Skylake-Server', 'EPYC'],
+    optimized: true,
     requests: 4000,
   },
   redis: {
     title: 'redis GET',
-    target: { name: 'redis', program: '/usr/bin/redis-server', args: ['--save', '', '--appendonly', 'no', '--protected-mode', 'no'] },
+    target: { name: 'redis', program: '/usr/bin/redis-server', args: ['--save', '', '--appendonly', 'no', '--protected-mode', 'no'], ports: ['6379:6379'] },
     port: 6379,
     talk: { greeting: 'SET key xyz\r\n', question: '*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n', answer: redisAnswer },
     connections: [16, 1],
+    optimized: true,
     requests: 4000,
   },
   memcached: {
@@ -162,6 +167,17 @@ export async function count(built: Built, server: Server, connections: number, c
   return { ...each, ...Object.fromEntries(models), crossing: each.syscall ?? 0, second: requests / seconds };
 }
 
+/** What a server's kernel is optimised for: what is counted afterwards. */
+function optimizedFor({ talk, connections: [connections = 1], requests }: Server): OptimizedFor {
+  return {
+    key: `${requests} requests: ${String(talk.question)}`,
+    give: async (port, signal) => {
+      using load = await Load.connect(port, talk, connections, signal);
+      await load.run(requests);
+    },
+  };
+}
+
 interface OneLoad {
   readonly key: string;
   readonly title: string;
@@ -212,7 +228,8 @@ export const requests: Suite = {
     clock: 'wall',
     target: server.target,
     container: 'elf',
-    variants: ['debian', ...USUAL, 'express'],
+    variants: ['debian', ...USUAL, 'express', ...(server.optimized ? (['optimized'] as const) : [])],
+    ...(server.optimized ? { load: optimizedFor(server) } : {}),
     parse: () => ({}),
     measure: async (built) => {
       const { instructions = NaN, ...others } = await count(built, server, connections, cpu);

@@ -87,6 +87,7 @@ async function start(machine: Machine, options: StartOptions): Promise<VmmProces
     exit,
     pause: async () => (await qmp).pause(),
     resume: async () => (await qmp).resume(),
+    saveMemory: async (address, bytes, file) => (await qmp).saveMemory(address, bytes, file),
     instructionPointers: async () => (await qmp).instructionPointers(),
     kill: () => void child.kill('SIGKILL'),
   };

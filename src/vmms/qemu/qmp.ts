@@ -81,6 +81,11 @@ export class Qmp {
     await this.execute('cont');
   }
 
+  /** Writes memory to a file, as the first processor sees it now. The protocol's integers are signed, as the kernel's addresses need it. */
+  async saveMemory(address: bigint, bytes: number, filename: string): Promise<void> {
+    await this.execute('memsave', { val: Number(BigInt.asIntN(64, address)), size: bytes, filename, 'cpu-index': 0 });
+  }
+
   /** RIP of each virtual CPU, in hex, as `info registers` prints it. */
   async instructionPointers(): Promise<string[]> {
     const text = await this.execute('human-monitor-command', { 'command-line': 'info registers -a' });
