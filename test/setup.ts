@@ -43,7 +43,7 @@ try {
   await getKernel(kernelSpec('stock'), { log });
   await getKernel(kernelSpec('ukl', 'hello'), { log });
   await getInit({ log });
-  for (const { loader } of containers.list()) await getLoader(loader, { log });
+  for (const container of containers.list()) if (container.kind === 'kernel') await getLoader(container.loader, { log });
   await getBacklog({ log });
   await getCompiler('complete', { log });
   // Programs that the tests link from Debian's sources.

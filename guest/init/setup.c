@@ -41,6 +41,11 @@ void mount_devices(void)
 
 void mount_kernel_files(void)
 {
+	static bool done;
+
+	if (done)
+		return;
+	done = true;
 	mount_on("proc", "proc", "/proc", NULL);
 	mount_on("sysfs", "sys", "/sys", NULL);
 	mount_on("devpts", "pts", "/dev/pts", "ptmxmode=0666");

@@ -2,8 +2,9 @@
 /*
  * The channels to the host: the control channel and the program's streams.  What
  * they go over is said by UKL_TRANSPORT in the environment, which the kernel
- * takes from its command line.  Without it, the image was started by itself: the
- * streams are the console's, and there is no control channel.
+ * takes from its command line: "auto" is what there is a device for.  Without it,
+ * the image was started by itself: the streams are the console's, and there is no
+ * control channel.
  *
  * On what we read from, the host says one byte first.
  */
@@ -120,12 +121,31 @@ static const struct transport without_host = { NULL, open_console, open_console 
 
 static const struct transport *transport = &without_host;
 
+/* Whether there is a device for ports: the tool gives a machine one, and nobody else has to. */
+static bool have_ports(void)
+{
+	DIR *devices = opendir("/sys/bus/virtio/drivers/virtio_console");
+	struct dirent *entry;
+	bool found = false;
+
+	while (devices && !found && (entry = readdir(devices)))
+		found = !strncmp(entry->d_name, "virtio", 6);
+	if (devices)
+		closedir(devices);
+	return found;
+}
+
 void choose_transport(void)
 {
 	const char *name = getenv("UKL_TRANSPORT");
 	char what[128];
 	size_t i;
 
+	/* A medium says the same wherever it is started. */
+	if (name && !strcmp(name, "auto")) {
+		mount_kernel_files();
+		name = have_ports() ? "virtio-serial" : NULL;
+	}
 	if (!name)
 		return;
 	for (i = 0; i < sizeof(transports) / sizeof(transports[0]); i++) {

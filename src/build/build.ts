@@ -5,6 +5,7 @@ import { mkdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { makeApp } from '../app/app.js';
 import { resolveTarget, type Target } from '../app/target.js';
+import type { Signer } from '../containers/container.js';
 import { containers } from '../containers/index.js';
 import { splitDisk } from '../devices/disk.js';
 import { parsePort } from '../devices/ports.js';
@@ -106,6 +107,18 @@ async function chooseStart(
   return { profile, whyInit, fitted: fitKernel(needs) };
 }
 
+/** Who signs an image. Throws UKL_USAGE for a key without a certificate, UKL_NO_FILE. */
+function signerOf({ key, cert, container = 'bzImage' }: BuildOptions): Signer | undefined {
+  if (key === undefined && cert === undefined) return undefined;
+  if (key === undefined || cert === undefined)
+    throw new UklError('UKL_USAGE', 'a key and its certificate sign together', { hint: '--key KEY.pem --cert CERT.pem' });
+  if (containers.get(container).kind !== 'medium')
+    throw new UklError('UKL_USAGE', `a ${container} is not signed: no firmware starts it`, { hint: '--container uki' });
+  const missing = [key, cert].find((file) => !existsSync(file));
+  if (missing !== undefined) throw new UklError('UKL_NO_FILE', `${missing} does not exist`, { hint: 'a PEM file' });
+  return { key, cert };
+}
+
 /** Builds the image of a target at `path`. */
 export async function buildTo(path: string, target: Target, options: BuildOptions): Promise<Image> {
   const log = options.log ?? silentLog;
@@ -136,7 +149,13 @@ export async function buildTo(path: string, target: Target, options: BuildOption
     ...(config.kernelConfig === undefined ? [] : [resolve(target.directory, config.kernelConfig)]),
     ...(options.kernelConfig === undefined ? [] : [options.kernelConfig]),
   ];
-  const profile = options.profile ?? config.profile;
+  // Who boots by a firmware meets all kinds of disks and cards.
+  const profile = options.profile ?? (container.kind === 'medium' && config.profile === 'server' ? 'hardware' : config.profile);
+  if (container.kind === 'medium' && profile !== 'hardware' && profile !== 'server')
+    throw new UklError('UKL_CONFIG', `a kernel of the profile '${profile}' has no drivers for what a ${container.name} is started by`, {
+      hint: '--profile hardware',
+    });
+  const signer = signerOf(options);
   const run = runDefaults(target, app, profile);
   const { fitted, ...start } = await log.step(`look at what ${app.name} needs`, () => chooseStart(target, app, flavour, profile, express, run));
   const kernel = await getKernel(
@@ -157,7 +176,7 @@ export async function buildTo(path: string, target: Target, options: BuildOption
   const called = ring === 0 || ring0.length > 0 ? shortcuts : [];
   const modules = called.length === 0 ? [] : await getShortcuts(kernel, called, context);
   const init = await getInit(context);
-  const loader = await getLoader(container.loader, context);
+  const loader = container.kind === 'kernel' ? await getLoader(container.loader, context) : undefined;
   return log.step(`pack ${app.name}`, () =>
     writeImage(path, {
       app,
@@ -166,6 +185,8 @@ export async function buildTo(path: string, target: Target, options: BuildOption
       fit: fitted && { has: [...fitted.has], leftOut: [...fitted.leftOut] },
       container,
       loader,
+      signer,
+      signal: options.signal,
       init,
       whyInit: start.whyInit,
       modules,
@@ -173,7 +194,7 @@ export async function buildTo(path: string, target: Target, options: BuildOption
       ring0,
       kernelArgs: config.kernelArgs,
       run,
-      network: hasFeature(start.profile, fitted, 'net') ? vmms.get('qemu').userNetwork : { kind: 'none' },
+      network: container.kind === 'medium' ? { kind: 'dhcp' } : hasFeature(start.profile, fitted, 'net') ? vmms.get('qemu').userNetwork : { kind: 'none' },
       directory: target.directory,
     }),
   );

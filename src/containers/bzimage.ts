@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { align, PAGE } from '../lib/align.js';
 import { UklError } from '../lib/errors.js';
-import type { Container } from './container.js';
+import type { KernelContainer } from './container.js';
 
 /** Offsets in a bzImage's setup header: Documentation/arch/x86/boot.rst. */
 const SETUP_SECTS = 0x1f1;
@@ -47,7 +47,8 @@ export function bzImagePrefix(kernel: Buffer, loader: Buffer, cmdline: string, i
   return image;
 }
 
-export const bzImage: Container = {
+export const bzImage: KernelContainer = {
+  kind: 'kernel',
   name: 'bzImage',
   title: 'a bzImage, for any boot loader',
   requirements: [],

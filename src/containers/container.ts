@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-import type { BootProtocol, ContainerName, Kernel, Requirement } from '../model/index.js';
+import type { BootProtocol, ContainerName, Kernel, KernelBoot, Requirement } from '../model/index.js';
 
-/** The parts that a container puts before the initramfs. */
+/** The parts that a kernel's container puts before the initramfs. */
 export interface ContainerParts {
   readonly kernel: Kernel;
   /** The words for the kernel that are in the image. */
@@ -11,13 +11,17 @@ export interface ContainerParts {
   readonly loader: Buffer;
 }
 
-/** A way to have kernel, command line and initramfs in one file. */
-export interface Container {
+interface Common {
   readonly name: ContainerName;
   /** For help and documentation. */
   readonly title: string;
   readonly requirements: readonly Requirement[];
-  readonly boot: BootProtocol;
+}
+
+/** One file that a boot loader or a VMM takes for a kernel; its manifest is behind it. */
+export interface KernelContainer extends Common {
+  readonly kind: 'kernel';
+  readonly boot: KernelBoot;
   /** The file of the kernel that it carries. */
   readonly carries: 'bzImage' | 'vmlinux';
   /** The source, in boot/, of the code between kernel and initramfs. */
@@ -25,3 +29,39 @@ export interface Container {
   /** All that comes before the initramfs. Throws UKL_IMAGE, UKL_USAGE. */
   prefix(parts: ContainerParts): Promise<Buffer>;
 }
+
+/** Who vouches for an image: PEM files of a private key and its certificate. */
+export interface Signer {
+  readonly key: string;
+  readonly cert: string;
+}
+
+export interface MediumParts {
+  readonly bzImage: string;
+  readonly initramfs: string;
+  /** The words for the kernel that are in the image. */
+  readonly cmdline: string;
+  /** Of the image: what a boot loader shows. */
+  readonly name: string;
+  readonly signer: Signer | undefined;
+  /** The file to write. */
+  readonly out: string;
+  /** For what is made on the way. */
+  readonly work: string;
+  readonly log: string;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** A medium, or a program of the firmware's, which other machines boot too; its manifest is in a file beside it. */
+export interface MediumContainer extends Common {
+  readonly kind: 'medium';
+  readonly boot: Exclude<BootProtocol, 'linux' | 'pvh'>;
+  readonly carries: 'bzImage';
+  /** QEMU's name of the format, where a VMM can have it as a disk. */
+  readonly format?: string;
+  /** Writes the file, the same bits for the same parts unless the format has a time or a random number in it. Throws UKL_COMMAND. */
+  write(parts: MediumParts): Promise<void>;
+}
+
+/** A way to have kernel, command line and initramfs in one file. */
+export type Container = KernelContainer | MediumContainer;

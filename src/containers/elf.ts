@@ -4,7 +4,7 @@ import { EHDR_BYTES, fileHeader, notesIn, PHDR_BYTES, PT_LOAD, PT_NOTE, programH
 import { align, PAGE } from '../lib/align.js';
 import { UklError } from '../lib/errors.js';
 import { CMDLINE_MAX, cmdlineBytes } from './bzimage.js';
-import type { Container } from './container.js';
+import type { KernelContainer } from './container.js';
 
 /** The PVH entry's note: include/xen/interface/elfnote.h. */
 const XEN_ELFNOTE_PHYS32_ENTRY = 18;
@@ -112,7 +112,8 @@ export function pvhPrefix(vmlinux: Buffer, loader: Buffer, cmdline: string, init
   return Buffer.concat(parts);
 }
 
-export const elf: Container = {
+export const elf: KernelContainer = {
+  kind: 'kernel',
   name: 'elf',
   title: 'an ELF with a PVH entry, for microVMs: nothing to decompress, no KASLR',
   requirements: [],

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createReadStream, createWriteStream, existsSync } from 'node:fs';
 import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { basename, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
-import type { Container } from '../containers/container.js';
+import type { Container, Signer } from '../containers/container.js';
 import { encodeSpec, hostnameOf } from '../guest/spec.js';
 import { UklError } from '../lib/errors.js';
 import { exec } from '../lib/exec.js';
 import { hashFile } from '../lib/hash.js';
+import { storeRoot } from '../lib/paths.js';
+import { makeScratch } from '../lib/scratch.js';
 import { imageHost, imageManifest } from '../model/image.js';
 import type { App, Image, ImageHost, ImageManifest, Kernel, Network, Ring, RunDefaults } from '../model/index.js';
 import { isSmall } from '../model/kernel.js';
@@ -25,8 +27,10 @@ const MANIFEST_MAX = 64 * 1024 ** 2;
 const RING0_MAX = 16;
 
 /** What the image itself tells its kernel: which programs run in ring 0 is said here and nowhere else. */
-function imageCmdline(start: readonly string[], ring0: readonly string[], kernelArgs: readonly string[]): string {
-  const words = ['console=ttyS0', 'reboot=t', 'panic=-1', ...start];
+function imageCmdline(start: readonly string[], ring0: readonly string[], kernelArgs: readonly string[], kind: Container['kind']): string {
+  // A VMM is told all else by the tool. A machine with a firmware has its own way to reset, and somebody may want to read its last words.
+  const usual = kind === 'kernel' ? ['console=ttyS0', 'reboot=t', 'panic=-1'] : ['console=tty0', 'console=ttyS0,115200', 'panic=10', 'UKL_TRANSPORT=auto'];
+  const words = [...usual, ...start];
   for (const program of ring0) {
     if (/[\s,"]/.test(program)) {
       throw new UklError('UKL_USAGE', `${program} cannot be named on the kernel's command line`, { hint: 'a path without blanks, commas and quotes' });
@@ -44,8 +48,11 @@ export interface ImageParts {
   /** What a kernel that was fitted has and lacks. */
   readonly fit?: ImageManifest['kernel']['fit'];
   readonly container: Container;
-  /** The code between kernel and initramfs. */
-  readonly loader: Buffer;
+  /** The code between kernel and initramfs, of a container that has some. */
+  readonly loader: Buffer | undefined;
+  /** Who signs what a firmware starts. */
+  readonly signer: Signer | undefined;
+  readonly signal?: AbortSignal | undefined;
   readonly init: string;
   /** Why the image has our init; undefined for one that starts by kmain(). */
   readonly whyInit: string | undefined;
@@ -139,8 +146,11 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
     if (missing.length > 0) throw new UklError('UKL_NO_FILE', `the image has no ${missing.join(', ')} to run in ring 0`, { hint: `--file HOST:${missing[0]}` });
     const compression = isSmall(kernel.spec.profile) && container.name === 'bzImage' ? 'xz' : 'none';
     const shipped = compression === 'xz' ? await compress(archive) : { path: archive, bytes: initramfs.bytes, sha256: initramfs.sha256 };
-    const cmdline = imageCmdline(start, ring0, parts.kernelArgs);
-    const prefix = await container.prefix({ kernel, loader: parts.loader, cmdline, initramfsBytes: shipped.bytes });
+    const cmdline = imageCmdline(start, ring0, parts.kernelArgs, container.kind);
+    const prefix =
+      container.kind === 'kernel' && parts.loader !== undefined
+        ? await container.prefix({ kernel, loader: parts.loader, cmdline, initramfsBytes: shipped.bytes })
+        : undefined;
     const manifest: ImageManifest = {
       format: 5,
       container: container.name,
@@ -156,7 +166,7 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
         profile: kernel.spec.profile,
         version: kernel.version,
         sha256: kernel.hashes[container.carries] ?? '',
-        bytes: prefix.length,
+        bytes: prefix?.length ?? (await stat(kernel.bzImage)).size,
         ...(kernel.spec.counts === undefined ? {} : { optimizedFor: kernel.spec.counts.load }),
         fit: parts.fit,
       },
@@ -172,15 +182,25 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
       files: [...initramfs.files],
       run: parts.run,
     };
-    const host: ImageHost = { format: 5, initramfs: shipped.sha256, program: app.host, directory: parts.directory };
-
-    const out = createWriteStream(partial);
-    out.write(prefix);
-    await pipeline(createReadStream(shipped.path), out, { end: false });
-    await new Promise<void>((done, failed) => {
-      out.once('error', failed);
-      out.end(trailerOf(manifest), done);
-    });
+    const host: ImageHost = {
+      ...{ format: 5, initramfs: shipped.sha256, program: app.host, directory: parts.directory },
+      ...(container.kind === 'medium' ? { manifest } : {}),
+    };
+    if (container.kind === 'medium') {
+      await using scratch = await makeScratch('medium');
+      await container.write({
+        ...{ bzImage: kernel.bzImage, initramfs: shipped.path, cmdline, name: app.name, signer: parts.signer },
+        ...{ out: partial, work: scratch.path, log: join(storeRoot(), 'logs', `medium-${app.name}.log`), signal: parts.signal },
+      });
+    } else if (prefix !== undefined) {
+      const out = createWriteStream(partial);
+      out.write(prefix);
+      await pipeline(createReadStream(shipped.path), out, { end: false });
+      await new Promise<void>((done, failed) => {
+        out.once('error', failed);
+        out.end(trailerOf(manifest), done);
+      });
+    }
     await writeFile(hostFile(path), `${JSON.stringify(host, null, 2)}\n`);
     await rename(partial, path);
     return { path: resolve(path), manifest, host };
@@ -210,7 +230,19 @@ async function readTrailer(path: string): Promise<string | undefined> {
 }
 
 export async function isImage(path: string): Promise<boolean> {
-  return (await readTrailer(path)) !== undefined;
+  return (await readTrailer(path)) !== undefined || (await mediumOf(path)) !== undefined;
+}
+
+/** A medium has no room for a manifest: it is beside it, on the host that built it. */
+async function mediumOf(path: string): Promise<Image | undefined> {
+  const text = await readFile(hostFile(path), 'utf8').catch(() => undefined);
+  if (text === undefined || !existsSync(path)) return undefined;
+  try {
+    const { success, data: host } = imageHost.safeParse(JSON.parse(text));
+    return success && host.manifest !== undefined ? { path: resolve(path), manifest: host.manifest, host } : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** What the building host left beside the image, if it did and if it is about this one. */
@@ -228,6 +260,8 @@ async function readHost(path: string, { initramfs }: ImageManifest): Promise<Ima
 /** Reads an image that `ukl build` wrote, here or elsewhere. Throws UKL_IMAGE. */
 export async function openImage(path: string): Promise<Image> {
   const text = await readTrailer(path);
+  const medium = text === undefined ? await mediumOf(path) : undefined;
+  if (medium !== undefined) return medium;
   if (text === undefined) throw new UklError('UKL_IMAGE', `${path} is not an image`, { hint: `ukl build TARGET -o ${basename(path)}` });
   let value: unknown;
   try {

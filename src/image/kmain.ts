@@ -2,6 +2,7 @@
 /** The program's start without an init: kmain() in the kernel, Documentation/arch/x86/kmain.rst of the series. */
 
 import type { GuestFile, ImageManifest, KernelFlavour, KernelProfile, Network, RunDefaults } from '../model/index.js';
+import { isSmall } from '../model/kernel.js';
 import { REPORT_PORT } from '../model/machine.js';
 
 /** The second serial port. */
@@ -36,7 +37,7 @@ export function needsInit({ flavour, profile, runtime, calls, program, run }: St
   const mounted = MOUNTED.find((name) => calls.has(name));
   const reasons: readonly (readonly [boolean, string])[] = [
     [flavour !== 'ukl', 'the stock kernel has no kmain()'],
-    [profile === 'server', "the profile 'server' has streams and signals from the host"],
+    [!isSmall(profile), `the profile '${profile}' has streams and signals from the host`],
     [runtime === 'node', 'Node.js reads /proc and /sys'],
     [run.disks.length > 0, 'a disk is to be mounted'],
     [run.volumes.length > 0, 'a volume is to be mounted'],

@@ -5,6 +5,7 @@
  */
 import { UklError } from '../lib/errors.js';
 import type { KernelProfile } from '../model/index.js';
+import { isSmall } from '../model/kernel.js';
 
 export interface Feature {
   readonly name: string;
@@ -182,9 +183,9 @@ export function needsOfWords(words: readonly string[]): Need[] {
   });
 }
 
-/** Whether a kernel has a feature: all of them with the profile 'server', those that it was fitted with otherwise. */
+/** Whether a kernel has a feature: all of them unless it is small, and those that it was fitted with. */
 export const hasFeature = (profile: KernelProfile, fit: { readonly has: readonly Need[] } | undefined, feature: string): boolean =>
-  profile === 'server' || fit?.has.some((need) => need.feature === feature) === true;
+  !isSmall(profile) || fit?.has.some((need) => need.feature === feature) === true;
 
 export interface Fit {
   /** Lines of a .config. */

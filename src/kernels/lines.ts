@@ -30,6 +30,7 @@ const linux612: KernelLine = {
   general: join(projectRoot, 'kernel/6.12/general'),
   config: {
     server: { stock: fragments('core', 'server'), ukl: fragments('core', 'server', 'ukl', 'ukl-server') },
+    hardware: { stock: fragments('core', 'server', 'hardware'), ukl: fragments('core', 'server', 'hardware', 'ukl', 'ukl-server') },
     hello: { stock: fragments('core', 'hello'), ukl: fragments('core', 'hello', 'ukl') },
   },
   source: SOURCE_6_12,

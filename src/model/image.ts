@@ -2,7 +2,8 @@
 import { z } from 'zod';
 
 /** How a kernel and an initramfs are one file. `src/containers` has the registry. */
-export type ContainerName = 'bzImage' | 'elf';
+export const CONTAINER_NAMES = ['bzImage', 'elf', 'disk', 'qcow2', 'vhd', 'vmdk', 'ova', 'gce-tar', 'iso', 'uki'] as const;
+export type ContainerName = (typeof CONTAINER_NAMES)[number];
 
 const whole = (low: number, high: number): z.ZodInt => z.int().min(low).max(high);
 const bytes = whole(0, Number.MAX_SAFE_INTEGER);
@@ -39,7 +40,7 @@ const runDefaults = z.object({
 /** What the end of an image's file says about it. Nothing in it depends on the host that built it. */
 export const imageManifest = z.object({
   format: z.literal(5),
-  container: z.enum(['bzImage', 'elf']),
+  container: z.enum(CONTAINER_NAMES),
   name: z.string(),
   runtime: z.enum(['native', 'node']),
   /** Of the program. */
@@ -85,6 +86,8 @@ export const imageHost = z.object({
   program: z.string(),
   /** The project's directory, which relative files and directories are in. */
   directory: z.string(),
+  /** Of a medium, which has no room for it. */
+  manifest: imageManifest.optional(),
 });
 
 export type RunDefaults = z.output<typeof runDefaults>;

@@ -1,16 +1,39 @@
 // SPDX-License-Identifier: MIT
 
-/** How a VMM enters a kernel: the 32-bit entry of a bzImage (boot.rst), or an ELF's PVH note. */
-export type BootProtocol = 'linux' | 'pvh';
+/** How a VMM enters a kernel: the 32-bit entry of a bzImage (boot.rst), an ELF's PVH note, or a program of UEFI. */
+export type KernelBoot = 'linux' | 'pvh' | 'efi';
+
+/** What starts an image: a VMM that enters its kernel, or a firmware that reads a medium. */
+export type BootProtocol = KernelBoot | 'disk' | 'cdrom';
+
+/** A PC as QEMU has it: without PCI, with PCI Express, with PCI. */
+export type MachineType = 'microvm' | 'q35' | 'pc';
+
+/** What runs before the image: nothing, a PC's BIOS, or UEFI, which may ask for signatures. */
+export type Firmware = 'none' | 'bios' | 'uefi' | 'secure-boot';
+
+/** What a disk is connected to. */
+export type DiskBus = 'virtio' | 'scsi' | 'nvme' | 'ahci' | 'ide' | 'usb' | 'pvscsi' | 'sd';
+
+/** What a network interface is to the guest. */
+export type NicModel = 'virtio' | 'e1000' | 'e1000e' | 'rtl8139' | 'vmxnet3' | 'pcnet';
 
 /** What boots: files, and the words that the VMM adds to the command line of the image. */
-export interface Payload {
-  readonly boot: BootProtocol;
-  readonly kernel: string;
-  /** Where it is not in the kernel's file. */
-  readonly initramfs?: string;
-  readonly cmdline: string;
-}
+export type Payload =
+  | {
+      readonly boot: KernelBoot;
+      readonly kernel: string;
+      /** Where it is not in the kernel's file. */
+      readonly initramfs?: string;
+      readonly cmdline: string;
+    }
+  | {
+      readonly boot: 'disk' | 'cdrom';
+      readonly file: string;
+      /** As QEMU names it. */
+      readonly format: string;
+      readonly bus: DiskBus;
+    };
 
 export type Accel = 'kvm' | 'tcg';
 
@@ -76,6 +99,10 @@ export const REPORT_PORT = 0xe9;
 /** A virtual machine, complete. How it is made is the VMM's business. */
 export interface Machine {
   readonly payload: Payload;
+  readonly type: MachineType;
+  readonly firmware: Firmware;
+  /** Of the network interfaces. */
+  readonly nicModel: NicModel;
   readonly memoryMiB: number;
   readonly cpus: number;
   /** The VMM's model of the processor, with features. */

@@ -161,6 +161,42 @@ export const OPTIONS = {
     byDefault: 'qemu',
     flag: { words: '--vmm <name>', choices: vmms.names, help: 'choose the virtual machine monitor (qemu)' },
   }),
+  machine: option({
+    schema: z.enum(['microvm', 'q35', 'pc']).optional(),
+    scopes: ['run'],
+    help: 'The machine: microvm, without PCI; q35, a PC with PCI Express; pc, an older one',
+    byDefault: 'microvm, or q35 for a medium',
+    flag: { words: '--machine <type>', choices: ['microvm', 'q35', 'pc'], help: 'choose the machine: microvm, q35 or pc (microvm; q35 for a medium)' },
+  }),
+  firmware: option({
+    schema: z.enum(['none', 'bios', 'uefi', 'secure-boot']).optional(),
+    scopes: ['run'],
+    help: "What a PC starts with: bios; uefi; secure-boot, which takes what Debian's snakeoil key has signed",
+    byDefault: 'bios, or uefi for an EFI program',
+    flag: {
+      words: '--firmware <name>',
+      choices: ['none', 'bios', 'uefi', 'secure-boot'],
+      help: 'choose what a PC starts with: bios, uefi or secure-boot (bios)',
+    },
+  }),
+  diskBus: option({
+    schema: z.enum(['virtio', 'scsi', 'nvme', 'ahci', 'ide', 'usb', 'pvscsi', 'sd']).optional(),
+    scopes: ['run'],
+    help: 'What the medium that boots is connected to: virtio, scsi, nvme, ahci, ide, usb, pvscsi or sd',
+    byDefault: 'virtio, or ahci for a CD',
+    flag: {
+      words: '--disk-bus <name>',
+      choices: ['virtio', 'scsi', 'nvme', 'ahci', 'ide', 'usb', 'pvscsi', 'sd'],
+      help: 'choose what the medium that boots is connected to (virtio)',
+    },
+  }),
+  nic: option({
+    schema: z.enum(['virtio', 'e1000', 'e1000e', 'rtl8139', 'vmxnet3', 'pcnet']).optional(),
+    scopes: ['run'],
+    help: 'The network card: virtio, e1000, e1000e, rtl8139, vmxnet3 or pcnet',
+    byDefault: 'virtio',
+    flag: { words: '--nic <model>', choices: ['virtio', 'e1000', 'e1000e', 'rtl8139', 'vmxnet3', 'pcnet'], help: 'choose the network card (virtio)' },
+  }),
   accel: option({
     schema: z.enum(['auto', 'kvm', 'tcg']).optional(),
     scopes: ['run'],
@@ -214,13 +250,13 @@ export const OPTIONS = {
     flag: { words: '--kernel-config <file>', help: 'build the kernel with further options: lines like CONFIG_XFS_FS=y' },
   }),
   profile: option({
-    schema: z.enum(['server', 'hello', 'fit']).default('server'),
+    schema: z.enum(['server', 'hardware', 'hello', 'fit']).default('server'),
     scopes: ['config', 'build'],
-    help: 'What the kernel is built for: server, any program; hello, one small program and nothing else; fit, hello with what this program needs',
+    help: 'What the kernel is built for: server, any program in a VM; hardware, the same with drivers of real machines and other VMMs; hello, one small program and nothing else; fit, hello with what this program needs',
     flag: {
       words: '--profile <name>',
-      choices: ['server', 'hello', 'fit'],
-      help: 'build the kernel for any server, for one small program, or (also --fit) for this one',
+      choices: ['server', 'hardware', 'hello', 'fit'],
+      help: 'build the kernel for any server, for real machines as well, for one small program, or (also --fit) for this one',
     },
   }),
   needs: option({
@@ -245,8 +281,20 @@ export const OPTIONS = {
     flag: {
       words: '--container <name>',
       choices: containers.names,
-      help: 'choose what the image is: a bzImage, or an ELF with a PVH entry for microVMs (bzImage)',
+      help: 'choose what the image is: bzImage, elf, disk, iso, uki, ... (bzImage)',
     },
+  }),
+  key: option({
+    schema: z.string().min(1).optional(),
+    scopes: ['build'],
+    help: 'PEM file of the private key that signs what UEFI starts, for Secure Boot',
+    flag: { words: '--key <file>', help: 'sign what UEFI starts with this private key (PEM)' },
+  }),
+  cert: option({
+    schema: z.string().min(1).optional(),
+    scopes: ['build'],
+    help: "PEM file of the key's certificate",
+    flag: { words: '--cert <file>', help: "the key's certificate (PEM)" },
   }),
   icount: option({
     schema: z.boolean().optional(),

@@ -2,6 +2,7 @@
 /** From an image and options to a machine: all that a run will do, before it is done. */
 import { dirname, isAbsolute, relative, resolve } from 'node:path';
 import { CMDLINE_MAX } from '../containers/bzimage.js';
+import type { Container } from '../containers/container.js';
 import { containers } from '../containers/index.js';
 import { resolveDisk, splitDisk } from '../devices/disk.js';
 import { netKind, parseNetwork, parseNic } from '../devices/nic.js';
@@ -11,15 +12,18 @@ import { getBacklog } from '../guest/programs.js';
 import { encodeSpec, hostnameOf } from '../guest/spec.js';
 import { commandWord, hostWords, networkWord, variableWord, wordProblem } from '../image/kmain.js';
 import { hasFeature } from '../kernels/fit.js';
+import { findKernel } from '../kernels/kernel.js';
 import { align } from '../lib/align.js';
 import { asUklError, UklError } from '../lib/errors.js';
 import { type Log, silentLog } from '../lib/log.js';
 import { shellWord } from '../lib/shell.js';
 import { formatSize, parseSize } from '../lib/size.js';
-import type { Disk, Image, KernelProfile, Machine, Network, Nic, PortForward, Transport, Volume } from '../model/index.js';
+import type { BootProtocol, Disk, Firmware, Image, KernelProfile, Machine, MachineType, Network, Nic, PortForward, Transport, Volume } from '../model/index.js';
+import { isSmall } from '../model/kernel.js';
 import type { RunOptions } from '../options/given.js';
 import { vmms } from '../vmms/index.js';
-import type { Vmm } from '../vmms/vmm.js';
+import { busesOf, nicsOf } from '../vmms/qemu/devices.js';
+import type { Bootable, Vmm } from '../vmms/vmm.js';
 import { kernelCmdline } from './cmdline.js';
 import { checkSupport } from './support.js';
 
@@ -41,7 +45,7 @@ export interface RunPlan {
 }
 
 /** What the kernel and its page tables take besides the program's files, in MiB. */
-const KERNEL_MIB: Readonly<Record<KernelProfile, number>> = { server: 56, hello: 9 };
+const KERNEL_MIB: Readonly<Record<KernelProfile, number>> = { server: 56, hardware: 96, hello: 9 };
 
 /**
  * What memory an image's files need, in MiB. The archive and the files that are
@@ -139,6 +143,48 @@ function checkKernel({ manifest: { kernel, name } }: Image, asked: { readonly ne
   throw new UklError('UKL_USAGE', `the kernel of ${name} was built without ${what}`, { hint: `--fit, with needs: ['${lacking}'] in ukl.config` });
 }
 
+/** A kernel to try KVM with: the image's own, or where that is in a medium, the same from the store. */
+async function bootableOf({ path, manifest }: Image, container: Container): Promise<Bootable | undefined> {
+  const id = manifest.kernel.sha256;
+  if (container.kind === 'kernel') return { boot: container.boot, kernel: path, id };
+  const kernel = await findKernel(id);
+  return kernel === undefined ? undefined : { boot: 'pvh', kernel, id };
+}
+
+const usualMachine = (boot: BootProtocol): MachineType => (boot === 'linux' || boot === 'pvh' ? 'microvm' : 'q35');
+
+function usualFirmware(boot: BootProtocol, type: MachineType): Firmware {
+  if (boot === 'efi') return 'uefi';
+  return type === 'microvm' ? 'none' : 'bios';
+}
+
+/** Throws UKL_USAGE for words that nobody can add to a medium's own. */
+function refuseWords({ manifest }: Image, { kernelArgs = [], gdb, icount, verbose }: RunOptions): void {
+  const asked = kernelArgs.length > 0 ? '--kernel-arg' : gdb ? '--gdb' : icount ? '--icount' : verbose ? '--verbose' : undefined;
+  if (asked === undefined) return;
+  throw new UklError('UKL_USAGE', `a ${manifest.container} has its own words for the kernel: ${asked} cannot add to them`, {
+    hint: 'kernelArgs in ukl.config, or run the program itself with --machine',
+  });
+}
+
+/** What boots the machine. Throws UKL_USAGE for a medium that no machine can be given, or not this one. */
+function payloadOf({ path }: Image, container: Container, cmdline: string, type: MachineType, { diskBus, nic }: RunOptions): Machine['payload'] {
+  const card = nic ?? 'virtio';
+  if (!nicsOf(type).includes(card)) throw new UklError('UKL_USAGE', `a ${type} takes no ${card}`, { hint: `--nic ${nicsOf(type).join(', ')}` });
+  const { boot } = container;
+  if (boot !== 'disk' && boot !== 'cdrom') {
+    if (diskBus !== undefined) throw new UklError('UKL_USAGE', `a ${container.name} is not on a disk: --disk-bus has no meaning`, { hint: '--container disk' });
+    // A unified kernel image has its words in it.
+    return { boot, kernel: path, cmdline: boot === 'efi' ? '' : cmdline };
+  }
+  const format = container.kind === 'medium' ? container.format : undefined;
+  if (format === undefined)
+    throw new UklError('UKL_USAGE', `${container.name} is a format to import, not to run`, { hint: 'ukl deploy, or --container disk to run here' });
+  const bus = diskBus ?? (boot === 'cdrom' ? (type === 'pc' ? 'ide' : 'ahci') : 'virtio');
+  if (!busesOf(type).includes(bus)) throw new UklError('UKL_USAGE', `a ${type} has no ${bus} for disks`, { hint: `--disk-bus ${busesOf(type).join(', ')}` });
+  return { boot, file: path, format, bus };
+}
+
 /** What a run changes of what is in the words of an image without init. Throws UKL_USAGE. */
 function kmainOverrides({ manifest: { program, run, name } }: Image, options: RunOptions, network: Network): string[] {
   const { args, env, disks, volumes } = options;
@@ -175,7 +221,20 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
   const wanted = [...(kind === 'user' ? run.ports : []), ...(options.ports ?? []).map(parsePort)];
   const { disks, volumes } = storageOf(image, options);
   const transport: Transport = manifest.init.kind === 'kmain' ? 'isa' : 'virtio-serial';
-  checkSupport(vmm, { container, options, transport, disks: disks.length, volumes: volumes.length, ports: wanted.length, net: kind });
+  const type = options.machine ?? usualMachine(container.boot);
+  const firmware = options.firmware ?? usualFirmware(container.boot, type);
+  checkSupport(vmm, {
+    machine: type,
+    firmware,
+    small: isSmall(manifest.kernel.profile),
+    container,
+    options,
+    transport,
+    disks: disks.length,
+    volumes: volumes.length,
+    ports: wanted.length,
+    net: kind,
+  });
   checkTwice(wanted, disks, volumes);
   checkKernel(image, { net: wanted.length > 0 || (kind !== 'user' && kind !== 'none'), smp: (options.cpus ?? run.cpus) > 1 });
   if (!options.anyMemory) checkMemory(image, memoryMiB);
@@ -183,37 +242,33 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
   ports.forEach((port, index) => {
     if (wanted[index]?.host === 0) log.info(`${port.address}:${port.host} leads to port ${port.guest} of the guest`);
   });
-  const { accel, why } = await vmm.chooseAccel(
-    options.icount ? 'tcg' : (options.accel ?? 'auto'),
-    { boot: container.boot, kernel: image.path, id: manifest.kernel.sha256 },
-    log,
-  );
+  const { accel, why } = await vmm.chooseAccel(options.icount ? 'tcg' : (options.accel ?? 'auto'), await bootableOf(image, container), log);
   if (options.cpu !== undefined) await vmm.checkCpu(options.cpu, accel);
   const icount = options.icount ?? false;
   const nic = parseNic(net, ports, accel);
   const network = networkOf(kind, options, vmm);
+  const cmdline = kernelCmdline({
+    accel,
+    transport,
+    gdb: options.gdb ?? false,
+    verbose: options.verbose ?? false,
+    icount,
+    root: memoryMiB < memoryFor(image).tmpfs ? 'ramfs' : 'tmpfs',
+    knowsTimer: manifest.kernel.flavour === 'ukl',
+    extra: [
+      ...(manifest.init.kind === 'kmain'
+        ? kmainOverrides(image, options, network)
+        : manifest.kernel.fit === undefined
+          ? []
+          : ['report_enosys=1', 'loglevel=5']),
+      ...(options.kernelArgs ?? []),
+    ],
+  });
   const machine: Machine = {
-    payload: {
-      boot: container.boot,
-      kernel: image.path,
-      cmdline: kernelCmdline({
-        accel,
-        transport,
-        gdb: options.gdb ?? false,
-        verbose: options.verbose ?? false,
-        icount,
-        root: memoryMiB < memoryFor(image).tmpfs ? 'ramfs' : 'tmpfs',
-        knowsTimer: manifest.kernel.flavour === 'ukl',
-        extra: [
-          ...(manifest.init.kind === 'kmain'
-            ? kmainOverrides(image, options, network)
-            : manifest.kernel.fit === undefined
-              ? []
-              : ['report_enosys=1', 'loglevel=5']),
-          ...(options.kernelArgs ?? []),
-        ],
-      }),
-    },
+    type,
+    firmware,
+    nicModel: options.nic ?? 'virtio',
+    payload: payloadOf(image, container, cmdline, type, options),
     memoryMiB,
     cpus: options.cpus ?? run.cpus,
     cpu: options.cpu ?? vmm.defaultCpu(accel),
@@ -221,14 +276,15 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
     nics: nic === undefined ? [] : [nic],
     disks: disks.map((disk, index) => ({ ...disk, serial: `ukl${index}` })),
     shares: volumes.map((volume, index) => ({ ...volume, tag: `ukl${index}` })),
-    devices: manifest.kernel.profile === 'server' ? ['rng'] : [],
-    legacy: manifest.kernel.profile === 'server',
+    devices: isSmall(manifest.kernel.profile) ? [] : ['rng'],
+    legacy: !isSmall(manifest.kernel.profile),
     console: 'serial',
     transport,
     icount,
     plugin: options.plugin,
   };
-  checkCmdline(`${manifest.cmdline} ${machine.payload.cmdline}`);
+  if (container.kind === 'kernel') checkCmdline(`${manifest.cmdline} ${cmdline}`);
+  else refuseWords(image, options);
   const preload = ports.length === 0 ? undefined : await preloadable({ log, signal: options.signal });
   return {
     image,

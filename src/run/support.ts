@@ -2,7 +2,7 @@
 /** Refuses what a VMM cannot do, by name, before any work is done. */
 import type { Container } from '../containers/container.js';
 import { UklError } from '../lib/errors.js';
-import type { Nic, Transport } from '../model/index.js';
+import type { Firmware, MachineType, Nic, Transport } from '../model/index.js';
 import type { RunOptions } from '../options/given.js';
 import type { Vmm } from '../vmms/vmm.js';
 
@@ -11,6 +11,10 @@ export interface Needs {
   readonly container: Pick<Container, 'name' | 'boot'>;
   readonly options: Pick<RunOptions, 'gdb' | 'icount' | 'plugin' | 'accel'>;
   readonly transport: Transport;
+  readonly machine: MachineType;
+  readonly firmware: Firmware;
+  /** Whether the image's kernel was built for one program. */
+  readonly small: boolean;
   readonly disks: number;
   readonly volumes: number;
   readonly ports: number;
@@ -19,9 +23,21 @@ export interface Needs {
 }
 
 /** Throws UKL_USAGE with the first thing that cannot be had. */
-export function checkSupport({ title, supports }: Vmm, { container, options, transport, disks, volumes, ports, net }: Needs): void {
+export function checkSupport({ title, supports }: Vmm, { container, options, transport, machine, firmware, small, disks, volumes, ports, net }: Needs): void {
   const refused: readonly (readonly [boolean, string])[] = [
     [!supports.boot.includes(container.boot), `start a ${container.name} image`],
+    [supports.machines[machine] === undefined, `be a ${machine}`],
+    [supports.machines[machine]?.includes(firmware) === false, `start a ${machine} with ${firmware === 'none' ? 'no firmware' : firmware}`],
+    [firmware !== 'none' && machine === 'microvm', 'start a microvm with a firmware'],
+    [container.boot === 'efi' && firmware !== 'uefi' && firmware !== 'secure-boot', `start an EFI program by ${firmware}`],
+    [
+      (container.boot === 'linux' || container.boot === 'pvh') && (firmware === 'uefi' || firmware === 'secure-boot'),
+      `start a ${container.name} image by UEFI`,
+    ],
+    [
+      small && machine !== 'microvm' && (disks > 0 || ports > 0 || net === 'tap' || net === 'bridge' || net === 'socket'),
+      `give a small kernel devices on a ${machine}, which has PCI`,
+    ],
     [!supports.transports.includes(transport), `talk to the guest by ${transport}`],
     [options.gdb === true && !supports.gdb, 'wait for gdb'],
     [options.icount === true && !supports.icount, 'count instructions'],

@@ -2,13 +2,15 @@
 /** The seam between running a guest and the program that emulates its machine. */
 import type { Socket } from 'node:net';
 import type { Log } from '../lib/log.js';
-import type { Accel, BootProtocol, Machine, Network, Nic, Requirement, Transport } from '../model/index.js';
+import type { Accel, BootProtocol, Firmware, KernelBoot, Machine, MachineType, Network, Nic, Requirement, Transport } from '../model/index.js';
 
 export type VmmName = 'qemu';
 
 /** What a VMM can do. The planner compares it with what a run asks for, before any work. */
 export interface VmmSupport {
   readonly boot: readonly BootProtocol[];
+  /** Its machines, the usual one first, each with the firmwares that it can have, the usual one first. */
+  readonly machines: Readonly<Partial<Record<MachineType, readonly Firmware[]>>>;
   readonly transports: readonly Transport[];
   readonly nics: readonly Nic['kind'][];
   readonly disks: boolean;
@@ -57,7 +59,7 @@ export interface VmmProcess {
 
 /** A kernel to try an accelerator with; an image will do, whose program is not run. */
 export interface Bootable {
-  readonly boot: BootProtocol;
+  readonly boot: KernelBoot;
   /** Path. */
   readonly kernel: string;
   /** Names the kernel's bits. */
@@ -77,8 +79,8 @@ export interface Vmm {
   readonly supports: VmmSupport;
   /** How the guest is to set up its network, behind this VMM's interface. */
   readonly userNetwork: Network;
-  /** Chooses an accelerator; boots the kernel if that is the way to find out. Throws UKL_ACCEL. */
-  chooseAccel(choice: Accel | 'auto', kernel: Bootable, log: Log): Promise<{ readonly accel: Accel; readonly why: string }>;
+  /** Chooses an accelerator; boots the kernel, if there is one by itself, where that is the way to find out. Throws UKL_ACCEL. */
+  chooseAccel(choice: Accel | 'auto', kernel: Bootable | undefined, log: Log): Promise<{ readonly accel: Accel; readonly why: string }>;
   /** The processor of a run that names none. */
   defaultCpu(accel: Accel): string;
   /** Throws UKL_USAGE if there is no such processor. */

@@ -66,7 +66,7 @@ test.each([
   [['--cpus', '1.5'], /1 to 64/],
   [['--ring', '1'], /0 or 3/],
   [['--timeout', '0'], /above 0/],
-  [['--container', 'iso'], /bzImage, elf/],
+  [['--container', 'floppy'], /bzImage, elf/],
   [['--vmm', 'xen'], /qemu/],
   [['--ring0', 'worker'], /absolute/],
 ])('%j is refused', (argv, message) => {

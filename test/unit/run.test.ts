@@ -57,11 +57,33 @@ describe('what a VMM does not support is refused by name', () => {
   const poor = {
     ...vmms.get('qemu'),
     title: 'a poor VMM',
-    supports: { boot: ['pvh'], transports: ['virtio-serial'], nics: [], disks: false, shares: false, gdb: false, icount: false, plugins: false },
+    supports: {
+      boot: ['pvh'],
+      machines: { microvm: ['none'] },
+      transports: ['virtio-serial'],
+      nics: [],
+      disks: false,
+      shares: false,
+      gdb: false,
+      icount: false,
+      plugins: false,
+    },
   } as const;
-  const nothing: Needs = { container: containers.get('elf'), options: {}, transport: 'virtio-serial', disks: 0, volumes: 0, ports: 0, net: 'user' };
+  const nothing: Needs = {
+    container: containers.get('elf'),
+    options: {},
+    transport: 'virtio-serial',
+    machine: 'microvm',
+    firmware: 'none',
+    small: false,
+    disks: 0,
+    volumes: 0,
+    ports: 0,
+    net: 'user',
+  };
   test.each([
     [{ container: containers.get('bzImage') }, 'a poor VMM cannot start a bzImage image'],
+    [{ machine: 'q35' as const, firmware: 'bios' as const }, 'a poor VMM cannot be a q35'],
     [{ options: { gdb: true } }, 'a poor VMM cannot wait for gdb'],
     [{ options: { icount: true } }, 'a poor VMM cannot count instructions'],
     [{ disks: 1 }, 'a poor VMM cannot attach a disk'],

@@ -107,6 +107,9 @@ test("QEMU's command line", () => {
   const args = qemuArgs(
     {
       payload: { boot: 'linux', kernel: '/k', cmdline: 'quiet ukl=/app' },
+      type: 'microvm',
+      firmware: 'none',
+      nicModel: 'virtio',
       memoryMiB: 64,
       cpus: 2,
       cpu: 'max',

@@ -32,6 +32,9 @@ export async function kvmDeviceProblem(): Promise<string | undefined> {
 /** Boots a kernel without its program, and waits until it misses its init. */
 async function bootProbe({ boot, kernel }: Bootable, vmm: Vmm): Promise<Attempt> {
   const machine: Machine = {
+    type: 'microvm',
+    firmware: 'none',
+    nicModel: 'virtio',
     payload: { boot, kernel, cmdline: 'console=ttyS0 reboot=t panic=-1 rdinit=/no-program' },
     memoryMiB: 512,
     cpus: 1,
@@ -87,6 +90,12 @@ export async function probeKvm(kernel: Bootable, vmm: Vmm): Promise<AccelProbe> 
   await writeFile(`${memo}.${process.pid}`, JSON.stringify(probe));
   await rename(`${memo}.${process.pid}`, memo);
   return { usable: probe.usable, why: probe.why };
+}
+
+/** What can be said without a kernel to try: who insists may try the image itself. */
+export async function probeDevice(choice: Accel | 'auto'): Promise<AccelProbe> {
+  const problem = await kvmDeviceProblem();
+  return { usable: problem === undefined && choice === 'kvm', why: problem ?? 'there is no kernel here to try KVM with' };
 }
 
 /** The accelerator to use. `probe` is only called for auto and kvm. Throws UKL_ACCEL. */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-import type { Machine, Nic, PortForward } from '../../model/index.js';
+import type { Machine, MachineType, Nic, PortForward } from '../../model/index.js';
 import { REPORT_PORT } from '../../model/machine.js';
+import { driveWords, nicDevice, virtio } from './devices.js';
+import { firmwareWords } from './firmware.js';
 
 /** The ports of the guest's virtio-serial device, in the order init opens them. */
 const GUEST_PORTS = ['control', 'stdin', 'stdout', 'stderr'] as const;
@@ -33,10 +35,10 @@ function netdev(nic: Nic): string {
   }
 }
 
-function networkCard(nic: Nic, index: number): Words {
+function networkCard({ type, nicModel }: Machine, nic: Nic, index: number): Words {
   const [kind = '', ...rest] = netdev(nic).split(',');
   const mac = nic.kind === 'user' ? '' : `,mac=${nic.mac}`;
-  return ['-netdev', [kind, `id=net${index}`, ...rest].join(','), '-device', `virtio-net-device,netdev=net${index}${mac}`];
+  return ['-netdev', [kind, `id=net${index}`, ...rest].join(','), '-device', `${nicDevice(type, nicModel)},netdev=net${index}${mac}`];
 }
 
 function plugin({ file, args }: NonNullable<Machine['plugin']>): Words {
@@ -45,8 +47,8 @@ function plugin({ file, args }: NonNullable<Machine['plugin']>): Words {
 
 type SocketWords = (name: string) => Words;
 
-const virtioPorts = (socket: SocketWords): Words[] => [
-  ['-device', 'virtio-serial-device'],
+const virtioPorts = (type: MachineType, socket: SocketWords): Words[] => [
+  ['-device', virtio(type, 'serial')],
   ...GUEST_PORTS.map((name, index) => [...socket(name), '-device', `virtserialport,chardev=${name},nr=${index + 1},name=ukl.${name}`]),
 ];
 
@@ -56,13 +58,47 @@ const isaPorts = (socket: SocketWords): Words[] => [
   [...socket('stdout'), '-device', 'isa-serial,chardev=stdout,index=1,iobase=0x2f8,irq=3'],
 ];
 
-/** QEMU's command line for a microVM with virtio devices only; the tool listens on the sockets in `directory`. */
+/** The machine, with what of it the guest has a use for. */
+function board({ type, firmware, legacy }: Machine): string {
+  switch (type) {
+    case 'microvm':
+      // Without the clock chip, wall-clock time would start in 1970.
+      return legacy ? 'microvm,rtc=on' : 'microvm,rtc=on,acpi=off,pic=off,pit=off';
+    case 'q35':
+      return firmware === 'secure-boot' ? 'q35,smm=on' : 'q35';
+    case 'pc':
+      return 'pc';
+  }
+}
+
+/** What boots. A medium is not written to: two guests may have the same, and it stays what was built. */
+function payloadWords({ type, payload }: Machine): readonly Words[] {
+  switch (payload.boot) {
+    case 'linux':
+    case 'pvh':
+    case 'efi':
+      return [
+        ['-kernel', payload.kernel],
+        payload.initramfs === undefined ? [] : ['-initrd', payload.initramfs],
+        payload.cmdline === '' ? [] : ['-append', payload.cmdline],
+      ];
+    case 'disk':
+    case 'cdrom': {
+      const cdrom = payload.boot === 'cdrom';
+      return [
+        ['-drive', `if=none,id=boot,format=${payload.format},${cdrom ? 'media=cdrom,readonly=on' : 'snapshot=on'},file=${value(payload.file)}`],
+        driveWords(type, { id: 'boot', bus: payload.bus, cdrom, serial: 'boot', boots: true }),
+      ];
+    }
+  }
+}
+
+/** QEMU's command line; the tool listens on the sockets in `directory`. */
 export function qemuArgs(machine: Machine, directory: string): string[] {
   const socket = (name: string): Words => ['-chardev', `socket,id=${name},path=${value(`${directory}/${name}`)}`];
-  const { payload } = machine;
   const words: readonly Words[] = [
-    // Without the clock chip, wall-clock time would start in 1970.
-    ['-M', machine.legacy ? 'microvm,rtc=on' : 'microvm,rtc=on,acpi=off,pic=off,pit=off'],
+    ['-M', board(machine)],
+    ...firmwareWords(machine.firmware, directory),
     ['-accel', machine.plugin === undefined ? machine.accel : `${machine.accel},thread=single`],
     machine.plugin === undefined ? [] : plugin(machine.plugin),
     machine.icount ? ['-icount', 'shift=0,sleep=off'] : [],
@@ -71,28 +107,26 @@ export function qemuArgs(machine: Machine, directory: string): string[] {
     ['-smp', String(machine.cpus)],
     ['-nodefaults', '-no-user-config'],
     // Linux drives virtio 1 only without VIRTIO_PCI_LEGACY and its like.
-    ['-global', 'virtio-mmio.force-legacy=false'],
+    machine.type === 'microvm' ? ['-global', 'virtio-mmio.force-legacy=false'] : [],
     ['-display', 'none'],
     // A panic, a triple fault and an orderly end all reset the machine.
     ['-no-reboot'],
-    ['-kernel', payload.kernel],
-    payload.initramfs === undefined ? [] : ['-initrd', payload.initramfs],
-    ['-append', payload.cmdline],
+    ...payloadWords(machine),
     machine.gdb === undefined ? [] : ['-S', '-chardev', `socket,id=gdb,path=${value(machine.gdb)},server=on,wait=off`, '-gdb', 'chardev:gdb'],
     [...socket('serial'), '-serial', 'chardev:serial'],
     [...socket('qmp'), '-mon', 'chardev=qmp,mode=control'],
-    machine.devices.includes('rng') ? ['-device', 'virtio-rng-device'] : [],
-    ...(machine.transport === 'isa' ? isaPorts(socket) : virtioPorts(socket)),
-    ...machine.nics.map(networkCard),
+    machine.devices.includes('rng') ? ['-device', virtio(machine.type, 'rng')] : [],
+    ...(machine.transport === 'isa' ? isaPorts(socket) : virtioPorts(machine.type, socket)),
+    ...machine.nics.map((nic, index) => networkCard(machine, nic, index)),
     ...machine.disks.map((disk, index) => [
       ...['-drive', `if=none,id=disk${index},format=raw,file=${value(disk.file)}`],
-      ...['-device', `virtio-blk-device,drive=disk${index},serial=${disk.serial}`],
+      ...driveWords(machine.type, { id: `disk${index}`, bus: 'virtio', cdrom: false, serial: disk.serial, boots: false }),
     ]),
     // What the guest writes belongs to the user that runs QEMU; owners are set if that user may (none).
     // A volume may span several file systems of the host, with the same inode numbers (remap).
     ...machine.shares.map((share) => [
       ...['-fsdev', `local,id=${share.tag},path=${value(share.directory)},security_model=none,multidevs=remap`],
-      ...['-device', `virtio-9p-device,fsdev=${share.tag},mount_tag=${share.tag}`],
+      ...['-device', `${virtio(machine.type, '9p')},fsdev=${share.tag},mount_tag=${share.tag}`],
     ]),
   ];
   return words.flat();

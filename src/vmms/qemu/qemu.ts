@@ -2,15 +2,17 @@
 /** QEMU as a VMM: a microVM by KVM, or by emulation. */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { copyFile } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { delimiter, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { errnoOf, UklError } from '../../lib/errors.js';
 import type { Machine } from '../../model/index.js';
 import { type ChannelName, channelsOf, type StartOptions, type Vmm, type VmmExit, type VmmProcess } from '../vmm.js';
-import { chooseAccel, probeKvm } from './accel.js';
+import { chooseAccel, probeDevice, probeKvm } from './accel.js';
 import { QEMU, qemuArgs } from './args.js';
 import { checkCpu, defaultCpu } from './cpu.js';
+import { VARIABLES, variablesOf } from './firmware.js';
 import { Qmp } from './qmp.js';
 
 /** If the tool is killed, however hard, the kernel ends QEMU (PR_SET_PDEATHSIG). */
@@ -41,6 +43,9 @@ async function listen(path: string): Promise<Server> {
 async function start(machine: Machine, options: StartOptions): Promise<VmmProcess> {
   requireQemu();
   const { directory, preload } = options;
+  const variables = variablesOf(machine.firmware);
+  // What the firmware changes of its variables is this machine's own.
+  if (variables !== undefined) await copyFile(variables, join(directory, VARIABLES));
   const servers: Server[] = [];
   const channels: Partial<Record<ChannelName, Promise<Socket>>> = {};
   // Promises in an object: an async function would wait for what it returns.
@@ -98,7 +103,8 @@ export const qemu: Vmm = {
   title: 'QEMU',
   requirements: [{ package: 'qemu-system-x86', why: 'the virtual machine monitor', file: '/usr/bin/qemu-system-x86_64' }],
   supports: {
-    boot: ['linux', 'pvh'],
+    boot: ['linux', 'pvh', 'efi', 'disk', 'cdrom'],
+    machines: { microvm: ['none'], q35: ['bios', 'uefi', 'secure-boot'], pc: ['bios', 'uefi'] },
     transports: ['virtio-serial', 'isa'],
     nics: ['user', 'tap', 'bridge', 'socket'],
     disks: true,
@@ -109,7 +115,8 @@ export const qemu: Vmm = {
   },
   // QEMU's documentation, "Network emulation": the user network, which answers DNS as well.
   userNetwork: { kind: 'static', address: '10.0.2.15/24', gateway: '10.0.2.2', dns: ['10.0.2.3'] },
-  chooseAccel: (choice, kernel, log) => chooseAccel(choice, () => log.step('try KVM', () => probeKvm(kernel, qemu))),
+  chooseAccel: (choice, kernel, log) =>
+    chooseAccel(choice, () => (kernel === undefined ? probeDevice(choice) : log.step('try KVM', () => probeKvm(kernel, qemu)))),
   defaultCpu,
   checkCpu,
   command: (machine, { directory, preload }) => [...(preload === undefined ? [] : [`LD_PRELOAD=${preload}`]), QEMU, ...qemuArgs(machine, directory)],

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+/** Disks that boot by BIOS and by UEFI, in the formats that hypervisors and clouds take. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { open, rename, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { exec } from '../lib/exec.js';
+import { hashFile } from '../lib/hash.js';
+import type { ContainerName, Requirement } from '../model/index.js';
+import type { MediumContainer, MediumParts } from './container.js';
+import { fatBytes, requirements as fatRequirements, stamped, type Tree, writeFat } from './fat.js';
+import { ukiRequirements, writeUki } from './uki.js';
+
+const SYSTEMD_BOOT = '/usr/lib/systemd/boot/efi/systemd-bootx64.efi';
+const MBR = '/usr/lib/syslinux/mbr/gptmbr.bin';
+
+export const bootRequirements: readonly Requirement[] = [
+  ...fatRequirements,
+  ...ukiRequirements,
+  { package: 'syslinux', why: 'boots a disk by BIOS', file: '/usr/bin/syslinux' },
+  { package: 'syslinux-common', why: 'boots a disk by BIOS', file: MBR },
+  { package: 'fdisk', why: 'makes partition tables', file: '/sbin/sfdisk' },
+  { package: 'qemu-utils', why: 'converts disks', file: '/usr/bin/qemu-img' },
+];
+
+/** SYSLINUX' and ISOLINUX' configuration. */
+export const syslinuxConfig = (cmdline: string): string =>
+  `SERIAL 0 115200\nDEFAULT ukl\nLABEL ukl\n  LINUX /ukl/vmlinuz\n  INITRD /ukl/initrd\n  APPEND ${cmdline}\n`;
+
+/** A boot loader specification entry: uapi-group.org/specifications/specs/boot_loader_specification. */
+const loaderEntry = (name: string, cmdline: string): string => `title ${name}\nlinux /ukl/vmlinuz\ninitrd /ukl/initrd\noptions ${cmdline}\n`;
+
+/** What the file system of a boot partition has. A signed one starts by an EFI program that has all in it; others share the files with BIOS. */
+export async function bootTree(parts: MediumParts): Promise<Tree> {
+  const { work, cmdline, name, bzImage, initramfs, signer } = parts;
+  const text = async (file: string, content: string): Promise<string> => {
+    const path = join(work, `plain-${file}`);
+    await writeFile(path, content);
+    return stamped(path, work, file);
+  };
+  const uefi = async (): Promise<Tree> => {
+    if (signer !== undefined) {
+      const program = join(work, 'bootx64.efi');
+      await writeUki(program, parts);
+      return { 'EFI/BOOT/BOOTX64.EFI': await stamped(program, work, 'BOOTX64.EFI') };
+    }
+    return {
+      'EFI/BOOT/BOOTX64.EFI': await stamped(SYSTEMD_BOOT, work, 'BOOTX64.EFI'),
+      'loader/loader.conf': await text('loader.conf', 'timeout 0\neditor no\n'),
+      'loader/entries/ukl.conf': await text('ukl.conf', loaderEntry(name, cmdline)),
+    };
+  };
+  return {
+    ...(await uefi()),
+    'ukl/vmlinuz': await stamped(bzImage, work, 'vmlinuz'),
+    'ukl/initrd': await stamped(initramfs, work, 'initrd'),
+    'syslinux.cfg': await text('syslinux.cfg', syslinuxConfig(cmdline)),
+  };
+}
+
+const MIB = 2 ** 20;
+/** Where the partition begins: behind the table, as all tools have it. */
+const START = MIB;
+/** The table's copy. */
+const TAIL = MIB;
+/** UEFI specification, table 5.7. */
+const EFI_SYSTEM_PARTITION = 'C12A7328-F81F-11D2-BA4B-00A0C93EC93B';
+
+/** A UUID that what is on the disk determines (RFC 9562, version 8). */
+function uuidOf(...words: readonly string[]): string {
+  const hex = createHash('sha256').update(words.join('\0')).digest('hex');
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}
+
+/** Writes a raw disk with one partition. */
+async function writeRaw(out: string, parts: MediumParts): Promise<void> {
+  const { log, signal, initramfs, bzImage, cmdline } = parts;
+  const tree = await bootTree(parts);
+  const bytes = await fatBytes(tree);
+  const content = [await hashFile(bzImage), await hashFile(initramfs), cmdline] as const;
+  const file = await open(out, 'wx');
+  await file.truncate(START + bytes + TAIL);
+  await file.close();
+  const table = [
+    'label: gpt',
+    `label-id: ${uuidOf('disk', ...content)}`,
+    `start=${START / 512}, size=${bytes / 512}, type=${EFI_SYSTEM_PARTITION}, uuid=${uuidOf('partition', ...content)}, name="ukl", attrs="LegacyBIOSBootable"`,
+  ].join('\n');
+  await exec('/sbin/sfdisk', ['--quiet', '--no-reread', '--no-tell-kernel', out], { log, signal, input: `${table}\n` });
+  await writeFat(out, tree, { offset: START, bytes, label: 'UKL', log, signal });
+  await exec('syslinux', ['--install', '--offset', String(START), out], {
+    log,
+    signal,
+    env: { MTOOLS_SKIP_CHECK: '1', SOURCE_DATE_EPOCH: '315532800', TZ: 'UTC' },
+  });
+  // The code that looks for the partition: the first 440 bytes are the BIOS'.
+  const handle = await open(out, 'r+');
+  const code = readFileSync(MBR);
+  await handle.write(code, 0, Math.min(code.length, 440), 0);
+  await handle.close();
+}
+
+/** What becomes of the raw disk, which is `raw`; the result is at `out`. */
+type Conversion = (raw: string, parts: MediumParts) => Promise<void>;
+
+const convert =
+  (format: string, options?: string): Conversion =>
+  async (raw, { out, log, signal }) =>
+    void (await exec('qemu-img', ['convert', '-f', 'raw', '-O', format, ...(options === undefined ? [] : ['-o', options]), raw, out], { log, signal }));
+
+/** tar, with nothing of this host in it. */
+const tar = (out: string, directory: string, names: readonly string[], { log, signal }: MediumParts, extra: readonly string[] = []): Promise<string> =>
+  exec('tar', ['--create', `--file=${out}`, '--owner=0', '--group=0', '--numeric-owner', '--mtime=@315532800', ...extra, '-C', directory, ...names], {
+    log,
+    signal,
+  });
+
+/** Google's: a tar of the old GNU format, with the disk under this name (cloud.google.com/compute/docs/import/import-existing-image). */
+const gceTar: Conversion = async (raw, parts) => {
+  const gigabyte = 2 ** 30;
+  const { size } = await stat(raw);
+  const handle = await open(raw, 'r+');
+  await handle.truncate(Math.ceil(size / gigabyte) * gigabyte);
+  await handle.close();
+  await exec('/sbin/sfdisk', ['--quiet', '--relocate', 'gpt-bak-std', raw], parts);
+  await rename(raw, join(parts.work, 'disk.raw'));
+  await tar(`${parts.out}.tar`, parts.work, ['disk.raw'], parts, ['--format=oldgnu', '--sparse']);
+  await exec('gzip', ['--no-name', '--force', `${parts.out}.tar`], parts);
+  await rename(`${parts.out}.tar.gz`, parts.out);
+};
+
+/** A virtual machine as VMware and VirtualBox import it: DMTF DSP0243. */
+function descriptor(name: string, file: string, fileBytes: number, diskBytes: number): string {
+  const safe = name.replaceAll(/[^\w.-]/g, '-');
+  return `<?xml version="1.0" encoding="UTF-8"?>
+<Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1" xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1" xmlns:rasd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData" xmlns:vssd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_VirtualSystemSettingData">
+  <References><File ovf:id="file1" ovf:href="${file}" ovf:size="${fileBytes}"/></References>
+  <DiskSection><Info>Disks</Info><Disk ovf:diskId="disk1" ovf:fileRef="file1" ovf:capacity="${diskBytes}" ovf:format="http://www.vmware.com/interfaces/specifications/vmdk.html#streamOptimized"/></DiskSection>
+  <NetworkSection><Info>Networks</Info><Network ovf:name="VM Network"><Description>The network</Description></Network></NetworkSection>
+  <VirtualSystem ovf:id="${safe}">
+    <Info>A unikernel that is Linux</Info>
+    <Name>${safe}</Name>
+    <OperatingSystemSection ovf:id="101"><Info>Linux, 64 bits</Info></OperatingSystemSection>
+    <VirtualHardwareSection>
+      <Info>Hardware</Info>
+      <System><vssd:ElementName>Virtual Hardware</vssd:ElementName><vssd:InstanceID>0</vssd:InstanceID><vssd:VirtualSystemType>vmx-13</vssd:VirtualSystemType></System>
+      <Item><rasd:ElementName>1 CPU</rasd:ElementName><rasd:InstanceID>1</rasd:InstanceID><rasd:ResourceType>3</rasd:ResourceType><rasd:VirtualQuantity>1</rasd:VirtualQuantity></Item>
+      <Item><rasd:AllocationUnits>byte * 2^20</rasd:AllocationUnits><rasd:ElementName>512 MiB</rasd:ElementName><rasd:InstanceID>2</rasd:InstanceID><rasd:ResourceType>4</rasd:ResourceType><rasd:VirtualQuantity>512</rasd:VirtualQuantity></Item>
+      <Item><rasd:ElementName>SCSI</rasd:ElementName><rasd:InstanceID>3</rasd:InstanceID><rasd:ResourceSubType>VirtualSCSI</rasd:ResourceSubType><rasd:ResourceType>6</rasd:ResourceType></Item>
+      <Item><rasd:AddressOnParent>0</rasd:AddressOnParent><rasd:ElementName>Disk</rasd:ElementName><rasd:HostResource>ovf:/disk/disk1</rasd:HostResource><rasd:InstanceID>4</rasd:InstanceID><rasd:Parent>3</rasd:Parent><rasd:ResourceType>17</rasd:ResourceType></Item>
+      <Item><rasd:AutomaticAllocation>true</rasd:AutomaticAllocation><rasd:Connection>VM Network</rasd:Connection><rasd:ElementName>Network</rasd:ElementName><rasd:InstanceID>5</rasd:InstanceID><rasd:ResourceSubType>VmxNet3</rasd:ResourceSubType><rasd:ResourceType>10</rasd:ResourceType></Item>
+    </VirtualHardwareSection>
+  </VirtualSystem>
+</Envelope>
+`;
+}
+
+const ova: Conversion = async (raw, parts) => {
+  const { work, name, log, signal } = parts;
+  const disk = 'disk.vmdk';
+  const path = join(work, disk);
+  await exec('qemu-img', ['convert', '-f', 'raw', '-O', 'vmdk', '-o', 'subformat=streamOptimized', raw, path], { log, signal });
+  const ovf = join(work, 'image.ovf');
+  await writeFile(ovf, descriptor(name, disk, (await stat(path)).size, (await stat(raw)).size));
+  const sums = await Promise.all(['image.ovf', disk].map(async (file) => `SHA256(${file})= ${await hashFile(join(work, file))}\n`));
+  await writeFile(join(work, 'image.mf'), sums.join(''));
+  // The descriptor first (DSP0243, 5.3).
+  await tar(parts.out, work, ['image.ovf', 'image.mf', disk], parts, ['--format=ustar']);
+};
+
+/** @param format QEMU's name of it; a VMM cannot start from an archive */
+function diskContainer(name: ContainerName, title: string, format: string | undefined, conversion: Conversion | undefined): MediumContainer {
+  return {
+    kind: 'medium',
+    name,
+    title,
+    requirements: bootRequirements,
+    boot: 'disk',
+    carries: 'bzImage',
+    ...(format === undefined ? {} : { format }),
+    write: async (parts) => {
+      if (conversion === undefined) return writeRaw(parts.out, parts);
+      const raw = join(parts.work, 'raw');
+      await writeRaw(raw, parts);
+      await conversion(raw, parts);
+    },
+  };
+}
+
+export const disks: readonly MediumContainer[] = [
+  diskContainer('disk', 'a raw disk, for BIOS and UEFI', 'raw', undefined),
+  diskContainer('qcow2', 'the same for QEMU, libvirt, Proxmox and OpenStack', 'qcow2', convert('qcow2')),
+  diskContainer('vhd', 'the same for Azure and Hyper-V', 'vpc', convert('vpc', 'subformat=fixed,force_size')),
+  diskContainer('vmdk', 'the same for VMware', 'vmdk', convert('vmdk', 'subformat=streamOptimized')),
+  diskContainer('ova', 'a machine that VMware and VirtualBox import', undefined, ova),
+  diskContainer('gce-tar', 'a disk that Google Compute Engine imports', undefined, gceTar),
+];

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+/** One program of UEFI with kernel, initramfs and command line: uapi-group.org/specifications/specs/unified_kernel_image. */
+import { rename, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { align } from '../lib/align.js';
+import { UklError } from '../lib/errors.js';
+import { exec } from '../lib/exec.js';
+import type { Requirement } from '../model/index.js';
+import type { MediumContainer, MediumParts } from './container.js';
+
+const STUB = '/usr/lib/systemd/boot/efi/linuxx64.efi.stub';
+
+export const ukiRequirements: readonly Requirement[] = [
+  { package: 'systemd-boot-efi', why: 'the part of an EFI program that starts the kernel', file: STUB },
+  { package: 'sbsigntool', why: 'signs EFI programs', file: '/usr/bin/sbsign' },
+];
+
+/** The stub's own sections end below; each of ours begins at a multiple of the section alignment. */
+const FIRST = 0x20000;
+const ALIGNMENT = 0x1000;
+
+/** Signs an EFI program in place. Throws UKL_COMMAND if key and certificate are no pair. */
+async function sign(file: string, { signer, log, signal }: MediumParts): Promise<void> {
+  if (signer === undefined) return;
+  const { key, cert } = signer;
+  const signed = `${file}.signed`;
+  await exec('sbsign', ['--key', key, '--cert', cert, '--output', signed, file], { log, signal, hint: 'PEM files, and the key without a passphrase' });
+  await exec('sbverify', ['--cert', cert, signed], { log, signal }).catch((cause: unknown) => {
+    throw new UklError('UKL_USAGE', `${key} is not the key of ${cert}`, { cause, hint: 'openssl x509 -noout -pubkey -in CERT; openssl pkey -pubout -in KEY' });
+  });
+  await rename(signed, file);
+}
+
+/** Writes a unified kernel image, signed if there is somebody to sign. */
+export async function writeUki(out: string, parts: MediumParts): Promise<void> {
+  const { work, cmdline, name, bzImage, initramfs, log, signal } = parts;
+  const osrel = join(work, 'os-release');
+  const words = join(work, 'cmdline');
+  await writeFile(osrel, `ID=ukl\nPRETTY_NAME="${name.replaceAll(/["\\$`]/g, '')}"\n`);
+  await writeFile(words, `${cmdline}\0`);
+  const args: string[] = [];
+  let at = FIRST;
+  // The initramfs last: it is what the kernel may be decompressed over.
+  for (const [section, file] of [
+    ['.osrel', osrel],
+    ['.cmdline', words],
+    ['.linux', bzImage],
+    ['.initrd', initramfs],
+  ] as const) {
+    args.push('--add-section', `${section}=${file}`, '--change-section-vma', `${section}=0x${at.toString(16)}`);
+    at = align(at + (await stat(file)).size, ALIGNMENT);
+  }
+  // The time of the build would be in it.
+  await exec('objcopy', [...args, STUB, out], { log, signal, env: { SOURCE_DATE_EPOCH: '315532800' } });
+  await sign(out, parts);
+}
+
+export const uki: MediumContainer = {
+  kind: 'medium',
+  name: 'uki',
+  title: 'an EFI program, for UEFI and Secure Boot',
+  requirements: ukiRequirements,
+  boot: 'efi',
+  carries: 'bzImage',
+  write: (parts) => writeUki(parts.out, parts),
+};

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+/** Disks and network cards, as QEMU's -device has them. */
+import type { DiskBus, MachineType, NicModel } from '../../model/index.js';
+
+type Words = readonly string[];
+
+/** A virtio device on a machine's own bus. */
+export const virtio = (type: MachineType, name: string): string => `virtio-${name}-${type === 'microvm' ? 'device' : 'pci'}`;
+
+export interface Drive {
+  /** Of the -drive. */
+  readonly id: string;
+  readonly bus: DiskBus;
+  readonly cdrom: boolean;
+  readonly serial: string | undefined;
+  /** Whether the firmware is to boot from it. */
+  readonly boots: boolean;
+}
+
+interface Bus {
+  /** The controller, if the machine has none by itself. */
+  readonly controller: (type: MachineType, id: string) => Words;
+  readonly disk: string;
+  readonly cdrom?: string;
+  /** Where the disk is plugged in. */
+  readonly port?: (type: MachineType, id: string) => string;
+  readonly serial: boolean;
+}
+
+const none = (): Words => [];
+const sata = 'ide-hd';
+
+const BUSES: Readonly<Record<DiskBus, Bus>> = {
+  virtio: { controller: none, disk: '', serial: true },
+  scsi: {
+    controller: (_type, id) => ['-device', `virtio-scsi-pci,id=bus-${id}`],
+    disk: 'scsi-hd',
+    cdrom: 'scsi-cd',
+    port: (_type, id) => `bus-${id}.0`,
+    serial: true,
+  },
+  pvscsi: {
+    controller: (_type, id) => ['-device', `pvscsi,id=bus-${id}`],
+    disk: 'scsi-hd',
+    cdrom: 'scsi-cd',
+    port: (_type, id) => `bus-${id}.0`,
+    serial: true,
+  },
+  nvme: { controller: none, disk: 'nvme', serial: true },
+  ahci: {
+    // The q35 has one, the pc has none.
+    controller: (type, id) => (type === 'q35' ? [] : ['-device', `ich9-ahci,id=bus-${id}`]),
+    disk: sata,
+    cdrom: 'ide-cd',
+    port: (type, id) => (type === 'q35' ? 'ide.0' : `bus-${id}.0`),
+    serial: true,
+  },
+  ide: { controller: none, disk: sata, cdrom: 'ide-cd', port: () => 'ide.0', serial: true },
+  usb: {
+    controller: (_type, id) => ['-device', `qemu-xhci,id=bus-${id}`],
+    disk: 'usb-storage',
+    cdrom: 'usb-storage',
+    port: (_type, id) => `bus-${id}.0`,
+    serial: true,
+  },
+  sd: { controller: () => ['-device', 'sdhci-pci'], disk: 'sd-card', serial: false },
+};
+
+/** Which buses a machine can have. */
+export const busesOf = (type: MachineType): readonly DiskBus[] => {
+  const all = Object.keys(BUSES) as DiskBus[];
+  return type === 'microvm' ? ['virtio'] : all.filter((bus) => bus !== 'ide' || type === 'pc');
+};
+
+/** The words for a drive that -drive has made. */
+export function driveWords(type: MachineType, { id, bus, cdrom, serial, boots }: Drive): Words {
+  const its = BUSES[bus];
+  const device = bus === 'virtio' ? virtio(type, 'blk') : ((cdrom ? its.cdrom : undefined) ?? its.disk);
+  const port = its.port?.(type, id);
+  const words = [
+    device,
+    `drive=${id}`,
+    ...(port === undefined ? [] : [`bus=${port}`]),
+    ...(serial === undefined || !its.serial ? [] : [`serial=${serial}`]),
+    // A card cannot be put in an order: it is the only one.
+    ...(boots && bus !== 'sd' ? ['bootindex=0'] : []),
+  ];
+  return [...its.controller(type, id), '-device', words.join(',')];
+}
+
+const NICS: Readonly<Record<NicModel, string>> = { virtio: '', e1000: 'e1000', e1000e: 'e1000e', rtl8139: 'rtl8139', vmxnet3: 'vmxnet3', pcnet: 'pcnet' };
+
+export const nicsOf = (type: MachineType): readonly NicModel[] => (type === 'microvm' ? ['virtio'] : (Object.keys(NICS) as NicModel[]));
+
+/** The -device of a network card. On PCI, without the ROM that would try to boot from the network. */
+export function nicDevice(type: MachineType, model: NicModel): string {
+  const device = model === 'virtio' ? virtio(type, 'net') : NICS[model];
+  return type === 'microvm' ? device : `${device},romfile=`;
+}
