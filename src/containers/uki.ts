@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** One program of UEFI with kernel, initramfs and command line: uapi-group.org/specifications/specs/unified_kernel_image. */
-import { rename, stat, writeFile } from 'node:fs/promises';
+import { open, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { align } from '../lib/align.js';
 import { UklError } from '../lib/errors.js';
@@ -18,6 +18,22 @@ export const ukiRequirements: readonly Requirement[] = [
 /** The stub's own sections end below; each of ours begins at a multiple of the section alignment. */
 const FIRST = 0x20000;
 const ALIGNMENT = 0x1000;
+
+/** Where a PE file says where its header is, and what in that changes with the time of the link (Microsoft's PE format): TimeDateStamp, and CheckSum, which UEFI does not look at. */
+const HEADER_AT = 0x3c;
+const CHANGING = [8, 88] as const;
+
+/** objcopy writes the time of the day; the same parts are to make the same bits. */
+async function forgetTime(file: string): Promise<void> {
+  const handle = await open(file, 'r+');
+  try {
+    const at = Buffer.alloc(4);
+    await handle.read(at, 0, 4, HEADER_AT);
+    for (const place of CHANGING) await handle.write(Buffer.alloc(4), 0, 4, at.readUInt32LE() + place);
+  } finally {
+    await handle.close();
+  }
+}
 
 /** Signs an EFI program in place. Throws UKL_COMMAND if key and certificate are no pair. */
 async function sign(file: string, { signer, log, signal }: MediumParts): Promise<void> {
@@ -50,8 +66,8 @@ export async function writeUki(out: string, parts: MediumParts): Promise<void> {
     args.push('--add-section', `${section}=${file}`, '--change-section-vma', `${section}=0x${at.toString(16)}`);
     at = align(at + (await stat(file)).size, ALIGNMENT);
   }
-  // The time of the build would be in it.
-  await exec('objcopy', [...args, STUB, out], { log, signal, env: { SOURCE_DATE_EPOCH: '315532800' } });
+  await exec('objcopy', [...args, STUB, out], { log, signal });
+  await forgetTime(out);
   await sign(out, parts);
 }
 
