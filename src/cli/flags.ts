@@ -74,6 +74,13 @@ export function givenBy<S extends Scope>(flags: RawFlags, scope: S): Given<S> {
 export const positive = (text: string): number => z.coerce.number().positive().safeParse(text).data ?? refuse('expected a number above 0.');
 export const whole = (text: string): number => z.coerce.number().int().min(1).safeParse(text).data ?? refuse('expected 1 or more.');
 
+/** Repeated KEY=VALUE are a record. */
+export function setting(word: string, before: Readonly<Record<string, string>> | undefined): Readonly<Record<string, string>> {
+  const equals = word.indexOf('=');
+  if (equals < 1) refuse('expected KEY=VALUE.');
+  return { ...before, [word.slice(0, equals)]: word.slice(equals + 1) };
+}
+
 function refuse(message: string): never {
   throw new InvalidArgumentError(message);
 }

@@ -3,9 +3,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import tab from '@bomb.sh/tab/commander';
-import { Command, CommanderError, type OptionValues } from '@commander-js/extra-typings';
+import { Command, CommanderError, Option, type OptionValues } from '@commander-js/extra-typings';
 import type { Command as UntypedCommand } from 'commander';
 import { SUITES } from '../bench/bench.js';
+import { platforms } from '../deploy/index.js';
 import { dev } from '../dev/dev.js';
 import { asUklError, UklError } from '../lib/errors.js';
 import { projectRoot } from '../lib/paths.js';
@@ -16,8 +17,9 @@ import { type BenchFlags, benchCommand, compareCommand } from './bench.js';
 import { type BuildFlags, buildCommand } from './build.js';
 import { ccCommand } from './cc.js';
 import { cleanCommand } from './clean.js';
+import { type DeployFlags, deployCommand } from './deploy.js';
 import { doctorCommand } from './doctor.js';
-import { flagsOf, givenBy, positive, type RawFlags, whole } from './flags.js';
+import { flagsOf, givenBy, positive, type RawFlags, setting, whole } from './flags.js';
 import { initCommand } from './init.js';
 import { inspectCommand } from './inspect.js';
 import { type GlobalOptions, logFor, printJson, reportError } from './output.js';
@@ -132,6 +134,20 @@ function createProgram(done: (code: number) => void, begun: (verb: string, flags
   ).action((target, flags) =>
     handle('build', flags, ({ signal }) => buildCommand(target, { ...buildOptions(flags, signal), out: flags.out }, flags as BuildFlags)),
   );
+
+  withGlobals(
+    withOptions(
+      program
+        .command('deploy')
+        .description('Build an image for a cloud or a hypervisor, and start it there by its own tools.')
+        .argument('[target]', 'as for build', '.')
+        .addOption(new Option('--to <platform>', 'where to').choices(platforms.names).makeOptionMandatory())
+        .option('--name <name>', "the machine's name there (the target's)")
+        .option('--set <key=value>', 'tell the platform something: a bucket, a region; repeat it', setting)
+        .option('--dry-run', 'print the commands and files, and do nothing'),
+      'build',
+    ),
+  ).action((target, flags) => handle('deploy', flags, ({ signal }) => deployCommand(target, buildOptions(flags, signal), flags as DeployFlags)));
 
   withGlobals(
     program

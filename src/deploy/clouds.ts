@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+/** Amazon EC2, Google Compute Engine, Azure: an image is uploaded, registered, and started once. */
+import { shellQuote } from '../lib/shell.js';
+import type { DeployParts, Platform } from './platform.js';
+
+const q = shellQuote;
+
+/** Ports that clients of a server reach, which a cloud keeps closed otherwise. */
+const openPorts = ({ ports }: DeployParts): readonly { readonly guest: number; readonly protocol: string }[] =>
+  [...new Map(ports.map((port) => [`${port.guest}/${port.protocol}`, port])).values()].map(({ guest, protocol }) => ({ guest, protocol }));
+
+/** docs.aws.amazon.com: "Importing a disk as a snapshot", "register-image". The disk's bucket needs the role vmimport. */
+export const aws: Platform = {
+  name: 'aws',
+  title: 'Amazon EC2',
+  containers: ['disk'],
+  tools: [{ command: 'aws', from: 'docs.aws.amazon.com/cli' }],
+  settings: [
+    { name: 'bucket', help: 'S3 bucket that the disk goes through' },
+    { name: 'region', help: 'region', byDefault: 'eu-central-1' },
+    { name: 'type', help: 'type of the instance', byDefault: 't3.micro' },
+  ],
+  plan: (parts) => {
+    const { name, files, settings } = parts;
+    const { bucket = '', region = '', type = '' } = settings;
+    const rules = openPorts(parts).map(
+      ({ guest, protocol }) =>
+        `aws ec2 authorize-security-group-ingress --group-id "$group" --protocol ${protocol} --port ${guest} --cidr 0.0.0.0/0 > /dev/null`,
+    );
+    return {
+      files: {},
+      script: `export AWS_DEFAULT_REGION=${q(region)}
+aws s3 cp ${q(files.disk ?? '')} ${q(`s3://${bucket}/${name}.raw`)}
+task=$(aws ec2 import-snapshot --description ${q(name)} --disk-container ${q(`Format=raw,UserBucket={S3Bucket=${bucket},S3Key=${name}.raw}`)} --query ImportTaskId --output text)
+aws ec2 wait snapshot-imported --import-task-ids "$task"
+snapshot=$(aws ec2 describe-import-snapshot-tasks --import-task-ids "$task" --query 'ImportSnapshotTasks[0].SnapshotTaskDetail.SnapshotId' --output text)
+image=$(aws ec2 register-image --name ${q(name)}-"$(date +%s)" --architecture x86_64 --virtualization-type hvm --boot-mode uefi-preferred --ena-support --root-device-name /dev/xvda --block-device-mappings "DeviceName=/dev/xvda,Ebs={SnapshotId=$snapshot,VolumeType=gp3,DeleteOnTermination=true}" --query ImageId --output text)
+group=$(aws ec2 create-security-group --group-name ${q(name)}-"$(date +%s)" --description ${q(`${name}, by ukl`)} --query GroupId --output text)
+${rules.join('\n')}
+instance=$(aws ec2 run-instances --image-id "$image" --instance-type ${q(type)} --security-group-ids "$group" --metadata-options HttpTokens=required --tag-specifications ${q(`ResourceType=instance,Tags=[{Key=Name,Value=${name}}]`)} --query 'Instances[0].InstanceId' --output text)
+aws ec2 wait instance-running --instance-ids "$instance"
+aws ec2 describe-instances --instance-ids "$instance" --query 'Reservations[0].Instances[0].[InstanceId,PublicIpAddress]' --output text
+`,
+    };
+  },
+};
+
+/** cloud.google.com: "Manually import boot disks", "gcloud compute images create". */
+export const gcp: Platform = {
+  name: 'gcp',
+  title: 'Google Compute Engine',
+  containers: ['gce-tar'],
+  tools: [
+    { command: 'gcloud', from: 'cloud.google.com/sdk' },
+    { command: 'gsutil', from: 'cloud.google.com/sdk' },
+  ],
+  settings: [
+    { name: 'bucket', help: 'bucket that the disk goes through' },
+    { name: 'project', help: 'project' },
+    { name: 'zone', help: 'zone', byDefault: 'europe-west3-a' },
+    { name: 'type', help: 'type of the machine', byDefault: 'e2-micro' },
+  ],
+  plan: (parts) => {
+    const { name, files, settings } = parts;
+    const { bucket = '', project = '', zone = '', type = '' } = settings;
+    const allowed = openPorts(parts).map(({ guest, protocol }) => `${protocol}:${guest}`);
+    return {
+      files: {},
+      script: `gsutil cp ${q(files['gce-tar'] ?? '')} ${q(`gs://${bucket}/${name}.tar.gz`)}
+image=${q(name)}-$(date +%s)
+gcloud compute images create "$image" --project ${q(project)} --source-uri ${q(`gs://${bucket}/${name}.tar.gz`)} --guest-os-features UEFI_COMPATIBLE,GVNIC,VIRTIO_SCSI_MULTIQUEUE --architecture X86_64
+${allowed.length === 0 ? '' : `gcloud compute firewall-rules describe ${q(`ukl-${name}`)} --project ${q(project)} > /dev/null 2>&1 || gcloud compute firewall-rules create ${q(`ukl-${name}`)} --project ${q(project)} --allow ${q(allowed.join(','))} --target-tags ${q(`ukl-${name}`)}\n`}gcloud compute instances create ${q(name)} --project ${q(project)} --zone ${q(zone)} --machine-type ${q(type)} --image "$image" --image-project ${q(project)} --network-interface nic-type=GVNIC --tags ${q(`ukl-${name}`)} --metadata serial-port-enable=TRUE --format 'value(name,networkInterfaces[0].accessConfigs[0].natIP)'
+`,
+    };
+  },
+};
+
+/** learn.microsoft.com: "Upload a VHD to Azure", "az image create". A VHD for it is fixed, and whole megabytes. */
+export const azure: Platform = {
+  name: 'azure',
+  title: 'Microsoft Azure',
+  containers: ['vhd'],
+  tools: [{ command: 'az', from: 'learn.microsoft.com/cli/azure' }],
+  settings: [
+    { name: 'account', help: 'storage account' },
+    { name: 'storage', help: "the account's container", byDefault: 'vhds' },
+    { name: 'group', help: 'resource group' },
+    { name: 'region', help: 'location', byDefault: 'germanywestcentral' },
+    { name: 'type', help: 'size of the machine', byDefault: 'Standard_B1s' },
+  ],
+  plan: (parts) => {
+    const { name, files, settings } = parts;
+    const { account = '', storage = '', group = '', region = '', type = '' } = settings;
+    const opened = openPorts(parts)
+      .filter(({ protocol }) => protocol === 'tcp')
+      .map(({ guest }, index) => `az vm open-port --resource-group ${q(group)} --name ${q(name)} --port ${guest} --priority ${900 + index} --output none`);
+    return {
+      files: {},
+      script: `az storage blob upload --account-name ${q(account)} --container-name ${q(storage)} --name ${q(`${name}.vhd`)} --file ${q(files.vhd ?? '')} --type page --overwrite --output none
+image=${q(name)}-$(date +%s)
+az image create --resource-group ${q(group)} --location ${q(region)} --name "$image" --os-type Linux --hyper-v-generation V2 --source ${q(`https://${account}.blob.core.windows.net/${storage}/${name}.vhd`)} --output none
+az vm create --resource-group ${q(group)} --location ${q(region)} --name ${q(name)} --image "$image" --size ${q(type)} --admin-username ukl --generate-ssh-keys --accelerated-networking false --output none
+${opened.map((line) => `${line}\n`).join('')}az vm show --resource-group ${q(group)} --name ${q(name)} --show-details --query '[name,publicIps]' --output tsv
+`,
+    };
+  },
+};

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+/** From a target to a machine somewhere else, by that place's own tools. */
+import { existsSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { delimiter, join, resolve } from 'node:path';
+import { resolveTarget } from '../app/target.js';
+import { build } from '../build/build.js';
+import { parsePort } from '../devices/ports.js';
+import { UklError } from '../lib/errors.js';
+import { exec } from '../lib/exec.js';
+import { silentLog } from '../lib/log.js';
+import { shellQuote } from '../lib/shell.js';
+import type { ContainerName, Image } from '../model/index.js';
+import type { BuildOptions } from '../options/given.js';
+import { platforms } from './index.js';
+import type { Deployment, Platform, PlatformName } from './platform.js';
+
+export interface DeployOptions extends BuildOptions {
+  readonly to: PlatformName;
+  /** Of the machine there; the target's by default. */
+  readonly name?: string | undefined;
+  /** What the platform has to be told, as KEY=VALUE on the command line. */
+  readonly settings?: Readonly<Record<string, string>> | undefined;
+  /** Only say what would be done: nothing is built. */
+  readonly dryRun?: boolean | undefined;
+  /** Gets the lines that the platform's tools print. */
+  readonly onLine?: ((line: string) => void) | undefined;
+}
+
+export interface Deployed extends Deployment {
+  readonly platform: PlatformName;
+  readonly name: string;
+  /** Holds the images, the script and its files. */
+  readonly directory: string;
+}
+
+/** A machine has something besides the kernel's needs. */
+const USUAL_MIB = 512;
+
+/** Names that all of the platforms take. Throws UKL_USAGE. */
+function checkName(name: string): string {
+  if (/^[a-z]([a-z0-9-]{0,40}[a-z0-9])?$/.test(name)) return name;
+  throw new UklError('UKL_USAGE', `no platform takes '${name}' for the name of a machine`, { hint: '--name, with small letters, digits and dashes' });
+}
+
+/** The settings with their defaults. Throws UKL_USAGE for one that is unknown or has to be said. */
+function settingsOf(platform: Platform, given: Readonly<Record<string, string>>): Record<string, string> {
+  const known = platform.settings.map(({ name }) => name);
+  const unknown = Object.keys(given).find((name) => !known.includes(name));
+  if (unknown !== undefined) throw new UklError('UKL_USAGE', `${platform.title} has no setting '${unknown}'`, { hint: `--set ${known.join(', ')}` });
+  const missing = platform.settings.filter(({ name, byDefault }) => byDefault === undefined && !given[name]);
+  if (missing.length > 0)
+    throw new UklError('UKL_USAGE', `${platform.title} has to be told: ${missing.map(({ name, help }) => `${name} (${help})`).join(', ')}`, {
+      hint: missing.map(({ name }) => `--set ${name}=...`).join(' '),
+    });
+  return Object.fromEntries(platform.settings.map(({ name, byDefault = '' }) => [name, given[name] ?? byDefault]));
+}
+
+function checkTools({ tools, title }: Platform): void {
+  const directories = (process.env.PATH ?? '').split(delimiter);
+  const missing = tools.find(({ command }) => !directories.some((directory) => existsSync(join(directory, command))));
+  if (missing === undefined) return;
+  throw new UklError('UKL_PACKAGES', `${title} is deployed to by ${missing.command}, which is not here`, {
+    hint: `install it (${missing.from}), or --dry-run for the commands`,
+  });
+}
+
+const SUFFIXES: Readonly<Partial<Record<ContainerName, string>>> = { bzImage: 'bz', disk: 'raw', 'gce-tar': 'tar.gz', uki: 'efi' };
+
+/**
+ * Builds what a platform imports, and runs the platform's own tools. What is run
+ * is a script that stays beside the images.
+ *
+ * @throws UKL_USAGE, UKL_PACKAGES before any work; UKL_COMMAND if a tool fails
+ */
+export async function deploy(targetPath: string, options: DeployOptions): Promise<Deployed> {
+  const { to, dryRun = false, settings = {}, name: wanted, onLine, ...buildOptions } = options;
+  const log = options.log ?? silentLog;
+  const platform = platforms.get(to);
+  const target = await resolveTarget(targetPath);
+  const name = checkName(wanted ?? target.name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-'));
+  const chosen = settingsOf(platform, settings);
+  if (!dryRun) checkTools(platform);
+  const directory = resolve(target.directory, '.ukl', 'deploy', to);
+  const files: Partial<Record<ContainerName, string>> = {};
+  const images: Image[] = [];
+  if (!dryRun) await mkdir(directory, { recursive: true });
+  for (const container of platform.containers) {
+    const file = join(directory, `${name}.${SUFFIXES[container] ?? container}`);
+    if (!dryRun) images.push(await build(targetPath, { ...buildOptions, container, profile: buildOptions.profile ?? 'hardware', out: file }));
+    files[container] = file;
+  }
+  const { config } = target;
+  const run = images[0]?.manifest.run;
+  const deployment = platform.plan({
+    name,
+    files,
+    memoryMiB: run?.memoryMiB ?? USUAL_MIB,
+    cpus: config.cpus,
+    ports: run?.ports ?? config.ports.map(parsePort),
+    settings: chosen,
+  });
+  const deployed = { ...deployment, platform: to, name, directory };
+  if (dryRun) return deployed;
+  for (const [file, text] of Object.entries(deployment.files)) await writeFile(join(directory, file), text);
+  await writeFile(join(directory, 'deploy.sh'), `#!/bin/sh\nset -eu\ncd ${shellQuote(directory)}\n${deployment.script}`, { mode: 0o755 });
+  await log.step(`deploy ${name} to ${platform.title}`, async (progress) => {
+    await exec('sh', [join(directory, 'deploy.sh')], {
+      cwd: directory,
+      signal: options.signal,
+      log: join(directory, 'deploy.log'),
+      onLine: (line) => {
+        progress(line.slice(0, 60));
+        onLine?.(line);
+      },
+      hint: `read ${join(directory, 'deploy.log')}; ${join(directory, 'deploy.sh')} has the commands`,
+    });
+  });
+  return deployed;
+}

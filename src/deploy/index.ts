@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT
+/** Where an image can be deployed. A new platform is an object and a word here. */
+import { Registry } from '../lib/registry.js';
+import { aws, azure, gcp } from './clouds.js';
+import { libvirt, proxmox, pxe } from './hosts.js';
+import type { Platform, PlatformName } from './platform.js';
+
+export const platforms = new Registry<PlatformName, Platform>('platform', [aws, gcp, azure, proxmox, libvirt, pxe]);

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+/**
+ * nginx in ring 0 from a disk, on machines with every firmware, disk and network
+ * card: `npx tsx test/machines/run.ts`. Writes docs/notes/machines.md.
+ */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { asUklError } from '../../src/lib/errors.js';
+import { exec } from '../../src/lib/exec.js';
+import { projectRoot } from '../../src/lib/paths.js';
+import { makeScratch } from '../../src/lib/scratch.js';
+import { build, createLog, type RunOptions, run } from '../../src/sdk/index.js';
+import { type Combination, combinations } from './pairs.js';
+
+const SECONDS = 180;
+const RETRY_MS = 250;
+const EXAMPLE = join(projectRoot, 'examples/nginx');
+/** Debian's own, whose certificate its variables for Secure Boot trust; anybody knows the passphrase. */
+const SNAKEOIL = { key: '/usr/share/ovmf/PkKek-1-snakeoil.key', cert: '/usr/share/ovmf/PkKek-1-snakeoil.pem', passphrase: 'snakeoil' } as const;
+
+interface Outcome {
+  readonly what: string;
+  readonly ok: boolean;
+  readonly seconds: number;
+}
+
+const log = createLog();
+
+/** Whether the guest serves its page before it ends; and after how long. */
+async function serves(image: string, options: RunOptions): Promise<Outcome> {
+  const began = performance.now();
+  const seconds = (): number => Math.round((performance.now() - began) / 100) / 10;
+  try {
+    await using vm = await run(image, { ...options, accel: 'tcg', memory: '512M', cpus: 2, ports: ['0:80'], timeout: SECONDS });
+    vm.stdout.resume();
+    vm.stderr.resume();
+    let over = false;
+    const end = (): void => {
+      over = true;
+    };
+    vm.result.then(end, end);
+    while (!over) {
+      const answer = await fetch(`http://127.0.0.1:${vm.port(80)}/`, { signal: AbortSignal.timeout(5000) }).catch(() => undefined);
+      if (answer?.ok && (await answer.text()).length > 0) return { what: 'answers', ok: true, seconds: seconds() };
+      await setTimeout(RETRY_MS);
+    }
+    const { end: how } = await vm.result;
+    return { what: how.kind === 'panic' ? `panic: ${how.message}` : how.kind, ok: false, seconds: seconds() };
+  } catch (error) {
+    return { what: asUklError(error).message, ok: false, seconds: seconds() };
+  }
+}
+
+await using scratch = await makeScratch('machines');
+const key = join(scratch.path, 'key.pem');
+await exec('openssl', ['pkey', '-in', SNAKEOIL.key, '-passin', `pass:${SNAKEOIL.passphrase}`, '-out', key]);
+const image = (name: string): string => join(scratch.path, name);
+await build(EXAMPLE, { log, container: 'disk', out: image('disk') });
+await build(EXAMPLE, { log, container: 'disk', out: image('signed'), key, cert: SNAKEOIL.cert });
+await build(EXAMPLE, { log, container: 'elf', profile: 'hardware', out: image('elf') });
+await build(EXAMPLE, { log, container: 'uki', out: image('uki') });
+await build(EXAMPLE, { log, container: 'uki', out: image('signed-uki'), key, cert: SNAKEOIL.cert });
+await build(EXAMPLE, { log, container: 'iso', out: image('iso') });
+
+const rows: string[] = [];
+let failed = 0;
+const note = (cells: readonly string[], { what, ok, seconds }: Outcome, wanted = true): void => {
+  if (ok !== wanted) failed++;
+  const row = `| ${[...cells, ok ? `answers after ${seconds} s` : what].join(' | ')} |`;
+  log.info(`${ok === wanted ? 'as wanted' : 'NOT AS WANTED'} ${row}`);
+  rows.push(row);
+};
+
+const fileOf = ({ machine, firmware }: Combination): string => image(machine === 'microvm' ? 'elf' : firmware === 'secure-boot' ? 'signed' : 'disk');
+const wanted = process.argv.slice(2);
+const chosen = combinations().filter((one) => wanted.length === 0 || wanted.every((word) => Object.values(one).includes(word)));
+for (const one of chosen) {
+  const { machine, firmware, bus, nic } = one;
+  const options = { machine, firmware, nic, ...(machine === 'microvm' ? {} : { diskBus: bus }) };
+  note([machine, firmware, machine === 'microvm' ? 'none (its kernel)' : bus, nic], await serves(fileOf(one), options));
+}
+const others: readonly (readonly [string, RunOptions, boolean, string])[] = [
+  ['uki', { firmware: 'uefi' }, true, 'an EFI program'],
+  ['signed-uki', { firmware: 'secure-boot' }, true, 'an EFI program, signed'],
+  ['uki', { firmware: 'secure-boot', timeout: 60 }, false, 'an EFI program that nobody has signed'],
+  ['iso', { machine: 'pc', firmware: 'bios' }, true, 'a CD'],
+  ['iso', { machine: 'q35', firmware: 'uefi' }, true, 'a CD'],
+  ['iso', { machine: 'q35', firmware: 'bios', diskBus: 'usb' }, true, 'a USB stick'],
+  ['iso', { machine: 'q35', firmware: 'uefi', diskBus: 'usb' }, true, 'a USB stick'],
+];
+if (wanted.length === 0) {
+  for (const [name, options, should, what] of others) {
+    note([options.machine ?? 'q35', options.firmware ?? '', what, 'virtio'], await serves(image(name), options), should);
+  }
+  await writeFile(
+    join(projectRoot, 'docs/notes/machines.md'),
+    `# Machines on which an image was started
+
+\`npx tsx test/machines/run.ts\`, the last time it was run: nginx in ring 0, with the profile \`hardware\`, two processors and 512 MiB, in QEMU 7.2's emulation with
+SeaBIOS and Debian's OVMF. Each two choices that can go together are together in one row at least. Times are from the start of the VMM, on a busy host.
+
+| machine | firmware | boots from | network card | nginx |
+| --- | --- | --- | --- | --- |
+${rows.join('\n')}
+`,
+  );
+}
+console.log(`${rows.length - failed} passed, ${failed} failed`);
+process.exitCode = failed > 0 ? 1 : 0;
