@@ -40,10 +40,17 @@ async function sign(file: string, { signer, log, signal }: MediumParts): Promise
   if (signer === undefined) return;
   const { key, cert } = signer;
   const signed = `${file}.signed`;
-  await exec('sbsign', ['--key', key, '--cert', cert, '--output', signed, file], { log, signal, hint: 'PEM files, and the key without a passphrase' });
-  await exec('sbverify', ['--cert', cert, signed], { log, signal }).catch((cause: unknown) => {
-    throw new UklError('UKL_USAGE', `${key} is not the key of ${cert}`, { cause, hint: 'openssl x509 -noout -pubkey -in CERT; openssl pkey -pubout -in KEY' });
-  });
+  try {
+    await exec('sbsign', ['--key', key, '--cert', cert, '--output', signed, file], { log, signal });
+    await exec('sbverify', ['--cert', cert, signed], { log, signal });
+  } catch (cause) {
+    signal?.throwIfAborted();
+    throw new UklError('UKL_USAGE', `${key} cannot sign for ${cert}: they are not a pair, no PEM files, or the key has a passphrase`, {
+      cause,
+      log,
+      hint: `openssl x509 -noout -pubkey -in ${cert}; openssl pkey -pubout -in ${key}`,
+    });
+  }
   await rename(signed, file);
 }
 

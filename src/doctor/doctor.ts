@@ -40,7 +40,8 @@ export const allRequirements = (): readonly Requirement[] =>
     ...kernelLines.list().flatMap(({ requirements }) => requirements),
     ...libcRequirements,
     ...guestRequirements,
-    ...containers.list().flatMap(({ requirements }) => requirements),
+    // What media are made with is installed when somebody wants one.
+    ...containers.list().flatMap(({ kind, requirements }) => (kind === 'kernel' ? requirements : [])),
     ...vmms.list().flatMap(({ requirements }) => requirements),
     ...diskRequirements,
   ]);

@@ -3,7 +3,7 @@
  * nginx in ring 0 from a disk, on machines with every firmware, disk and network
  * card: `npx tsx test/machines/run.ts`. Writes docs/notes/machines.md.
  */
-import { writeFile } from 'node:fs/promises';
+import { copyFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { asUklError } from '../../src/lib/errors.js';
@@ -58,6 +58,11 @@ await exec('openssl', ['pkey', '-in', SNAKEOIL.key, '-passin', `pass:${SNAKEOIL.
 const image = (name: string): string => join(scratch.path, name);
 await build(EXAMPLE, { log, container: 'disk', out: image('disk') });
 await build(EXAMPLE, { log, container: 'disk', out: image('signed'), key, cert: SNAKEOIL.cert });
+// QEMU's cards have a power of two of bytes.
+for (const name of ['disk', 'signed']) {
+  await copyFile(image(name), image(`${name}-card`));
+  await truncate(image(`${name}-card`), 2 ** Math.ceil(Math.log2((await stat(image(name))).size)));
+}
 await build(EXAMPLE, { log, container: 'elf', profile: 'hardware', out: image('elf') });
 await build(EXAMPLE, { log, container: 'uki', out: image('uki') });
 await build(EXAMPLE, { log, container: 'uki', out: image('signed-uki'), key, cert: SNAKEOIL.cert });
@@ -72,7 +77,8 @@ const note = (cells: readonly string[], { what, ok, seconds }: Outcome, wanted =
   rows.push(row);
 };
 
-const fileOf = ({ machine, firmware }: Combination): string => image(machine === 'microvm' ? 'elf' : firmware === 'secure-boot' ? 'signed' : 'disk');
+const fileOf = ({ machine, firmware, bus }: Combination): string =>
+  image(machine === 'microvm' ? 'elf' : `${firmware === 'secure-boot' ? 'signed' : 'disk'}${bus === 'sd' ? '-card' : ''}`);
 const wanted = process.argv.slice(2);
 const chosen = combinations().filter((one) => wanted.length === 0 || wanted.every((word) => Object.values(one).includes(word)));
 for (const one of chosen) {
