@@ -16,10 +16,17 @@
 #define MAX_DNS		3	/* MAXNS of <resolv.h>: the C library reads no more */
 #define MAX_LINE	256	/* of the host's, with its end */
 
+enum mount_kind {
+	MOUNT_DISK,		/* one of the host's, by its serial number */
+	MOUNT_VOLUME,		/* a directory of the host's, by its tag */
+	MOUNT_DATA		/* a disk of the machine's own, by label, UUID or device */
+};
+
 struct mount_point {
-	bool volume;		/* a directory of the host's, or else a disk */
-	char *source;		/* the volume's tag or the disk's serial number */
+	enum mount_kind kind;
+	char *source;
 	char *path;
+	char *make;		/* the type of a file system that is to be made, or nothing */
 };
 
 struct network {
@@ -94,9 +101,14 @@ void keep_quiet(void);
 void mount_all(const struct spec *spec);
 void unmount_all(void);
 
+/* data.c: file systems of the machine's own disks. */
+
+void mount_data(const char *source, const char *path, const char *make);
+
 /* network.c: interfaces, addresses, name servers. */
 
 void set_up_network(const struct network *network);
+void announce(const struct spec *spec);
 void bring_up(const char *interface);
 bool set_address(const char *interface, struct in_addr address, struct in_addr mask);
 bool add_gateway(const char *interface, struct in_addr gateway);

@@ -149,6 +149,8 @@ int main(void)
 	mount_all(&spec);
 	load_modules();			/* the network's device may need one */
 	set_up_network(&spec.network);
+	if (!have_host())
+		announce(&spec);
 	confine_helpers();
 	keep_quiet();
 	start_program(&spec);

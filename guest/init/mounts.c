@@ -53,10 +53,17 @@ void mount_all(const struct spec *spec)
 	for (i = 0; i < spec->nmounts; i++) {
 		const struct mount_point *mount = &spec->mounts[i];
 
-		if (mount->volume)
-			mount_volume(mount->source, mount->path);
-		else
+		switch (mount->kind) {
+		case MOUNT_DISK:
 			mount_disk(mount->source, mount->path);
+			break;
+		case MOUNT_VOLUME:
+			mount_volume(mount->source, mount->path);
+			break;
+		case MOUNT_DATA:
+			mount_data(mount->source, mount->path, mount->make);
+			break;
+		}
 		mounted[nmounted++] = mount->path;
 	}
 }

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <net/if.h>
 #include <net/route.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 #include "init.h"
 
@@ -115,6 +117,28 @@ static void set_static_address(const char *interface, const char *text)
 	mask.s_addr = htonl(~0u << (32 - bits));
 	if (!set_address(interface, parse_address(address), mask))
 		fail(interface);
+}
+
+/* For whoever stands before the machine: what it is, and how to reach it. */
+void announce(const struct spec *spec)
+{
+	struct ifaddrs *all = NULL, *one;
+	char text[INET_ADDRSTRLEN];
+	struct utsname name;
+
+	uname(&name);
+	say("%s: %s of Linux %s\n", spec->hostname ? spec->hostname : "ukl", spec->file, name.release);
+	if (getifaddrs(&all))
+		return;
+	for (one = all; one; one = one->ifa_next) {
+		const struct sockaddr_in *in = (struct sockaddr_in *)one->ifa_addr;
+
+		if (!in || in->sin_family != AF_INET || one->ifa_flags & IFF_LOOPBACK)
+			continue;
+		if (inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text)))
+			say("%s: %s on %s\n", name.nodename, text, one->ifa_name);
+	}
+	freeifaddrs(all);
 }
 
 void set_up_network(const struct network *network)

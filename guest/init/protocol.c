@@ -9,7 +9,7 @@
  *
  * The spec is a sequence of NUL-terminated words, a key and its value:
  *	exec (file), arg, env, cwd, host (name), clock (1), disk (serial:path),
- *	volume (tag:path), and for the network either dhcp (1) or
+ *	volume (tag:path), data (source:path:type to make, or nothing), and for the network either dhcp (1) or
  *	address (A.B.C.D/BITS), gateway, dns (each), with interface for another
  *	one than eth0
  *
@@ -92,14 +92,20 @@ bool receive_spec(char *words, size_t size, size_t *length)
 	return true;
 }
 
-static bool parse_mount(struct mount_point *mount, bool volume, char *value)
+static bool parse_mount(struct mount_point *mount, enum mount_kind kind, char *value)
 {
-	char *path = strchr(value, ':');
+	char *path = strchr(value, ':'), *make = "";
 
 	if (!path)
 		return false;
 	*path++ = 0;
-	*mount = (struct mount_point) { volume, value, path };
+	if (kind == MOUNT_DATA) {
+		make = strrchr(path, ':');
+		if (!make)
+			return false;
+		*make++ = 0;
+	}
+	*mount = (struct mount_point) { kind, value, path, make };
 	return true;
 }
 
@@ -145,15 +151,17 @@ bool parse_spec(char *words, size_t length, struct spec *spec)
 				network->dns[network->ndns++] = value;
 		} else if (!strcmp(key, "dhcp")) {
 			network->dhcp = true;
-		} else if (!strcmp(key, "disk") || !strcmp(key, "volume")) {
+		} else if (!strcmp(key, "disk") || !strcmp(key, "volume") || !strcmp(key, "data")) {
 			struct mount_point *mount = &spec->mounts[spec->nmounts];
+			enum mount_kind kind = !strcmp(key, "disk") ? MOUNT_DISK :
+				!strcmp(key, "volume") ? MOUNT_VOLUME : MOUNT_DATA;
 
 			if (spec->nmounts == MAX_MOUNTS)
 				return refuse(E2BIG);
-			if (!parse_mount(mount, !strcmp(key, "volume"), value))
+			if (!parse_mount(mount, kind, value))
 				return refuse(EINVAL);
 			spec->nmounts++;
-			value = mount->path;
+			value = kind == MOUNT_DATA ? mount->make : mount->path;
 		}
 	}
 	return true;

@@ -7,6 +7,7 @@ import { makeApp } from '../app/app.js';
 import { resolveTarget, type Target } from '../app/target.js';
 import type { Signer } from '../containers/container.js';
 import { containers } from '../containers/index.js';
+import { dataFiles, dataRequirements, parseData } from '../devices/data.js';
 import { splitDisk } from '../devices/disk.js';
 import { parsePort } from '../devices/ports.js';
 import { splitVolume } from '../devices/volume.js';
@@ -48,6 +49,7 @@ function runDefaults({ config, runtime }: Target, app: App, profile: ResolvedCon
     ports: config.ports.map(parsePort),
     disks: config.disks.map(splitDisk),
     volumes: config.volumes.map(splitVolume),
+    data: config.data.map(parseData),
   };
 }
 
@@ -99,6 +101,7 @@ async function chooseStart(
     [config.cpus > 1, 'smp', `${config.cpus} processors`],
     [config.disks.length > 0, 'disk', 'disks'],
     [config.volumes.length > 0, 'volume', 'volumes'],
+    [config.data.length > 0, 'disk', 'data'],
     [config.ports.length > 0, 'net', 'ports'],
     [script, 'script', 'a file that begins with #!'],
     [whyInit !== undefined, 'init', whyInit ?? ''],
@@ -128,13 +131,18 @@ export async function buildTo(path: string, target: Target, options: BuildOption
   const ring: Ring = options.ring ?? (flavour === 'stock' ? 3 : (config.ring ?? 0));
   const container = containers.get(options.container ?? 'bzImage');
   const express = options.express ?? config.express;
+  const data = config.data.map(parseData);
   const shortcuts = [...(express ? EXPRESS : []), ...config.shortcuts].map((word) => findShortcut(word, target.directory));
   const line = kernelLines.get(DEFAULT_LINE);
-  await ensurePackages(log, [...line.requirements, ...guestRequirements, ...container.requirements, ...target.runtime.requirements(config)], options.signal);
+  await ensurePackages(
+    log,
+    [...line.requirements, ...guestRequirements, ...container.requirements, ...dataRequirements(data), ...target.runtime.requirements(config)],
+    options.signal,
+  );
   // The program first: a typing error should not cost a kernel build.
   const app = await makeApp(target, {
     outDir: binDirectory(target),
-    extraFiles: options.files ?? [],
+    extraFiles: [...(options.files ?? []), ...dataFiles(data)],
     // What calls by a trap is served as ever.
     libc: options.libc ?? (express && config.libc === undefined ? 'ukl' : undefined),
     check: options.check,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { UklError } from '../lib/errors.js';
-import type { Network, RunDefaults } from '../model/index.js';
+import type { Data, Network, RunDefaults } from '../model/index.js';
 
 /** What the guest's init is told; see guest/init/protocol.c for the words. */
 export interface GuestSpec {
@@ -14,6 +14,7 @@ export interface GuestSpec {
   readonly disks: readonly { readonly serial: string; readonly path: string }[];
   /** 9p mount tags and where the host's directories go. */
   readonly volumes: readonly { readonly tag: string; readonly path: string }[];
+  readonly data: readonly Data[];
   readonly run: Pick<RunDefaults, 'env' | 'cwd'>;
 }
 
@@ -51,6 +52,7 @@ export function encodeSpec(spec: GuestSpec): Buffer {
   if (spec.clock) words.push('clock', '1');
   for (const { serial, path } of spec.disks) words.push('disk', `${serial}:${path}`);
   for (const { tag, path } of spec.volumes) words.push('volume', `${tag}:${path}`);
+  for (const { source, path, make = '' } of spec.data) words.push('data', `${source}:${path}:${make}`);
   const wrong = words.find((word) => word.includes('\0'));
   if (wrong !== undefined) {
     throw new UklError('UKL_USAGE', `${JSON.stringify(wrong)} has a NUL, which no argument, variable or path of Linux can have`);

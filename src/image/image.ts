@@ -89,6 +89,7 @@ function ownSpec({ app, run, network }: ImageParts, program: string): Buffer {
     network,
     disks: run.disks.map(({ path }, index) => ({ serial: `ukl${index}`, path })),
     volumes: run.volumes.map(({ path }, index) => ({ tag: `ukl${index}`, path })),
+    data: run.data,
     run,
   });
 }

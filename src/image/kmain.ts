@@ -41,6 +41,7 @@ export function needsInit({ flavour, profile, runtime, calls, program, run }: St
     [runtime === 'node', 'Node.js reads /proc and /sys'],
     [run.disks.length > 0, 'a disk is to be mounted'],
     [run.volumes.length > 0, 'a volume is to be mounted'],
+    [run.data.length > 0, 'a disk is to be mounted'],
     [run.cwd !== '/', 'the working directory is not /'],
     [mounted !== undefined, `${mounted}() opens what is below /dev/pts or /dev/shm`],
   ];

@@ -35,6 +35,8 @@ const runDefaults = z.object({
   /** Files and directories are relative, as the configuration has them: to the project, or to the image where there is none. */
   disks: z.array(z.object({ file: z.string(), path: z.string() })),
   volumes: z.array(z.object({ directory: z.string(), path: z.string() })),
+  /** Of the machine's own disks. */
+  data: z.array(z.object({ source: z.string(), path: z.string(), make: z.enum(['ext4', 'xfs', 'btrfs']).optional() })).default([]),
 });
 
 /** What the end of an image's file says about it. Nothing in it depends on the host that built it. */

@@ -80,6 +80,25 @@ export interface Disk {
   readonly path: string;
 }
 
+/** File systems that our kernels have and that can be made. */
+export type DataType = 'ext4' | 'xfs' | 'btrfs';
+
+/** A file system of the machine's own. */
+export interface Data {
+  /** "LABEL=db", "UUID=...", "/dev/nvme0n1". */
+  readonly source: string;
+  /** Where the guest mounts it. */
+  readonly path: string;
+  /** What is made on first use, on a disk that has nothing; without it, nothing is. */
+  readonly make?: DataType | undefined;
+}
+
+/** A raw disk that the guest finds and mounts by itself. */
+export interface AttachedDisk {
+  readonly file: string;
+  readonly bus: DiskBus;
+}
+
 /** A directory of the host, shared with the guest while it runs. */
 export interface Volume {
   readonly directory: string;
@@ -110,6 +129,7 @@ export interface Machine {
   readonly accel: Accel;
   readonly nics: readonly Nic[];
   readonly disks: readonly (Disk & { readonly serial: string })[];
+  readonly attached: readonly AttachedDisk[];
   readonly shares: readonly (Volume & { readonly tag: string })[];
   readonly devices: readonly 'rng'[];
   /** Tables and chips of a PC that a small kernel has no driver for, and no use: ACPI, and the timer and interrupt controller of the PC/AT. */

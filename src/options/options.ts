@@ -121,6 +121,17 @@ export const OPTIONS = {
     help: 'FILE:/path: ext4 images, created on first use, kept',
     flag: { words: '--disk <file:/path>', kind: 'many', help: 'mount an ext4 image, created on first use, kept' },
   }),
+  data: option({
+    schema: words.default([]),
+    scopes: ['config'],
+    help: "SOURCE:/path[:TYPE]: file systems of the machine's own disks, by LABEL=, UUID= or /dev/...; with ext4, xfs or btrfs, made on first use",
+  }),
+  attach: option({
+    schema: z.array(z.string().min(1)).default([]),
+    scopes: ['run'],
+    help: 'FILE[:BUS]: raw disks of this host that the guest mounts by itself, as data in ukl.config says',
+    flag: { words: '--attach <file[:bus]>', kind: 'many', help: 'give the machine a raw disk, which it mounts as its data says' },
+  }),
   volumes: option({
     schema: z.array(z.string().regex(/.:\//, 'expected DIRECTORY:/path')).default([]),
     scopes: ['config', 'run'],

@@ -4,6 +4,7 @@ import { dirname, isAbsolute, relative, resolve } from 'node:path';
 import { CMDLINE_MAX } from '../containers/bzimage.js';
 import type { Container } from '../containers/container.js';
 import { containers } from '../containers/index.js';
+import { parseAttached } from '../devices/data.js';
 import { resolveDisk, splitDisk } from '../devices/disk.js';
 import { netKind, parseNetwork, parseNic } from '../devices/nic.js';
 import { choosePorts, parsePort } from '../devices/ports.js';
@@ -275,6 +276,7 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
     accel,
     nics: nic === undefined ? [] : [nic],
     disks: disks.map((disk, index) => ({ ...disk, serial: `ukl${index}` })),
+    attached: (options.attach ?? []).map((word) => parseAttached(word, busesOf(type))),
     shares: volumes.map((volume, index) => ({ ...volume, tag: `ukl${index}` })),
     devices: isSmall(manifest.kernel.profile) ? [] : ['rng'],
     legacy: !isSmall(manifest.kernel.profile),
@@ -313,6 +315,7 @@ export function specOf({ image, machine, argv, env, network }: RunPlan): Buffer 
     clock: !machine.icount,
     disks: machine.disks.map(({ serial, path }) => ({ serial, path })),
     volumes: machine.shares.map(({ tag, path }) => ({ tag, path })),
+    data: run.data,
     run: { env, cwd: run.cwd },
   });
 }

@@ -16,8 +16,11 @@ const FIRMWARES: Readonly<Record<MachineType, readonly Firmware[]>> = {
   q35: ['bios', 'uefi', 'secure-boot'],
 };
 
-/** What a firmware cannot boot from: SeaBIOS has no driver for pvscsi behind q35's ports, OVMF none for cards. Each was tried. */
-const IMPOSSIBLE: readonly Partial<Combination>[] = [];
+/** What a firmware cannot boot from: Debian's OVMF is built without a driver for pvscsi. */
+const IMPOSSIBLE: readonly Partial<Combination>[] = [
+  { firmware: 'uefi', bus: 'pvscsi' },
+  { firmware: 'secure-boot', bus: 'pvscsi' },
+];
 
 const possible = (one: Combination): boolean =>
   !IMPOSSIBLE.some((not) => (Object.entries(not) as [keyof Combination, string][]).every(([name, value]) => one[name] === value));

@@ -89,6 +89,7 @@ test('the spec is words that end in NUL', () => {
     network: { kind: 'static', address: '10.0.2.15/24', gateway: '10.0.2.2', dns: ['10.0.2.3', '1.1.1.1'] },
     disks: [{ serial: 's', path: '/d' }],
     volumes: [{ tag: 't', path: '/v' }],
+    data: [],
     run: { env: { A: 'b=c', PATH: '/p' }, cwd: '/' },
   })
     .toString()

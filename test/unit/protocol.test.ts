@@ -77,6 +77,10 @@ const SPEC: GuestSpec = {
   clock: true,
   disks: [{ serial: 'ukl0', path: '/data' }],
   volumes: [{ tag: 'ukl0', path: '/a:b' }],
+  data: [
+    { source: 'LABEL=db', path: '/db', make: 'xfs' },
+    { source: '/dev/sda', path: '/old' },
+  ],
   run: { env: { A: 'b=c', PATH: '/p', HOME: '/' }, cwd: '/tmp' },
 };
 
@@ -140,6 +144,12 @@ describe("init's half", () => {
       'on /data',
       'volume ukl0',
       'on /a:b',
+      'data LABEL=db',
+      'on /db',
+      'make xfs',
+      'data /dev/sda',
+      'on /old',
+      'make ',
     ]);
   });
   test.each([
@@ -157,6 +167,7 @@ describe("init's half", () => {
     ['a key without a value', raw('exec\0')],
     ['a word without an end', raw('exec\0/app')],
     ['a disk without a path', raw('disk\0ukl0\0')],
+    ['data without a type', raw('data\0LABEL=x:/x\0')],
   ])('refuses %s', (_, words) => expect(decode(words)).toEqual(['refused Invalid argument']));
   test.each([
     ['more than there is room for', raw('', 99_999)],

@@ -116,6 +116,7 @@ test("QEMU's command line", () => {
       accel: 'tcg',
       nics: [{ kind: 'user', ports: [{ address: '127.0.0.1', host: 8080, guest: 80, protocol: 'tcp' }] }],
       disks: [{ file: '/a,b.img', path: '/d', serial: 'ukl0' }],
+      attached: [],
       shares: [{ directory: '/a,b', path: '/v', tag: 'ukl0' }],
       legacy: true,
       devices: ['rng'],

@@ -42,6 +42,7 @@ async function bootProbe({ boot, kernel }: Bootable, vmm: Vmm): Promise<Attempt>
     accel: 'kvm',
     nics: [],
     disks: [],
+    attached: [],
     shares: [],
     devices: [],
     legacy: true,

@@ -122,6 +122,10 @@ export function qemuArgs(machine: Machine, directory: string): string[] {
       ...['-drive', `if=none,id=disk${index},format=raw,file=${value(disk.file)}`],
       ...driveWords(machine.type, { id: `disk${index}`, bus: 'virtio', cdrom: false, serial: disk.serial, boots: false }),
     ]),
+    ...machine.attached.map(({ file, bus }, index) => [
+      ...['-drive', `if=none,id=attached${index},format=raw,file=${value(file)}`],
+      ...driveWords(machine.type, { id: `attached${index}`, bus, cdrom: false, serial: `attached${index}`, boots: false }),
+    ]),
     // What the guest writes belongs to the user that runs QEMU; owners are set if that user may (none).
     // A volume may span several file systems of the host, with the same inode numbers (remap).
     ...machine.shares.map((share) => [
