@@ -108,6 +108,7 @@ void mount_data(const char *source, const char *path, const char *make);
 /* network.c: interfaces, addresses, name servers. */
 
 void set_up_network(const struct network *network);
+void override_network(struct network *network);
 void announce(const struct spec *spec);
 void bring_up(const char *interface);
 bool set_address(const char *interface, struct in_addr address, struct in_addr mask);

@@ -142,6 +142,8 @@ int main(void)
 		fail("signalfd");
 
 	read_spec(&spec);
+	if (!have_host())
+		override_network(&spec.network);
 	if (spec.hostname)
 		sethostname(spec.hostname, strlen(spec.hostname));
 	if (spec.clock)
@@ -156,7 +158,10 @@ int main(void)
 	start_program(&spec);
 	status = attend(signals);
 
-	if (WIFSIGNALED(status)) {
+	if (!have_host()) {
+		say("init: %s %d\n", WIFSIGNALED(status) ? "signal" : "exit",
+		    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	} else if (WIFSIGNALED(status)) {
 		tell_kernel_log();
 		tell_signal(WTERMSIG(status));
 	} else {

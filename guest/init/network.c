@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Interfaces, addresses and name servers, as the spec says. */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -117,6 +118,25 @@ static void set_static_address(const char *interface, const char *text)
 	mask.s_addr = htonl(~0u << (32 - bits));
 	if (!set_address(interface, parse_address(address), mask))
 		fail(interface);
+}
+
+/* Who starts an image without a channel can still say UKL_NETWORK=none|dhcp|ADDRESS/BITS[,GATEWAY[,DNS...]] to the kernel. */
+void override_network(struct network *network)
+{
+	char *text = getenv("UKL_NETWORK"), *word;
+
+	if (!text)
+		return;
+	*network = (struct network) { .interface = network->interface };
+	if (!strcmp(text, "dhcp"))
+		network->dhcp = true;
+	if (!strchr(text, '/'))
+		return;
+	network->address = strsep(&text, ",");
+	word = strsep(&text, ",");
+	network->gateway = word && *word ? word : NULL;
+	while ((word = strsep(&text, ",")) && network->ndns < MAX_DNS)
+		network->dns[network->ndns++] = word;
 }
 
 /* For whoever stands before the machine: what it is, and how to reach it. */

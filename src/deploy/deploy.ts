@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** From a target to a machine somewhere else, by that place's own tools. */
-import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { delimiter, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { resolveTarget } from '../app/target.js';
 import { build } from '../build/build.js';
 import { parsePort } from '../devices/ports.js';
@@ -10,6 +9,7 @@ import { UklError } from '../lib/errors.js';
 import { exec } from '../lib/exec.js';
 import { silentLog } from '../lib/log.js';
 import { shellQuote } from '../lib/shell.js';
+import { inPath } from '../lib/which.js';
 import type { ContainerName, Image } from '../model/index.js';
 import type { BuildOptions } from '../options/given.js';
 import { platforms } from './index.js';
@@ -57,8 +57,7 @@ function settingsOf(platform: Platform, given: Readonly<Record<string, string>>)
 }
 
 function checkTools({ tools, title }: Platform): void {
-  const directories = (process.env.PATH ?? '').split(delimiter);
-  const missing = tools.find(({ command }) => !directories.some((directory) => existsSync(join(directory, command))));
+  const missing = tools.find(({ command }) => !inPath(command));
   if (missing === undefined) return;
   throw new UklError('UKL_PACKAGES', `${title} is deployed to by ${missing.command}, which is not here`, {
     hint: `install it (${missing.from}), or --dry-run for the commands`,

@@ -39,6 +39,13 @@ export function findFault(log: readonly string[]): (Fault & { readonly fileOffse
   return undefined;
 }
 
+/** How the program ended, as init says on the console where it has no other way (guest/init/main.c). */
+export function findEnd(serial: string): RunEnd | undefined {
+  const [, how, number] = /^init: (exit|signal) (\d+)\r?$/m.exec(serial) ?? [];
+  if (how === undefined) return undefined;
+  return how === 'exit' ? { kind: 'exit', status: Number(number) } : { kind: 'signal', signal: Number(number) };
+}
+
 /** What the C library asks every kernel for and does without. */
 const OPTIONAL: readonly string[] = ['rseq'];
 

@@ -110,7 +110,9 @@ export interface Volume {
 export type Transport =
   | 'virtio-serial'
   /** kmain(): lines go to a debug port, what the program prints to the second serial port. Nothing comes from the host. */
-  | 'isa';
+  | 'isa'
+  /** The serial console for all: init says there how the program ended. Nothing comes from the host. */
+  | 'console';
 
 /** Where the lines of the transport 'isa' go: the I/O port of QEMU's isa-debugcon, and of Bochs' and Cloud Hypervisor's debug console. */
 export const REPORT_PORT = 0xe9;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { readFileSync } from 'node:fs';
-import type { Accel, Transport } from '../model/index.js';
+import type { Accel, Network, Transport } from '../model/index.js';
 
 /**
  * The host's TSC frequency in kHz. Linux derives loops_per_jiffy from the TSC
@@ -18,6 +18,11 @@ const ICOUNT_KHZ = 1_000_000;
 /** QEMU's and KVM's local APIC counts nanoseconds (hw/intc/apic_common.c; KVM_APIC_BUS_CYCLE_NS in arch/x86/kvm/lapic.h). */
 const APIC_KHZ = 1_000_000;
 
+/** As --network has it. */
+function networkWord(network: Network): string {
+  return network.kind === 'static' ? [network.address, network.gateway ?? '', ...(network.dns ?? [])].join(',').replace(/,+$/, '') : network.kind;
+}
+
 export interface CmdlineOptions {
   /** What init speaks to the host over. */
   readonly transport: Transport;
@@ -32,6 +37,8 @@ export interface CmdlineOptions {
   readonly root: 'tmpfs' | 'ramfs';
   /** Whether the kernel takes the frequency of the local APIC's timer: a tenth of a second of calibration less. */
   readonly knowsTimer: boolean;
+  /** What init is told on the command line, where there is no other way. */
+  readonly network: Network;
   readonly extra: readonly string[];
 }
 
@@ -40,7 +47,8 @@ export interface CmdlineOptions {
  * dot that the kernel does not know becomes a variable of PID 1.
  */
 export function kernelCmdline(options: CmdlineOptions): string {
-  const words = options.transport === 'isa' ? [] : [`UKL_TRANSPORT=${options.transport}`];
+  const words = options.transport === 'virtio-serial' ? [`UKL_TRANSPORT=${options.transport}`] : [];
+  if (options.transport === 'console') words.push(`UKL_NETWORK=${networkWord(options.network)}`);
   if (options.knowsTimer) words.push(`lapic_timer_khz=${APIC_KHZ}`);
   if (options.gdb) words.push('nokaslr', 'norandmaps');
   if (options.verbose) words.push('loglevel=8');

@@ -9,7 +9,17 @@ import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { StringDecoder } from 'node:string_decoder';
 import { setTimeout as elapse } from 'node:timers/promises';
-import { findFault, findMissingCalls, findPanic, findSetupFailure, reportsOutOfMemory, reportsReboot, setupFailure, symbolize } from '../guest/diagnose.js';
+import {
+  findEnd,
+  findFault,
+  findMissingCalls,
+  findPanic,
+  findSetupFailure,
+  reportsOutOfMemory,
+  reportsReboot,
+  setupFailure,
+  symbolize,
+} from '../guest/diagnose.js';
 import { decodeGuestLine, encodeGreeting, encodeKmsg, encodeProc, encodeSignal, encodeTime, GREETING, type GuestMessage, MAX_LINE } from '../guest/protocol.js';
 import { UklError } from '../lib/errors.js';
 import { LineSplitter } from '../lib/lines.js';
@@ -98,7 +108,7 @@ export class Guest {
 
   /** Whether PID 1 takes messages: kmain() only sends them. */
   get hears(): boolean {
-    return this.#options.machine.transport !== 'isa';
+    return this.#options.machine.transport === 'virtio-serial';
   }
 
   get state(): GuestState {
@@ -228,6 +238,7 @@ export class Guest {
         socket.on('data', (chunk: Buffer) => {
           this.#serial = (this.#serial + decoder.write(chunk)).slice(-MAX_SERIAL);
           if (!log.destroyed) log.write(chunk);
+          if (this.#options.machine.transport === 'console') this.#options.stdout.write(chunk);
           this.#options.onSerial?.(chunk);
         });
         return closed;
@@ -310,6 +321,8 @@ export class Guest {
   /** How the run ended: init's report counts most, then the kernel's last words, then what was done to it. */
   #decide(exit: VmmExit): RunEnd {
     if (this.#reported && this.#reported.kind !== 'guest-setup') return this.#reported;
+    const told = this.#options.machine.transport === 'console' ? findEnd(this.#serial) : undefined;
+    if (told !== undefined) return told;
     const panic = findPanic(this.#serial);
     if (panic !== undefined) return { kind: 'panic', message: panic };
     const failure = this.#reported ?? findSetupFailure(this.#serial);

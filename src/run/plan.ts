@@ -216,12 +216,12 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
   const vmm = vmms.get(options.vmm ?? 'qemu');
   const container = containers.get(manifest.container);
   const memoryMiB = options.memory === undefined ? (run.memoryMiB ?? defaultMemory(image)) : Math.ceil(parseSize(options.memory) / 1024 ** 2);
-  const net = options.net ?? 'user';
+  const net = options.net ?? (vmm.supports.nics.includes('user') ? 'user' : 'none');
   const kind = netKind(net);
   // In another network the image's own ports need no forwarding.
   const wanted = [...(kind === 'user' ? run.ports : []), ...(options.ports ?? []).map(parsePort)];
   const { disks, volumes } = storageOf(image, options);
-  const transport: Transport = manifest.init.kind === 'kmain' ? 'isa' : 'virtio-serial';
+  const transport: Transport = manifest.init.kind === 'kmain' ? 'isa' : vmm.supports.transports.includes('virtio-serial') ? 'virtio-serial' : 'console';
   const type = options.machine ?? usualMachine(container.boot);
   const firmware = options.firmware ?? usualFirmware(container.boot, type);
   checkSupport(vmm, {
@@ -251,6 +251,7 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
   const cmdline = kernelCmdline({
     accel,
     transport,
+    network,
     gdb: options.gdb ?? false,
     verbose: options.verbose ?? false,
     icount,

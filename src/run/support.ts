@@ -9,7 +9,7 @@ import type { Vmm } from '../vmms/vmm.js';
 /** What a run asks of its VMM. */
 export interface Needs {
   readonly container: Pick<Container, 'name' | 'boot'>;
-  readonly options: Pick<RunOptions, 'gdb' | 'icount' | 'plugin' | 'accel'>;
+  readonly options: Pick<RunOptions, 'gdb' | 'icount' | 'plugin' | 'accel' | 'attach' | 'args' | 'env'>;
   readonly transport: Transport;
   readonly machine: MachineType;
   readonly firmware: Firmware;
@@ -42,7 +42,9 @@ export function checkSupport({ title, supports }: Vmm, { container, options, tra
     [options.gdb === true && !supports.gdb, 'wait for gdb'],
     [options.icount === true && !supports.icount, 'count instructions'],
     [options.plugin !== undefined && !supports.plugins, 'load a plugin'],
-    [disks > 0 && !supports.disks, 'attach a disk'],
+    [disks > 0 && !supports.disks, 'tell the guest of a disk'],
+    [(options.attach ?? []).length > 0 && !supports.attached, 'attach a disk'],
+    [transport === 'console' && ((options.args ?? []).length > 0 || Object.keys(options.env ?? {}).length > 0), 'tell the guest arguments or variables'],
     [volumes > 0 && !supports.shares, 'share a directory'],
     [ports > 0 && !supports.nics.includes('user'), 'forward a port'],
     [net !== 'none' && net !== 'user' && !supports.nics.includes(net), `connect the guest to a ${net} network`],

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import type { Log } from '../lib/log.js';
 import type { Accel, BootProtocol, Firmware, KernelBoot, Machine, MachineType, Network, Nic, Requirement, Transport } from '../model/index.js';
 
-export type VmmName = 'qemu';
+export type VmmName = 'qemu' | 'firecracker' | 'cloud-hypervisor';
 
 /** What a VMM can do. The planner compares it with what a run asks for, before any work. */
 export interface VmmSupport {
@@ -13,7 +13,10 @@ export interface VmmSupport {
   readonly machines: Readonly<Partial<Record<MachineType, readonly Firmware[]>>>;
   readonly transports: readonly Transport[];
   readonly nics: readonly Nic['kind'][];
+  /** Disks that the guest's init is told of. */
   readonly disks: boolean;
+  /** Disks that it finds by itself. */
+  readonly attached: boolean;
   readonly shares: boolean;
   readonly gdb: boolean;
   readonly icount: boolean;
@@ -25,7 +28,16 @@ export const CHANNELS = ['control', 'stdin', 'stdout', 'stderr', 'serial'] as co
 export type ChannelName = (typeof CHANNELS)[number];
 
 /** The channels of a transport. */
-export const channelsOf = (transport: Transport): readonly ChannelName[] => (transport === 'isa' ? ['control', 'stdout', 'serial'] : CHANNELS);
+export const channelsOf = (transport: Transport): readonly ChannelName[] => {
+  switch (transport) {
+    case 'virtio-serial':
+      return CHANNELS;
+    case 'isa':
+      return ['control', 'stdout', 'serial'];
+    case 'console':
+      return ['serial'];
+  }
+};
 
 /** How a VMM ended. */
 export interface VmmExit {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 /** QEMU as a VMM: a microVM by KVM, or by emulation. */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { errnoOf, UklError } from '../../lib/errors.js';
+import { inPath } from '../../lib/which.js';
 import type { Machine } from '../../model/index.js';
 import { type ChannelName, channelsOf, type StartOptions, type Vmm, type VmmExit, type VmmProcess } from '../vmm.js';
 import { chooseAccel, probeDevice, probeKvm } from './accel.js';
@@ -24,8 +24,7 @@ function preloads(library: string): string {
 
 /** setpriv only says "status 127" of a program that is not there. */
 function requireQemu(): void {
-  const directories = (process.env.PATH ?? '').split(delimiter);
-  if (directories.some((directory) => existsSync(join(directory, QEMU)))) return;
+  if (inPath(QEMU)) return;
   throw new UklError('UKL_VMM', `could not start QEMU: there is no ${QEMU} in PATH`, {
     hint: 'sudo apt-get install -y --no-install-recommends qemu-system-x86',
   });
@@ -108,6 +107,7 @@ export const qemu: Vmm = {
     transports: ['virtio-serial', 'isa'],
     nics: ['user', 'tap', 'bridge', 'socket'],
     disks: true,
+    attached: true,
     shares: true,
     gdb: true,
     icount: true,
