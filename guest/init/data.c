@@ -283,3 +283,37 @@ void mount_data(const char *source, const char *path, const char *make)
 	mount_on(found.fs->type, found.device, path, NULL);
 	grow(&found, path);
 }
+
+/* ECMA-119: the volume identifier.  FAT32 and FAT16 have theirs in the boot sector. */
+static bool is_seed(const char *device)
+{
+	static unsigned char head[34816];
+	int fd = open(device, O_RDONLY | O_CLOEXEC);
+	long n = fd < 0 ? -1 : pread(fd, head, sizeof(head), 0);
+
+	if (fd >= 0)
+		close(fd);
+	if (n < 512)
+		return false;
+	if (n == sizeof(head) && !memcmp(head + 32769, "CD001", 5))
+		return !strncasecmp((char *)head + 32808, "cidata", 6);
+	return !strncasecmp((char *)head + 71, "cidata", 6) || !strncasecmp((char *)head + 43, "cidata", 6);
+}
+
+/* A disk of cloud-init's, that is there by now. */
+bool find_seed(char *device, size_t size)
+{
+	DIR *all = opendir("/sys/class/block");
+	struct dirent *entry;
+	bool found = false;
+
+	while (all && !found && (entry = readdir(all))) {
+		if (entry->d_name[0] == '.' || strlen(entry->d_name) > 32)
+			continue;
+		snprintf(device, size, "/dev/%s", entry->d_name);
+		found = is_seed(device);
+	}
+	if (all)
+		closedir(all);
+	return found;
+}

@@ -104,6 +104,11 @@ void unmount_all(void);
 /* data.c: file systems of the machine's own disks. */
 
 void mount_data(const char *source, const char *path, const char *make);
+bool find_seed(char *device, size_t size);
+
+/* metadata.c: what a cloud says of the machine. */
+
+void read_metadata(struct spec *spec);
 
 /* network.c: interfaces, addresses, name servers. */
 

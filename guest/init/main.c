@@ -151,8 +151,10 @@ int main(void)
 	mount_all(&spec);
 	load_modules();			/* the network's device may need one */
 	set_up_network(&spec.network);
-	if (!have_host())
+	if (!have_host()) {
+		read_metadata(&spec);
 		announce(&spec);
+	}
 	confine_helpers();
 	keep_quiet();
 	start_program(&spec);
