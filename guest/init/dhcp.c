@@ -72,15 +72,6 @@ static struct {
 	long rebind, end;	/* of the lease */
 } dhcp = { .fd = -1 };
 
-static long now_ms(void)
-{
-	struct timespec now;
-
-	/* A lease goes on while the machine sleeps. */
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static uint32_t random_number(void)
 {
 	uint32_t number = 0;

@@ -40,6 +40,7 @@ struct spec {
 	char *args[MAX_WORDS], *envs[MAX_WORDS];
 	int nargs, nenvs;
 	bool clock;
+	long watchdog;		/* seconds, 0 for none */
 	struct mount_point mounts[MAX_MOUNTS];
 	int nmounts;
 	struct network network;
@@ -71,6 +72,7 @@ void tell_end(void);
 
 /* report.c: what init could not do, the kernel's log, and the end. */
 
+long now_ms(void);
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void report(const char *what);
 void fail(const char *what) __attribute__((noreturn));
@@ -105,6 +107,12 @@ void unmount_all(void);
 
 void mount_data(const char *source, const char *path, const char *make);
 bool find_seed(char *device, size_t size);
+
+/* watchdog.c: restarts a machine that has hung. */
+
+void arm_watchdog(int seconds);
+int watchdog_wait_ms(void);
+void feed_watchdog(void);
 
 /* metadata.c: what a cloud says of the machine. */
 

@@ -92,14 +92,18 @@ static int attend(int signals)
 	struct pollfd fds[NFDS];
 	struct signalfd_siginfo info;
 	bool ended = false;
-	int status = 0;
+	int status = 0, wait;
 
 	while (!ended || relaying(RELAY_STDOUT) || relaying(RELAY_STDERR)) {
 		fill_relay_polls(fds);
 		fds[SIGNALS] = (struct pollfd) { .fd = signals, .events = POLLIN };
 		fds[MESSAGES] = (struct pollfd) { .fd = control, .events = POLLIN };
 		fds[LEASE] = (struct pollfd) { .fd = lease_socket(), .events = POLLIN };
-		if (poll(fds, NFDS, lease_wait_ms()) < 0)
+		wait = watchdog_wait_ms();
+		if (wait < 0 || (lease_wait_ms() >= 0 && lease_wait_ms() < wait))
+			wait = lease_wait_ms();
+		feed_watchdog();
+		if (poll(fds, NFDS, wait) < 0)
 			continue;
 
 		step_relays(fds);
@@ -157,6 +161,7 @@ int main(void)
 	}
 	confine_helpers();
 	keep_quiet();
+	arm_watchdog(spec.watchdog);
 	start_program(&spec);
 	status = attend(signals);
 

@@ -31,14 +31,6 @@
 
 static char user_data[ANSWER_MAX + 1];
 
-static long now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static bool wait_for(int fd, short events, long until)
 {
 	struct pollfd poller = { .fd = fd, .events = events };

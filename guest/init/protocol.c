@@ -8,7 +8,7 @@
  * its own, /.ukl/spec.
  *
  * The spec is a sequence of NUL-terminated words, a key and its value:
- *	exec (file), arg, env, cwd, host (name), clock (1), disk (serial:path),
+ *	exec (file), arg, env, cwd, host (name), clock (1), watchdog (seconds), disk (serial:path),
  *	volume (tag:path), data (source:path:type to make, or nothing), and for the network either dhcp (1) or
  *	address (A.B.C.D/BITS), gateway, dns (each), with interface for another
  *	one than eth0
@@ -140,6 +140,9 @@ bool parse_spec(char *words, size_t length, struct spec *spec)
 			spec->hostname = value;
 		} else if (!strcmp(key, "clock")) {
 			spec->clock = true;
+		} else if (!strcmp(key, "watchdog")) {
+			if (!parse_number(value, &spec->watchdog) || spec->watchdog > 3600)
+				return refuse(EINVAL);
 		} else if (!strcmp(key, "interface")) {
 			network->interface = value;
 		} else if (!strcmp(key, "address")) {

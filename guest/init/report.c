@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What init could not do, what the kernel logged, and the end of the machine.
+ * What init could not do, what the kernel logged, the time, and the end of the machine.
  *
  * What fails before there is a control channel, or where there is none, is said
  * on the console, with "init:" in front.
@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/reboot.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 #include "init.h"
 
@@ -28,6 +29,16 @@ void say(const char *format, ...)
 	va_end(list);
 	tcdrain(console);
 	close(console);
+}
+
+/* Since the machine's start. */
+long now_ms(void)
+{
+	struct timespec now;
+
+	/* A lease goes on while the machine sleeps. */
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 void report(const char *what)

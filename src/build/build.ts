@@ -46,6 +46,7 @@ function runDefaults({ config, runtime }: Target, app: App, profile: ResolvedCon
       ? {}
       : { memoryMiB: Math.ceil(parseSize(config.memory ?? runtime.defaultMemory) / 1024 ** 2) }),
     cpus: config.cpus,
+    ...(config.watchdog === undefined ? {} : { watchdogSeconds: config.watchdog }),
     ports: config.ports.map(parsePort),
     disks: config.disks.map(splitDisk),
     volumes: config.volumes.map(splitVolume),

@@ -15,7 +15,7 @@ export interface GuestSpec {
   /** 9p mount tags and where the host's directories go. */
   readonly volumes: readonly { readonly tag: string; readonly path: string }[];
   readonly data: readonly Data[];
-  readonly run: Pick<RunDefaults, 'env' | 'cwd'>;
+  readonly run: Pick<RunDefaults, 'env' | 'cwd' | 'watchdogSeconds'>;
 }
 
 /** A name as Linux takes it for the host's (HOST_NAME_MAX). */
@@ -52,6 +52,7 @@ export function encodeSpec(spec: GuestSpec): Buffer {
   if (spec.clock) words.push('clock', '1');
   for (const { serial, path } of spec.disks) words.push('disk', `${serial}:${path}`);
   for (const { tag, path } of spec.volumes) words.push('volume', `${tag}:${path}`);
+  if (spec.run.watchdogSeconds !== undefined) words.push('watchdog', String(spec.run.watchdogSeconds));
   for (const { source, path, make = '' } of spec.data) words.push('data', `${source}:${path}:${make}`);
   const wrong = words.find((word) => word.includes('\0'));
   if (wrong !== undefined) {

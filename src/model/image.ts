@@ -31,6 +31,8 @@ const runDefaults = z.object({
   /** Without it, what the image's files and its kernel take, and some more. */
   memoryMiB: whole(1, 2 ** 24).optional(),
   cpus: whole(1, 64),
+  /** Seconds after which the machine's watchdog restarts one that has hung. */
+  watchdogSeconds: whole(1, 3600).optional(),
   ports: z.array(port),
   /** Files and directories are relative, as the configuration has them: to the project, or to the image where there is none. */
   disks: z.array(z.object({ file: z.string(), path: z.string() })),

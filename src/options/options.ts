@@ -126,6 +126,12 @@ export const OPTIONS = {
     scopes: ['config'],
     help: "SOURCE:/path[:TYPE]: file systems of the machine's own disks, by LABEL=, UUID= or /dev/...; with ext4, xfs or btrfs, made on first use",
   }),
+  watchdog: option({
+    schema: z.number().int().min(1, 'expected 1 to 3600').max(3600, 'expected 1 to 3600').optional(),
+    scopes: ['config'],
+    help: "Seconds after which the machine's watchdog, if it has one, restarts a machine that has hung",
+    byDefault: 'none',
+  }),
   attach: option({
     schema: z.array(z.string().min(1)).default([]),
     scopes: ['run'],

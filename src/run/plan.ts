@@ -317,6 +317,6 @@ export function specOf({ image, machine, argv, env, network }: RunPlan): Buffer 
     disks: machine.disks.map(({ serial, path }) => ({ serial, path })),
     volumes: machine.shares.map(({ tag, path }) => ({ tag, path })),
     data: run.data,
-    run: { env, cwd: run.cwd },
+    run: { env, cwd: run.cwd, watchdogSeconds: run.watchdogSeconds },
   });
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 /**
- * What clouds tell a machine: a stand-in for each one's metadata service, at its
+ * What clouds tell a machine, and what its watchdog does: a stand-in for each one's metadata service, at its
  * address in QEMU's user network, and a disk of cloud-init's.
  * `npx tsx test/machines/clouds.ts`.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exec } from '../../src/lib/exec.js';
+import { projectRoot } from '../../src/lib/paths.js';
 import { makeScratch } from '../../src/lib/scratch.js';
 import { build, createLog } from '../../src/sdk/index.js';
 import { bareQemu } from '../boot/harness.js';
@@ -94,6 +95,17 @@ const iso = join(scratch.path, 'seed.iso');
 await exec('xorriso', ['-as', 'mkisofs', '-quiet', '-V', 'cidata', '-J', '-r', '-o', iso, seed]);
 const { stdout: seeded } = await bareQemu(180, 'q35', words(disk, LINK_LOCAL, ['-cdrom', iso]));
 expectAll('NoCloud, on a CD', seeded, ['host seeded, hello from the cloud, 2 arguments: one, two words']);
+
+// A kernel that hangs: the watchdog resets the machine, and QEMU then ends.
+const hangs = join(scratch.path, 'hangs');
+const fixture = join(projectRoot, 'test/fixtures/hang');
+const hanging = { name: 'hang', sources: [join(fixture, 'main.c')], shortcuts: [join(fixture, 'hang.c')], ...{ watchdog: 10 } };
+await build(hanging, { log, container: 'disk', out: hangs });
+const reset = await bareQemu(120, 'q35', words(hangs, LINK_LOCAL, ['-device', 'i6300esb', '-action', 'watchdog=reset']));
+expectAll('a machine that hangs is restarted by its watchdog', `${reset.stdout.replace(/init: (exit|signal)/, 'ended by itself')} status ${reset.code}`, [
+  'hang: /app/hang',
+  'on eth0\r\n status 0',
+]);
 
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed > 0 ? 1 : 0;

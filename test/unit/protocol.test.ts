@@ -81,7 +81,7 @@ const SPEC: GuestSpec = {
     { source: 'LABEL=db', path: '/db', make: 'xfs' },
     { source: '/dev/sda', path: '/old' },
   ],
-  run: { env: { A: 'b=c', PATH: '/p', HOME: '/' }, cwd: '/tmp' },
+  run: { env: { A: 'b=c', PATH: '/p', HOME: '/' }, cwd: '/tmp', watchdogSeconds: 30 },
 };
 
 test('a word of the spec cannot end early', () => {
@@ -134,6 +134,7 @@ describe("init's half", () => {
       'env HOME=/',
       'env A=b=c',
       'clock ',
+      'watchdog 30',
       'interface eth0',
       'address 10.0.2.15/24',
       'gateway 10.0.2.2',
@@ -167,6 +168,7 @@ describe("init's half", () => {
     ['a key without a value', raw('exec\0')],
     ['a word without an end', raw('exec\0/app')],
     ['a disk without a path', raw('disk\0ukl0\0')],
+    ['a watchdog that is no number', raw('watchdog\0-1\0')],
     ['data without a type', raw('data\0LABEL=x:/x\0')],
   ])('refuses %s', (_, words) => expect(decode(words)).toEqual(['refused Invalid argument']));
   test.each([

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The machine's watchdog, if the image wants one: it restarts a machine that has hung.
+ * We are told every third of its time by our own loop, so what is seen is a kernel
+ * that runs nobody any more, not a program that is slow.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/watchdog.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include "init.h"
+
+static int watchdog = -1;
+static int interval_ms;
+static long next_ms;
+
+void arm_watchdog(int seconds)
+{
+	int set = seconds;
+
+	if (!seconds)
+		return;
+	watchdog = open("/dev/watchdog", O_WRONLY | O_CLOEXEC);
+	/* An image serves as well where there is none. */
+	if (watchdog < 0 || ioctl(watchdog, WDIOC_SETTIMEOUT, &set)) {
+		say("init: /dev/watchdog: %s\n", strerror(errno));
+		return;
+	}
+	interval_ms = set * 1000 / 3;
+	next_ms = now_ms() + interval_ms;
+}
+
+/* Milliseconds until it is to be told again; -1 without one. */
+int watchdog_wait_ms(void)
+{
+	long left = next_ms - now_ms();
+
+	return watchdog < 0 ? -1 : left > 0 ? (int)left : 0;
+}
+
+void feed_watchdog(void)
+{
+	if (watchdog < 0 || now_ms() < next_ms)
+		return;
+	ioctl(watchdog, WDIOC_KEEPALIVE, 0);
+	next_ms = now_ms() + interval_ms;
+}
