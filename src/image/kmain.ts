@@ -71,8 +71,12 @@ export function networkWord(network: Network): string[] {
   return [`ip=${address}::${network.gateway ?? ''}:${mask}::${network.interface ?? 'eth0'}:off`];
 }
 
-/** The program with its arguments, as kmain= has them: the later of two words counts. */
-export const commandWord = (program: string, argv: readonly string[]): string => `kmain="${[program, ...argv.slice(1)].join(' ')}"`;
+/**
+ * The program with its arguments, as kmain= has them: the later of two words counts.
+ * What it is started as is its name to itself, and may be a link to the file.
+ */
+export const commandWord = (program: string, [name = '', ...args]: readonly string[]): string =>
+  `kmain="${[name.startsWith('/') ? name : program, ...args].join(' ')}"`;
 
 /** Words for the kernel in place of init and its spec. */
 export function kmainWords({ program, hostname, network, run }: KmainParts): string[] {

@@ -48,6 +48,9 @@ export interface RunPlan {
 /** What the kernel and its page tables take besides the program's files, in MiB. */
 const KERNEL_MIB: Readonly<Record<KernelProfile, number>> = { server: 56, hardware: 96, hello: 9 };
 
+/** What our init, with the devices that it speaks to the host by, takes on a small kernel besides. */
+const SMALL_INIT_MIB = 19;
+
 /**
  * What memory an image's files need, in MiB. The archive and the files that are
  * copied out of it are in memory together for a while. A tmpfs takes at most half of
@@ -57,7 +60,8 @@ function memoryFor({ manifest }: Image): { readonly tmpfs: number; readonly ramf
   const { unpackedBytes, inPlaceBytes, bytes } = manifest.initramfs;
   const { profile, flavour } = manifest.kernel;
   const copied = unpackedBytes - (flavour === 'ukl' ? inPlaceBytes : 0);
-  const mib = (count: number): number => KERNEL_MIB[profile] + Math.ceil(count / 1024 ** 2);
+  const kernel = KERNEL_MIB[profile] + (isSmall(profile) && manifest.init.kind === 'init' ? SMALL_INIT_MIB : 0);
+  const mib = (count: number): number => kernel + Math.ceil(count / 1024 ** 2);
   return { tmpfs: mib(bytes + 2 * copied), ramfs: mib(bytes + copied) };
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** Kernels for one program: kmain() in place of init, files that stay where the archive has them, and what is left out. */
 import { Resolver } from 'node:dns/promises';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +10,7 @@ import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FEATURES, fitKernel, needsOfCalls, needsOfWords } from '../../src/kernels/fit.js';
 import { errnoOf } from '../../src/lib/errors.js';
+import { exec } from '../../src/lib/exec.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { build, run } from '../../src/sdk/index.js';
 import { host, runGuest, Sink, ukl } from './harness.js';
@@ -74,6 +75,22 @@ int main(int argc, char **argv)
 	return 0;
 }
 `;
+
+test('a program that is started by a link has the name of the link, and is in ring 0', async () => {
+  const file = join(work, 'names.c');
+  // Code at CPL 0 has 0 in the low bits of CS.
+  await writeFile(
+    file,
+    '#include <stdio.h>\nint main(int c, char **v) { unsigned short cs; asm("mov %%cs, %0" : "=r"(cs)); printf("%s in ring %d\\n", v[0], cs & 3); return c > 9; }\n',
+  );
+  const program = join(work, 'names');
+  await exec(ukl, ['cc', '--', '-O2', '-static', '-o', program, file]);
+  await symlink(program, join(work, 'other-name'));
+  const image = join(work, 'names.img');
+  await build({ name: 'names', program: join(work, 'other-name') }, { profile: 'hello', container: 'elf', out: image });
+  const { stdout } = await runGuest(image, { accel: 'tcg' });
+  expect(stdout).toBe(`${join(work, 'other-name')} in ring 0\n`);
+});
 
 describe.each(['elf', 'bzImage'] as const)('an image of the profile hello, as %s,', (container) => {
   let image: string;

@@ -122,7 +122,7 @@ export const size: Suite = {
       target,
       parse: () => ({}),
       // Under PID 1 nobody would bring the network up.
-      variants: server === undefined ? ['pid1', 'pid1-server', ...USUAL, 'fit'] : [...USUAL, 'fit'],
+      variants: server === undefined ? ['pid1', 'pid1-server', 'ring3', 'ring0', 'linked', 'fit'] : [...USUAL, 'fit'],
     };
     return [
       { ...common, measure: async (built) => ({ [`${name}-image`]: (await stat(built.image)).size / MIB }) },
