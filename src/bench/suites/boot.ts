@@ -2,9 +2,13 @@
 /** From nothing to the program. */
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+import { getCounter } from '../../guest/programs.js';
 import { UklError } from '../../lib/errors.js';
+import { silentLog } from '../../lib/log.js';
 import { projectRoot } from '../../lib/paths.js';
+import { makeScratch } from '../../lib/scratch.js';
 import { profile } from '../../profile/profile.js';
+import { Counter, since } from '../counter.js';
 import { asPid1, outputOf, printed, start } from '../pid1.js';
 import { type Built, isPid1, type Suite, USUAL } from '../suite.js';
 
@@ -51,6 +55,36 @@ export async function firstAnswer(built: Built, port: number): Promise<number> {
   return took;
 }
 
+/** A server that has just answered has timers of TCP, and its guest caches to fill. */
+const SETTLE_MS = 10_000;
+const IDLE_MS = 20_000;
+
+/** Instructions a second of a server that nobody asks anything. */
+async function idle(built: Built, port: number): Promise<number> {
+  await using scratch = await makeScratch('idle');
+  const socket = join(scratch.path, 'socket');
+  using counter = await Counter.listen(socket);
+  const file = await getCounter({ log: silentLog, signal: built.signal });
+  await using vm = await start(built, { ports: [`0:${port}`], plugin: { file, args: { socket, at: '' } } });
+  vm.stdout.resume();
+  vm.stderr.resume();
+  const ask = (): Promise<boolean> =>
+    fetch(`http://127.0.0.1:${vm.port(port)}/`, { signal: AbortSignal.timeout(RETRY_MS * 50) }).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+  while (!(await ask())) {
+    if (vm.state === 'ended') throw new UklError('UKL_VMM', 'the guest ended before it answered');
+    await setTimeout(RETRY_MS);
+  }
+  await setTimeout(SETTLE_MS, undefined, { signal: built.signal });
+  const before = await counter.read();
+  const began = performance.now();
+  await setTimeout(IDLE_MS, undefined, { signal: built.signal });
+  const { instructions = NaN } = since(before, await counter.read());
+  return (instructions * 1000) / (performance.now() - began);
+}
+
 /** Millions of nanoseconds to main() by the counted clock. */
 const toMain = async (built: Built): Promise<number> =>
   Number(/to main\(\): ([\d.]+) million/.exec(await printed(built, { icount: true, timeout: GUEST_SECONDS }))?.[1] ?? NaN);
@@ -71,6 +105,7 @@ export const boot: Suite = {
     { name: 'whole', title: 'hello, from the start of the machine to its end', unit: '10⁶ instructions', better: 'less', clock: 'instructions' },
     { name: 'wall', title: "hello, from the VMM's start to its end", unit: 'ms', better: 'less', clock: 'wall' },
     { name: 'output', title: "the VMM's start to the first line of hello", unit: 'ms', better: 'less', clock: 'wall' },
+    { name: 'idle', title: 'a small HTTP server that is idle', unit: 'instructions a second', better: 'less', clock: 'wall' },
     { name: 'answer', title: "the VMM's start to the first answer of nginx", unit: 'ms', better: 'less', clock: 'wall' },
   ],
   workloads: [
@@ -111,6 +146,14 @@ export const boot: Suite = {
       variants: ['pid1', 'pid1-server', 'ring3', 'ring0', 'linked'],
       parse: () => ({}),
       measure: async (built) => ({ output: await firstOutput(built) }),
+    },
+    {
+      clock: 'wall',
+      target: join(projectRoot, 'examples/http'),
+      container: 'elf',
+      variants: ['stock', 'linked', 'express', 'fit'],
+      parse: () => ({}),
+      measure: async (built) => ({ idle: await idle(built, 80) }),
     },
     {
       clock: 'wall',
