@@ -7,7 +7,7 @@ import { EXIT } from '../model/exit-status.js';
 import type { Image } from '../model/index.js';
 import { commandLoad, optimize } from '../optimize/optimize.js';
 import type { BuildOptions } from '../options/given.js';
-import { type GlobalOptions, printJson } from './output.js';
+import { describeFit, type GlobalOptions, printJson } from './output.js';
 
 export type BuildFlags = GlobalOptions & {
   readonly optimize?: boolean;
@@ -30,6 +30,7 @@ export async function buildCommand(target: string, options: BuildOptions, flags:
   } else if (!flags.quiet) {
     const shown = relative(process.cwd(), path) || '.';
     const { kernel, initramfs, ring } = manifest;
+    for (const line of describeFit(kernel.fit)) process.stdout.write(`${line}\n`);
     process.stdout.write(
       `${shown}: ${formatSize(kernel.bytes + initramfs.bytes)} (kernel ${formatSize(kernel.bytes)}, ${initramfs.files} files ${formatSize(initramfs.bytes)}), ring ${ring}\nnext: ukl run ${shown}\n`,
     );

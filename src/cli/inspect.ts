@@ -5,8 +5,7 @@ import { type ElfDetails, inspect } from '../inspect/inspect.js';
 import type { Surface } from '../inspect/surface.js';
 import { formatSize } from '../lib/size.js';
 import { EXIT } from '../model/exit-status.js';
-import type { ImageManifest } from '../model/index.js';
-import { type GlobalOptions, logFor, printJson } from './output.js';
+import { describeFit, type GlobalOptions, logFor, printJson } from './output.js';
 
 export interface InspectFlags extends GlobalOptions {
   readonly calls?: boolean;
@@ -35,11 +34,6 @@ const describeSections = (path: string, sections: readonly Section[]): string[] 
 
 /** How many of the largest files are shown. */
 const SHOWN_FILES = 12;
-
-function describeFit(fit: ImageManifest['kernel']['fit']): string[] {
-  if (fit === undefined) return [];
-  return [...fit.has.map(({ feature, why }) => `  has        ${feature.padEnd(12)} ${why}`), `  left out   ${fit.leftOut.join(' ')}`];
-}
 
 function describeSurface({ textBytes, calls, missing }: Surface): string[] {
   return [

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
+
 import pc from 'picocolors';
 import { asUklError } from '../lib/errors.js';
 import { createLog, type Log } from '../lib/log.js';
+import type { ImageManifest } from '../model/index.js';
 
 export interface GlobalOptions {
   readonly json?: boolean | undefined;
@@ -32,4 +34,10 @@ export function reportError(error: unknown, options: GlobalOptions): void {
     process.stderr.write(`${lines.join('\n')}\n`);
   }
   if (options.debug) process.stderr.write(`${failure.stack ?? ''}\n${failure.cause instanceof Error ? `caused by: ${failure.cause.stack}` : ''}\n`);
+}
+
+/** What a fitted kernel has, and why, and what it was built without. */
+export function describeFit(fit: ImageManifest['kernel']['fit']): string[] {
+  if (fit === undefined) return [];
+  return [...fit.has.map(({ feature, why }) => `  has        ${feature.padEnd(12)} ${why}`), `  left out   ${fit.leftOut.join(' ')}`];
 }
