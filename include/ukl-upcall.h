@@ -149,7 +149,7 @@ static int ukl_turn_(struct ukl_server_ *server, struct ukl_piece *pieces)
 		/* Not this time: by the ordinary call. */
 		size_t sent = n < 0 ? 0 : server->answer[i].length;
 
-		if (sent == server->wanted[i] || client->over)
+		if (sent == server->wanted[i] || client->over == UKL_GONE)
 			continue;
 		ukl_keep_(client, (const char *)server->answer[i].bytes + sent, server->wanted[i] - sent);
 	}
@@ -190,26 +190,13 @@ static void ukl_reply(struct ukl_client *client, const void *bytes, size_t lengt
 	}
 }
 
-/* Hands on what came, with what was kept before it, and keeps what is left. */
+/* Calls the handler until it wants more; returns how much it has dealt with. */
 __attribute__((unused))
-static void ukl_feed_(struct ukl_client *client, const char *bytes, size_t length)
+static size_t ukl_handle_(struct ukl_client *client, const char *bytes, size_t length)
 {
 	size_t at = 0;
 	ssize_t taken = 1;
 
-	if (client->kept_length) {
-		char *kept = client->kept_length + length > UKL_KEPT_MAX ? NULL :
-			     (char *)realloc(client->kept, client->kept_length + length);
-
-		if (!kept) {
-			ukl_end_(client, UKL_GONE);
-			return;
-		}
-		memcpy(kept + client->kept_length, bytes, length);
-		client->kept = kept;
-		bytes = kept;
-		length += client->kept_length;
-	}
 	while (at < length && taken > 0 && !client->over) {
 		taken = client->server->handler(client, bytes + at, length - at);
 		if (taken > 0)
@@ -217,17 +204,50 @@ static void ukl_feed_(struct ukl_client *client, const char *bytes, size_t lengt
 	}
 	if (taken < 0)
 		ukl_end_(client, UKL_CLOSING);
-	length -= at;
-	if (client->kept) {
-		memmove(client->kept, bytes + at, length);
-	} else if (length && !client->over) {
-		client->kept = length > UKL_KEPT_MAX ? NULL : (char *)malloc(length);
-		if (client->kept)
-			memcpy(client->kept, bytes + at, length);
-		else
-			ukl_end_(client, UKL_GONE);
+	return at;
+}
+
+/* Adds to what is kept as much as there is room for, and returns how much that was. */
+__attribute__((unused))
+static size_t ukl_fill_(struct ukl_client *client, const char *bytes, size_t length)
+{
+	size_t n = UKL_KEPT_MAX - client->kept_length;
+
+	if (n > length)
+		n = length;
+	if (!client->kept)
+		client->kept = (char *)malloc(UKL_KEPT_MAX);
+	/* The handler takes nothing of as much as there may be. */
+	if (!client->kept || !n) {
+		ukl_end_(client, UKL_GONE);
+		return length;
 	}
-	client->kept_length = client->over ? 0 : length;
+	memcpy(client->kept + client->kept_length, bytes, n);
+	client->kept_length += n;
+	return n;
+}
+
+/* Hands on what came, behind what was kept of before, and keeps what is left. */
+__attribute__((unused))
+static void ukl_feed_(struct ukl_client *client, const char *bytes, size_t length)
+{
+	size_t n;
+
+	while (length && !client->over) {
+		if (!client->kept_length) {
+			n = ukl_handle_(client, bytes, length);
+			bytes += n;
+			length -= n;
+			if (!length || client->over)
+				break;
+		}
+		n = ukl_fill_(client, bytes, length);
+		bytes += n;
+		length -= n;
+		n = client->over ? 0 : ukl_handle_(client, client->kept, client->kept_length);
+		client->kept_length -= n;
+		memmove(client->kept, client->kept + n, client->kept_length);
+	}
 	if (!client->kept_length) {
 		free(client->kept);
 		client->kept = NULL;
@@ -241,7 +261,9 @@ static void ukl_leave_(struct ukl_server_ *server, size_t i)
 
 	server->handler(client, NULL, 0);
 	if (client->id) {
-		ukl_call("ukl_upcall_drop", server->fd, client->id);
+		/* Not this time: the kernel half keeps the connection, which is to end. */
+		if (ukl_call("ukl_upcall_drop", server->fd, client->id))
+			shutdown(client->fd, SHUT_RDWR);
 		server->by_id[client->id] = NULL;
 	} else {
 		server->plain--;
@@ -347,21 +369,22 @@ static int ukl_take_(struct ukl_server_ *server)
 
 /* Waits for clients and for what they send, and reads what is not the kernel half's. */
 __attribute__((unused))
-static int ukl_wait_(struct ukl_server_ *server, int all)
+static int ukl_wait_(struct ukl_server_ *server, int all, int timeout)
 {
 	size_t i, count = all || server->plain || server->blocked ? server->count : 0;
 
 	server->polled[0].fd = server->listener;
-	server->polled[1].fd = server->fd;
+	server->polled[1].fd = all ? -1 : server->fd;
 	server->polled[0].events = server->polled[1].events = POLLIN;
 	for (i = 0; i < count; i++) {
 		struct ukl_client *client = server->clients[i];
-		int read = all || !client->id;
+		/* What is not asked for cannot wake us: the end of a client that is over is known. */
+		int read = !client->over && (all || !client->id);
 
 		server->polled[2 + i].fd = read || client->unsent_length ? client->fd : -1;
 		server->polled[2 + i].events = (read ? POLLIN : 0) | (client->unsent_length ? POLLOUT : 0);
 	}
-	if (poll(server->polled, 2 + count, -1) < 0)
+	if (poll(server->polled, 2 + count, timeout) < 0)
 		return errno == EINTR ? 0 : -1;
 	for (i = 0; i < count; i++)
 		if (server->polled[2 + i].fd >= 0 && server->polled[2 + i].revents & (POLLIN | POLLHUP | POLLERR))
@@ -395,6 +418,7 @@ __attribute__((unused))
 static int ukl_serve(int listener, ukl_handler *handler)
 {
 	struct ukl_server_ *server = (struct ukl_server_ *)calloc(1, sizeof(*server));
+	unsigned int turns = 0;
 	size_t i;
 	int n;
 
@@ -413,7 +437,8 @@ static int ukl_serve(int listener, ukl_handler *handler)
 			if (server->clients[i]->unsent_length)
 				ukl_push_(server->clients[i]);
 		ukl_sweep_(server);
-		if (n <= 0 && ukl_wait_(server, n < 0))
+		/* Who keeps us busy does not keep others out. */
+		if ((n <= 0 || ++turns % 16 == 0) && ukl_wait_(server, n < 0, n > 0 ? 0 : -1))
 			return -1;
 	}
 }

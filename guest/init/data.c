@@ -24,8 +24,9 @@
 #include <unistd.h>
 #include "init.h"
 
-/* How long a disk may take to come. */
+/* How long a disk may take to come; and after how long without another one a blank one is taken for it. */
 #define PATIENCE_MS	30000
+#define QUIET_MS	10000
 
 /* fs/ext4/ext4.h, fs/xfs/libxfs/xfs_fs.h: neither is among the headers for programs. */
 #define EXT4_IOC_RESIZE_FS	_IOW('f', 16, uint64_t)
@@ -33,6 +34,16 @@ struct xfs_growfs_data {
 	uint64_t newblocks;
 	uint32_t imaxpct;
 };
+/* The first 112 bytes of what later versions have. */
+struct xfs_geometry {
+	uint32_t blocksize, rtextsize, agblocks, agcount, logblocks, sectsize, inodesize, imaxpct;
+	uint64_t datablocks, rtblocks, rtextents, logstart;
+	unsigned char uuid[16];
+	uint32_t sunit, swidth;
+	int32_t version;
+	uint32_t flags, logsectsize, rtsectsize, dirblocksize;
+};
+#define XFS_IOC_FSGEOMETRY_V1	_IOR('X', 100, struct xfs_geometry)
 #define XFS_IOC_FSGROWFSDATA	_IOW('X', 110, struct xfs_growfs_data)
 
 struct file_system {
@@ -133,10 +144,11 @@ static bool is_free_disk(const char *name, bool blank)
 }
 
 /*
- * Looks at all block devices.  A free disk is the first that is named, if there is no
- * file system of that name and one may be made.
+ * Looks at all block devices.  A free disk is the first that is named; a label may be on
+ * a disk that is still to come, so one is taken for it only when that is not expected
+ * any more.
  */
-static bool find(const char *source, bool make, struct found *found)
+static bool find(const char *source, bool make, bool take_blank, struct found *found)
 {
 	DIR *all = opendir("/sys/class/block");
 	struct found unused = { "", NULL }, *use = NULL;
@@ -158,7 +170,7 @@ static bool find(const char *source, bool make, struct found *found)
 			strcpy(found->device, device);
 			use = found;
 		} else if (make && is_free_disk(entry->d_name, blank) &&
-			   (source[0] != '/' || !strcmp(source, device)) &&
+			   (source[0] == '/' ? !strcmp(source, device) : take_blank) &&
 			   (!unused.device[0] || strcmp(device, unused.device) < 0)) {
 			strcpy(unused.device, device);
 		}
@@ -181,9 +193,10 @@ static int run(char * const argv[])
 	if (child < 0)
 		fail(argv[0]);
 	if (child == 0) {
-		int console = open("/dev/console", O_RDWR);
+		int console = open("/dev/console", O_RDWR), nothing = open("/dev/null", O_RDONLY);
 
-		dup2(console, 0);
+		/* Nobody answers questions. */
+		dup2(nothing, 0);
 		dup2(console, 1);
 		dup2(console, 2);
 		execv(argv[0], argv);
@@ -245,9 +258,14 @@ static void grow(const struct found *found, const char *path)
 	if (!strcmp(found->fs->type, "ext4")) {
 		ioctl(fd, EXT4_IOC_RESIZE_FS, &blocks);
 	} else if (!strcmp(found->fs->type, "xfs")) {
-		struct xfs_growfs_data data = { blocks, 25 };
+		struct xfs_geometry geometry;
+		struct xfs_growfs_data data = { .newblocks = blocks };
 
-		ioctl(fd, XFS_IOC_FSGROWFSDATA, &data);
+		/* The share of inodes is set along with the size. */
+		if (ioctl(fd, XFS_IOC_FSGEOMETRY_V1, &geometry) == 0) {
+			data.imaxpct = geometry.imaxpct;
+			ioctl(fd, XFS_IOC_FSGROWFSDATA, &data);
+		}
 	} else if (!strcmp(found->fs->type, "btrfs")) {
 		struct btrfs_ioctl_vol_args args = { .name = "max" };
 
@@ -264,14 +282,21 @@ void mount_data(const char *source, const char *path, const char *make)
 	struct pollfd watch = { .events = POLLIN };
 	struct found found;
 	char events[4096];
+	/* The tool has given the machine all that it will have. */
+	bool take_blank = have_host();
 
 	watch.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	inotify_add_watch(watch.fd, "/dev", IN_CREATE);
-	while (!find(source, make[0], &found)) {
-		if (poll(&watch, 1, PATIENCE_MS) == 0) {
+	while (!find(source, make[0], take_blank, &found)) {
+		bool wait_for_all = make[0] && !take_blank;
+		bool quiet = poll(&watch, 1, wait_for_all ? QUIET_MS : PATIENCE_MS) == 0;
+
+		if (quiet && !wait_for_all) {
 			errno = ENODEV;
 			fail(source);
 		}
+		/* Disks come one after the other: nothing new for a while is the end of them. */
+		take_blank |= quiet;
 		while (read(watch.fd, events, sizeof(events)) > 0)
 			;
 	}

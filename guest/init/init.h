@@ -113,6 +113,7 @@ bool find_seed(char *device, size_t size);
 void arm_watchdog(int seconds);
 int watchdog_wait_ms(void);
 void feed_watchdog(void);
+void disarm_watchdog(void);
 
 /* metadata.c: what a cloud says of the machine. */
 

@@ -166,7 +166,8 @@ int main(void)
 	status = attend(signals);
 
 	if (!have_host()) {
-		say("init: %s %d\n", WIFSIGNALED(status) ? "signal" : "exit",
+		/* The program's last line may have no end. */
+		say("\ninit: %s %d\n", WIFSIGNALED(status) ? "signal" : "exit",
 		    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 	} else if (WIFSIGNALED(status)) {
 		tell_kernel_log();

@@ -56,6 +56,8 @@ static long exchange(const char *request, char *answer, size_t size)
 		goto out;
 	/* HTTP/1.0: the end of the connection is the end of the answer. */
 	while (length < size - 1) {
+		n = -1;
+		/* What is not whole is none. */
 		if (!wait_for(fd, POLLIN, until))
 			goto out;
 		n = read(fd, answer + length, size - 1 - length);
@@ -64,7 +66,7 @@ static long exchange(const char *request, char *answer, size_t size)
 		length += n;
 	}
 	answer[length] = 0;
-	n = n < 0 ? -1 : (long)length;
+	n = n < 0 || length == size - 1 ? -1 : (long)length;
 out:
 	close(fd);
 	return n;
@@ -202,6 +204,21 @@ static bool read_seed(struct spec *spec)
 	return true;
 }
 
+/* In the place of a variable of that name: the first counts. */
+static void set_variable(struct spec *spec, char *text)
+{
+	size_t name = strcspn(text, "=") + 1;
+	int i;
+
+	for (i = 0; i < spec->nenvs && strncmp(spec->envs[i], text, name); i++)
+		;
+	if (i == MAX_WORDS - 1)
+		return;
+	spec->envs[i] = text;
+	if (i == spec->nenvs)
+		spec->nenvs++;
+}
+
 static void obey_user_data(struct spec *spec)
 {
 	char *line, *rest = user_data;
@@ -211,8 +228,8 @@ static void obey_user_data(struct spec *spec)
 	strsep(&rest, "\n");
 	while ((line = strsep(&rest, "\n"))) {
 		line[strcspn(line, "\r")] = 0;
-		if (!strncmp(line, "env ", 4) && strchr(line, '=') && spec->nenvs < MAX_WORDS - 1) {
-			spec->envs[spec->nenvs++] = line + 4;
+		if (!strncmp(line, "env ", 4) && strchr(line, '=')) {
+			set_variable(spec, line + 4);
 		} else if (!strncmp(line, "arg ", 4) && spec->nargs < MAX_WORDS - 1) {
 			spec->args[spec->nargs++] = line + 4;
 		} else if (!strncmp(line, "host ", 5)) {

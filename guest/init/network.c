@@ -16,6 +16,9 @@
 #include <unistd.h>
 #include "init.h"
 
+/* How long a network card of Hyper-V's may take to come. */
+#define INTERFACE_MS	5000
+
 /* For ioctls alone, which any socket takes. */
 static int any_socket(void)
 {
@@ -161,14 +164,32 @@ void announce(const struct spec *spec)
 	freeifaddrs(all);
 }
 
+/*
+ * Hyper-V tells of its devices when it likes; all others are known before init starts.
+ * An interface has no file in /dev whose making could be awaited.
+ */
+static bool wait_for_interface(const char *interface)
+{
+	long end = now_ms() + (access("/sys/bus/vmbus/devices", F_OK) ? 0 : INTERFACE_MS);
+
+	while (!if_nametoindex(interface)) {
+		if (now_ms() > end)
+			return false;
+		usleep(20000);
+	}
+	return true;
+}
+
 void set_up_network(const struct network *network)
 {
 	bring_up("lo");
 	if (!network->dhcp && !network->address)
 		return;
 	/* Started by itself, the image takes the machine as it is. */
-	if (!have_host() && !if_nametoindex(network->interface))
+	if (!have_host() && !wait_for_interface(network->interface)) {
+		say("init: there is no %s\n", network->interface);
 		return;
+	}
 	if (network->dhcp) {
 		bring_up(network->interface);
 		acquire_lease(network->interface);

@@ -53,6 +53,7 @@ void report(const char *what)
 
 void finish(void)
 {
+	disarm_watchdog();
 	sync();
 	unmount_all();
 	reboot(RB_AUTOBOOT);

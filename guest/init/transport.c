@@ -121,17 +121,62 @@ static const struct transport without_host = { NULL, open_console, open_console 
 
 static const struct transport *transport = &without_host;
 
-/* Whether there is a device for ports: the tool gives a machine one, and nobody else has to. */
-static bool have_ports(void)
+/* How long a device may take to say which ports it has. */
+#define PORTS_MS	3000
+
+static bool in_directory(const char *path, const char *prefix)
 {
-	DIR *devices = opendir("/sys/bus/virtio/drivers/virtio_console");
+	DIR *directory = opendir(path);
 	struct dirent *entry;
 	bool found = false;
 
-	while (devices && !found && (entry = readdir(devices)))
-		found = !strncmp(entry->d_name, "virtio", 6);
-	if (devices)
-		closedir(devices);
+	while (directory && !found && (entry = readdir(directory)))
+		found = !strncmp(entry->d_name, prefix, strlen(prefix));
+	if (directory)
+		closedir(directory);
+	return found;
+}
+
+/* Whether a port has the name that the tool gives its first one (src/vmms/qemu/args.ts). */
+static bool have_our_port(void)
+{
+	DIR *ports = opendir("/sys/class/virtio-ports");
+	struct dirent *entry;
+	char path[320], name[32];
+	bool found = false;
+	int fd;
+	long n;
+
+	while (ports && !found && (entry = readdir(ports))) {
+		snprintf(path, sizeof(path), "/sys/class/virtio-ports/%s/name", entry->d_name);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		n = fd < 0 ? -1 : read(fd, name, sizeof(name) - 1);
+		if (fd >= 0)
+			close(fd);
+		found = n > 0 && !strncmp(name, "ukl.control", 11);
+	}
+	if (ports)
+		closedir(ports);
+	return found;
+}
+
+/* A device for ports may be an agent's of the hypervisor's: only ours has our names. */
+static bool have_tool(void)
+{
+	struct pollfd watch = { .fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), .events = POLLIN };
+	long end = now_ms() + PORTS_MS, left;
+	char events[4096];
+	bool found;
+
+	inotify_add_watch(watch.fd, "/dev", IN_CREATE);
+	while (!(found = have_our_port()) &&
+	       in_directory("/sys/bus/virtio/drivers/virtio_console", "virtio") &&
+	       (left = end - now_ms()) > 0) {
+		poll(&watch, 1, left);
+		while (read(watch.fd, events, sizeof(events)) > 0)
+			;
+	}
+	close(watch.fd);
 	return found;
 }
 
@@ -144,7 +189,7 @@ void choose_transport(void)
 	/* A medium says the same wherever it is started. */
 	if (name && !strcmp(name, "auto")) {
 		mount_kernel_files();
-		name = have_ports() ? "virtio-serial" : NULL;
+		name = have_tool() ? "virtio-serial" : NULL;
 	}
 	if (!name)
 		return;

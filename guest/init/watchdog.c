@@ -18,16 +18,23 @@ static long next_ms;
 
 void arm_watchdog(int seconds)
 {
-	int set = seconds;
+	int set = seconds, most = 0;
 
 	if (!seconds)
 		return;
 	watchdog = open("/dev/watchdog", O_WRONLY | O_CLOEXEC);
 	/* An image serves as well where there is none. */
-	if (watchdog < 0 || ioctl(watchdog, WDIOC_SETTIMEOUT, &set)) {
+	if (watchdog < 0) {
 		say("init: /dev/watchdog: %s\n", strerror(errno));
 		return;
 	}
+	/* It runs from now on, with its own time if it does not take ours. */
+	if (ioctl(watchdog, WDIOC_SETTIMEOUT, &set) && !ioctl(watchdog, WDIOC_GETTIMEOUT, &most)) {
+		say("init: the watchdog waits for %d seconds, not %d\n", most, seconds);
+		set = most;
+	}
+	if (set < 3)
+		set = 3;
 	interval_ms = set * 1000 / 3;
 	next_ms = now_ms() + interval_ms;
 }
@@ -38,6 +45,17 @@ int watchdog_wait_ms(void)
 	long left = next_ms - now_ms();
 
 	return watchdog < 0 ? -1 : left > 0 ? (int)left : 0;
+}
+
+/* The last writes take as long as they take. */
+void disarm_watchdog(void)
+{
+	if (watchdog < 0)
+		return;
+	/* The magic close: Documentation/watchdog/watchdog-api.rst. */
+	if (write(watchdog, "V", 1) == 1)
+		close(watchdog);
+	watchdog = -1;
 }
 
 void feed_watchdog(void)

@@ -191,8 +191,12 @@ static bool send_short(struct sock *sk, struct sk_buff *skb, struct rtable *rt)
 	unsigned int seq;
 	int rc = NETDEV_TX_BUSY;
 
-	/* Of several queues, those of long segments are chosen elsewhere. */
-	if (dev->type != ARPHRD_ETHER || !netif_running(dev) || dev->real_num_tx_queues != 1 ||
+	/*
+	 * Of several queues, those of long segments are chosen elsewhere.  A driver that
+	 * wants a packet for itself, or more room in front, would have to change ours.
+	 */
+	if (dev->type != ARPHRD_ETHER || !(dev->priv_flags & IFF_TX_SKB_SHARING) ||
+	    dev->needed_headroom > HEADROOM - sizeof(struct iphdr) - ETH_HLEN || !netif_running(dev) || dev->real_num_tx_queues != 1 ||
 	    dev_nit_active(dev) ||
 	    rt->rt_gw_family == AF_INET6 || filtered(sock_net(sk)))
 		return false;

@@ -197,7 +197,7 @@ SYSCALL_DEFINE2(ukl_upcall_add, int, server_fd, int, fd)
 		goto free;
 	client->file = get_file(fd_file(f));
 	write_lock_bh(&sk->sk_callback_lock);
-	/* Somebody else's already: TLS, a map of sockets, another server. */
+	/* Somebody else's already: a map of sockets, another server. */
 	err = sk->sk_user_data || sk->sk_state == TCP_LISTEN ? -EBUSY : 0;
 	if (!err) {
 		client->data_ready = sk->sk_data_ready;
@@ -301,8 +301,10 @@ static int take_packet(read_descriptor_t *desc, struct sk_buff *skb, unsigned in
 		mine = skb_copy(skb, GFP_KERNEL);
 	else
 		mine = skb_clone(skb, GFP_KERNEL);
-	if (!mine)
+	if (!mine) {
+		desc->count = 0;	/* there is more, whatever was taken before */
 		return -ENOMEM;
+	}
 	taken = put_packet(taking, mine, offset, len);
 	if (taken)
 		__skb_queue_tail(&taking->client->server->lent, mine);
@@ -313,8 +315,11 @@ static int take_packet(read_descriptor_t *desc, struct sk_buff *skb, unsigned in
 	return taken;
 }
 
+/* Nothing passes an urgent byte, for which a handler has no use: it ends the connection. */
 static bool has_ended(struct sock *sk)
 {
+	if (unlikely(tcp_sk(sk)->urg_data) && tcp_inq(sk))
+		return true;
 	return sk->sk_state == TCP_CLOSE || sk->sk_err || sk->sk_shutdown & RCV_SHUTDOWN;
 }
 

@@ -19,6 +19,7 @@ import { writeImage } from '../image/image.js';
 import { canonicalGuestPath } from '../image/initramfs.js';
 import { needsInit } from '../image/kmain.js';
 import { type Fit, fitKernel, hasFeature, needsOfCalls, needsOfWords } from '../kernels/fit.js';
+import { readFragment, readOptions } from '../kernels/kconfig.js';
 import { COUNTING, getKernel } from '../kernels/kernel.js';
 import { DEFAULT_LINE, kernelLines } from '../kernels/lines.js';
 import { EXPRESS, findShortcut, getShortcuts } from '../kernels/shortcuts.js';
@@ -29,7 +30,7 @@ import { storeRoot } from '../lib/paths.js';
 import { parseSize } from '../lib/size.js';
 import { getCompiler } from '../libc/compiler.js';
 import { requirements as libcRequirements } from '../libc/glibc.js';
-import type { App, Image, KernelFlavour, KernelProfile, Ring, RunDefaults } from '../model/index.js';
+import type { App, Data, Image, KernelFlavour, KernelProfile, Ring, RunDefaults } from '../model/index.js';
 import { isSmall } from '../model/kernel.js';
 import type { ResolvedConfig, UklConfig } from '../options/config.js';
 import type { BuildOptions } from '../options/given.js';
@@ -111,6 +112,21 @@ async function chooseStart(
   return { profile, whyInit, fitted: fitKernel(needs) };
 }
 
+/** What a target's kernel is built for: who boots by a firmware meets all kinds of disks and cards. */
+export function profileOf({ config }: Target, { profile, container = 'bzImage' }: BuildOptions): ResolvedConfig['profile'] {
+  return profile ?? (containers.get(container).kind === 'medium' && config.profile === 'server' ? 'hardware' : config.profile);
+}
+
+/** Throws UKL_CONFIG for a file system that the kernel would not have. */
+async function checkData(data: readonly Data[], profile: ResolvedConfig['profile'], fragments: readonly string[]): Promise<void> {
+  const [type] = data.flatMap(({ make }) => (make === undefined || make === 'ext4' ? [] : [make]));
+  if (type === undefined || profile === 'hardware') return;
+  for (const file of fragments) if (readOptions(await readFragment(file)).get(`CONFIG_${type.toUpperCase()}_FS`) === 'y') return;
+  throw new UklError('UKL_CONFIG', `a kernel of the profile '${profile}' has no ${type}`, {
+    hint: `profile: 'hardware', or kernelConfig with CONFIG_${type.toUpperCase()}_FS=y`,
+  });
+}
+
 /** Who signs an image. Throws UKL_USAGE for a key without a certificate, UKL_NO_FILE. */
 function signerOf({ key, cert, container = 'bzImage' }: BuildOptions): Signer | undefined {
   if (key === undefined && cert === undefined) return undefined;
@@ -158,13 +174,13 @@ export async function buildTo(path: string, target: Target, options: BuildOption
     ...(config.kernelConfig === undefined ? [] : [resolve(target.directory, config.kernelConfig)]),
     ...(options.kernelConfig === undefined ? [] : [options.kernelConfig]),
   ];
-  // Who boots by a firmware meets all kinds of disks and cards.
-  const profile = options.profile ?? (container.kind === 'medium' && config.profile === 'server' ? 'hardware' : config.profile);
+  const profile = profileOf(target, options);
   if (container.kind === 'medium' && profile !== 'hardware' && profile !== 'server')
     throw new UklError('UKL_CONFIG', `a kernel of the profile '${profile}' has no drivers for what a ${container.name} is started by`, {
       hint: '--profile hardware',
     });
   const signer = signerOf(options);
+  await checkData(data, profile, fragments);
   const run = runDefaults(target, app, profile);
   const { fitted, ...start } = await log.step(`look at what ${app.name} needs`, () => chooseStart(target, app, flavour, profile, express, run));
   const kernel = await getKernel(

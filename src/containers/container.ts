@@ -44,6 +44,9 @@ export interface MediumParts {
   /** Of the image: what a boot loader shows. */
   readonly name: string;
   readonly signer: Signer | undefined;
+  /** Of a machine that the medium describes. */
+  readonly memoryMiB: number;
+  readonly cpus: number;
   /** The file to write. */
   readonly out: string;
   /** For what is made on the way. */

@@ -124,13 +124,14 @@ const gceTar: Conversion = async (raw, parts) => {
   await handle.close();
   await exec('/sbin/sfdisk', ['--quiet', '--relocate', 'gpt-bak-std', raw], parts);
   await rename(raw, join(parts.work, 'disk.raw'));
-  await tar(`${parts.out}.tar`, parts.work, ['disk.raw'], parts, ['--format=oldgnu', '--sparse']);
-  await exec('gzip', ['--no-name', '--force', `${parts.out}.tar`], parts);
-  await rename(`${parts.out}.tar.gz`, parts.out);
+  const archive = join(parts.work, 'disk.tar');
+  await tar(archive, parts.work, ['disk.raw'], parts, ['--format=oldgnu', '--sparse']);
+  await exec('gzip', ['--no-name', '--force', archive], parts);
+  await exec('mv', [`${archive}.gz`, parts.out], parts);
 };
 
 /** A virtual machine as VMware and VirtualBox import it: DMTF DSP0243. */
-function descriptor(name: string, file: string, fileBytes: number, diskBytes: number): string {
+function descriptor({ name, cpus, memoryMiB }: MediumParts, file: string, fileBytes: number, diskBytes: number): string {
   const safe = name.replaceAll(/[^\w.-]/g, '-');
   return `<?xml version="1.0" encoding="UTF-8"?>
 <Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1" xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1" xmlns:rasd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData" xmlns:vssd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_VirtualSystemSettingData">
@@ -144,8 +145,8 @@ function descriptor(name: string, file: string, fileBytes: number, diskBytes: nu
     <VirtualHardwareSection>
       <Info>Hardware</Info>
       <System><vssd:ElementName>Virtual Hardware</vssd:ElementName><vssd:InstanceID>0</vssd:InstanceID><vssd:VirtualSystemType>vmx-13</vssd:VirtualSystemType></System>
-      <Item><rasd:ElementName>1 CPU</rasd:ElementName><rasd:InstanceID>1</rasd:InstanceID><rasd:ResourceType>3</rasd:ResourceType><rasd:VirtualQuantity>1</rasd:VirtualQuantity></Item>
-      <Item><rasd:AllocationUnits>byte * 2^20</rasd:AllocationUnits><rasd:ElementName>512 MiB</rasd:ElementName><rasd:InstanceID>2</rasd:InstanceID><rasd:ResourceType>4</rasd:ResourceType><rasd:VirtualQuantity>512</rasd:VirtualQuantity></Item>
+      <Item><rasd:ElementName>${cpus} CPU</rasd:ElementName><rasd:InstanceID>1</rasd:InstanceID><rasd:ResourceType>3</rasd:ResourceType><rasd:VirtualQuantity>${cpus}</rasd:VirtualQuantity></Item>
+      <Item><rasd:AllocationUnits>byte * 2^20</rasd:AllocationUnits><rasd:ElementName>${memoryMiB} MiB</rasd:ElementName><rasd:InstanceID>2</rasd:InstanceID><rasd:ResourceType>4</rasd:ResourceType><rasd:VirtualQuantity>${memoryMiB}</rasd:VirtualQuantity></Item>
       <Item><rasd:ElementName>SCSI</rasd:ElementName><rasd:InstanceID>3</rasd:InstanceID><rasd:ResourceSubType>VirtualSCSI</rasd:ResourceSubType><rasd:ResourceType>6</rasd:ResourceType></Item>
       <Item><rasd:AddressOnParent>0</rasd:AddressOnParent><rasd:ElementName>Disk</rasd:ElementName><rasd:HostResource>ovf:/disk/disk1</rasd:HostResource><rasd:InstanceID>4</rasd:InstanceID><rasd:Parent>3</rasd:Parent><rasd:ResourceType>17</rasd:ResourceType></Item>
       <Item><rasd:AutomaticAllocation>true</rasd:AutomaticAllocation><rasd:Connection>VM Network</rasd:Connection><rasd:ElementName>Network</rasd:ElementName><rasd:InstanceID>5</rasd:InstanceID><rasd:ResourceSubType>VmxNet3</rasd:ResourceSubType><rasd:ResourceType>10</rasd:ResourceType></Item>
@@ -156,12 +157,12 @@ function descriptor(name: string, file: string, fileBytes: number, diskBytes: nu
 }
 
 const ova: Conversion = async (raw, parts) => {
-  const { work, name, log, signal } = parts;
+  const { work, log, signal } = parts;
   const disk = 'disk.vmdk';
   const path = join(work, disk);
   await exec('qemu-img', ['convert', '-f', 'raw', '-O', 'vmdk', '-o', 'subformat=streamOptimized', raw, path], { log, signal });
   const ovf = join(work, 'image.ovf');
-  await writeFile(ovf, descriptor(name, disk, (await stat(path)).size, (await stat(raw)).size));
+  await writeFile(ovf, descriptor(parts, disk, (await stat(path)).size, (await stat(raw)).size));
   const sums = await Promise.all(['image.ovf', disk].map(async (file) => `SHA256(${file})= ${await hashFile(join(work, file))}\n`));
   await writeFile(join(work, 'image.mf'), sums.join(''));
   // The descriptor first (DSP0243, 5.3).

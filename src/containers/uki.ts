@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** One program of UEFI with kernel, initramfs and command line: uapi-group.org/specifications/specs/unified_kernel_image. */
-import { open, rename, stat, writeFile } from 'node:fs/promises';
+import { open, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { align } from '../lib/align.js';
 import { UklError } from '../lib/errors.js';
@@ -36,10 +36,10 @@ async function forgetTime(file: string): Promise<void> {
 }
 
 /** Signs an EFI program in place. Throws UKL_COMMAND if key and certificate are no pair. */
-async function sign(file: string, { signer, log, signal }: MediumParts): Promise<void> {
+async function sign(file: string, { signer, work, log, signal }: MediumParts): Promise<void> {
   if (signer === undefined) return;
   const { key, cert } = signer;
-  const signed = `${file}.signed`;
+  const signed = join(work, 'signed.efi');
   try {
     await exec('sbsign', ['--key', key, '--cert', cert, '--output', signed, file], { log, signal });
     await exec('sbverify', ['--cert', cert, signed], { log, signal });
@@ -51,7 +51,7 @@ async function sign(file: string, { signer, log, signal }: MediumParts): Promise
       hint: `openssl x509 -noout -pubkey -in ${cert}; openssl pkey -pubout -in ${key}`,
     });
   }
-  await rename(signed, file);
+  await exec('mv', [signed, file], { log, signal });
 }
 
 /** Writes a unified kernel image, signed if there is somebody to sign. */

@@ -75,7 +75,10 @@ ${allowed.length === 0 ? '' : `gcloud compute firewall-rules describe ${q(`ukl-$
   },
 };
 
-/** learn.microsoft.com: "Upload a VHD to Azure", "az image create". A VHD for it is fixed, and whole megabytes. */
+/**
+ * learn.microsoft.com: "Upload a VHD to Azure", "az vm create". A VHD for it is fixed, and whole megabytes. The
+ * disk is attached as it is: of an image, Azure would wait for an agent in the guest.
+ */
 export const azure: Platform = {
   name: 'azure',
   title: 'Microsoft Azure',
@@ -97,9 +100,9 @@ export const azure: Platform = {
     return {
       files: {},
       script: `az storage blob upload --account-name ${q(account)} --container-name ${q(storage)} --name ${q(`${name}.vhd`)} --file ${q(files.vhd ?? '')} --type page --overwrite --output none
-image=${q(name)}-$(date +%s)
-az image create --resource-group ${q(group)} --location ${q(region)} --name "$image" --os-type Linux --hyper-v-generation V2 --source ${q(`https://${account}.blob.core.windows.net/${storage}/${name}.vhd`)} --output none
-az vm create --resource-group ${q(group)} --location ${q(region)} --name ${q(name)} --image "$image" --size ${q(type)} --admin-username ukl --generate-ssh-keys --accelerated-networking false --output none
+disk=${q(name)}-$(date +%s)
+az disk create --resource-group ${q(group)} --location ${q(region)} --name "$disk" --os-type Linux --hyper-v-generation V2 --source ${q(`https://${account}.blob.core.windows.net/${storage}/${name}.vhd`)} --output none
+az vm create --resource-group ${q(group)} --location ${q(region)} --name ${q(name)} --attach-os-disk "$disk" --os-type linux --size ${q(type)} --output none
 ${opened.map((line) => `${line}\n`).join('')}az vm show --resource-group ${q(group)} --name ${q(name)} --show-details --query '[name,publicIps]' --output tsv
 `,
     };

@@ -4,11 +4,13 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { resolveTarget } from '../app/target.js';
 import { build } from '../build/build.js';
+import { containers } from '../containers/index.js';
 import { parsePort } from '../devices/ports.js';
 import { UklError } from '../lib/errors.js';
 import { exec } from '../lib/exec.js';
 import { silentLog } from '../lib/log.js';
 import { shellQuote } from '../lib/shell.js';
+import { parseSize } from '../lib/size.js';
 import { inPath } from '../lib/which.js';
 import type { ContainerName, Image } from '../model/index.js';
 import type { BuildOptions } from '../options/given.js';
@@ -33,9 +35,6 @@ export interface Deployed extends Deployment {
   /** Holds the images, the script and its files. */
   readonly directory: string;
 }
-
-/** A machine has something besides the kernel's needs. */
-const USUAL_MIB = 512;
 
 /** Names that all of the platforms take. Throws UKL_USAGE. */
 function checkName(name: string): string {
@@ -86,7 +85,8 @@ export async function deploy(targetPath: string, options: DeployOptions): Promis
   if (!dryRun) await mkdir(directory, { recursive: true });
   for (const container of platform.containers) {
     const file = join(directory, `${name}.${SUFFIXES[container] ?? container}`);
-    if (!dryRun) images.push(await build(targetPath, { ...buildOptions, container, profile: buildOptions.profile ?? 'hardware', out: file }));
+    const signed = containers.get(container).kind === 'medium' ? {} : { key: undefined, cert: undefined };
+    if (!dryRun) images.push(await build(targetPath, { ...buildOptions, ...signed, container, profile: buildOptions.profile ?? 'hardware', out: file }));
     files[container] = file;
   }
   const { config } = target;
@@ -94,7 +94,7 @@ export async function deploy(targetPath: string, options: DeployOptions): Promis
   const deployment = platform.plan({
     name,
     files,
-    memoryMiB: run?.memoryMiB ?? USUAL_MIB,
+    memoryMiB: run?.memoryMiB ?? Math.ceil(parseSize(config.memory ?? target.runtime.defaultMemory) / 2 ** 20),
     cpus: config.cpus,
     ports: run?.ports ?? config.ports.map(parsePort),
     settings: chosen,

@@ -6,7 +6,7 @@ import type { Platform } from './platform.js';
 
 const q = shellQuote;
 
-/** pve.proxmox.com: qm(1). Run on the host. */
+/** pve.proxmox.com: qm(1), of version 7.2 or later. Run on the host. */
 export const proxmox: Platform = {
   name: 'proxmox',
   title: 'Proxmox VE, on its host',
@@ -20,8 +20,7 @@ export const proxmox: Platform = {
   plan: ({ name, files, memoryMiB, cpus, settings: { vmid = '', storage = '', bridge = '' } }) => ({
     files: {},
     script: `qm create ${q(vmid)} --name ${q(name)} --memory ${memoryMiB} --cores ${cpus} --cpu host --machine q35 --ostype l26 --net0 ${q(`virtio,bridge=${bridge}`)} --serial0 socket --vga serial0 --scsihw virtio-scsi-single
-qm importdisk ${q(vmid)} ${q(files.qcow2 ?? '')} ${q(storage)}
-qm set ${q(vmid)} --scsi0 ${q(`${storage}:vm-${vmid}-disk-0`)} --boot order=scsi0
+qm set ${q(vmid)} --scsi0 ${q(`${storage}:0,import-from=${files.qcow2 ?? ''}`)} --boot order=scsi0
 qm start ${q(vmid)}
 `,
   }),
@@ -85,7 +84,7 @@ virsh --connect ${q(uri)} domifaddr ${q(name)} || true
   },
 };
 
-/** ipxe.org/scripting. By BIOS the image is a kernel; by UEFI, an EFI program. */
+/** ipxe.org/scripting. By BIOS the image is a kernel, which has QEMU's addresses unless it is told otherwise; by UEFI, an EFI program. */
 export const pxe: Platform = {
   name: 'pxe',
   title: 'machines that boot from the network by iPXE',
@@ -99,7 +98,7 @@ export const pxe: Platform = {
     files: {
       'boot.ipxe': `#!ipxe
 iseq \${platform} efi && goto efi ||
-kernel ${url}/${name}.bz
+kernel ${url}/${name}.bz UKL_NETWORK=dhcp console=tty0 console=ttyS0 panic=10
 boot
 :efi
 chain ${url}/${name}.efi

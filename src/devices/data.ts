@@ -42,7 +42,7 @@ export const dataRequirements = (data: readonly Data[]): readonly Requirement[] 
 export const dataFiles = (data: readonly Data[]): readonly string[] =>
   data.length === 0 ? [] : ['/sbin/e2fsck:/sbin/e2fsck', '/etc/mke2fs.conf:/etc/mke2fs.conf', ...makersOf(data).map(({ file }) => `${file}:${file}`)];
 
-/** "FILE[:BUS]": a raw disk of this host. Throws UKL_DISK if it does not exist. */
+/** "FILE[:BUS]", with a bus of all that there are: a raw disk of this host. Throws UKL_DISK if it does not exist. */
 export function parseAttached(text: string, buses: readonly DiskBus[]): AttachedDisk {
   const colon = text.lastIndexOf(':');
   const word = text.slice(colon + 1);

@@ -41,7 +41,8 @@ export function findFault(log: readonly string[]): (Fault & { readonly fileOffse
 
 /** How the program ended, as init says on the console where it has no other way (guest/init/main.c). */
 export function findEnd(serial: string): RunEnd | undefined {
-  const [, how, number] = /^init: (exit|signal) (\d+)\r?$/m.exec(serial) ?? [];
+  // The program may print the same: what was said last is init's, which nobody outlives.
+  const [, how, number] = [...serial.matchAll(/^init: (exit|signal) (\d+)\r?$/gm)].at(-1) ?? [];
   if (how === undefined) return undefined;
   return how === 'exit' ? { kind: 'exit', status: Number(number) } : { kind: 'signal', signal: Number(number) };
 }

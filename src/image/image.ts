@@ -4,6 +4,7 @@ import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
+import { cmdlineBytes } from '../containers/bzimage.js';
 import type { Container, Signer } from '../containers/container.js';
 import { encodeSpec, hostnameOf } from '../guest/spec.js';
 import { UklError } from '../lib/errors.js';
@@ -23,6 +24,9 @@ const TRAILER_BYTES = 16;
 /** A manifest lists every file; it has never been near this. */
 const MANIFEST_MAX = 64 * 1024 ** 2;
 
+/** Of a machine that nobody has said anything about. */
+const USUAL_MIB = 512;
+
 /** As many programs as ukl.c in the series takes. */
 const RING0_MAX = 16;
 
@@ -38,7 +42,11 @@ function imageCmdline(start: readonly string[], ring0: readonly string[], kernel
   }
   if (ring0.length > RING0_MAX) throw new UklError('UKL_USAGE', `${ring0.length} programs for ring 0; ${RING0_MAX} are possible`);
   if (ring0.length > 0) words.push(`ukl=${ring0.join(',')}`);
-  return [...words, ...kernelArgs].join(' ');
+  const cmdline = [...words, ...kernelArgs].join(' ');
+  // A boot loader's configuration has a line for it.
+  if (/[\n\r]/.test(cmdline)) throw new UklError('UKL_USAGE', "the kernel's command line has one line", { hint: 'kernelArgs without line ends' });
+  cmdlineBytes(cmdline);
+  return cmdline;
 }
 
 export interface ImageParts {
@@ -183,14 +191,11 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
       files: [...initramfs.files],
       run: parts.run,
     };
-    const host: ImageHost = {
-      ...{ format: 5, initramfs: shipped.sha256, program: app.host, directory: parts.directory },
-      ...(container.kind === 'medium' ? { manifest } : {}),
-    };
     if (container.kind === 'medium') {
       await using scratch = await makeScratch('medium');
       await container.write({
         ...{ bzImage: kernel.bzImage, initramfs: shipped.path, cmdline, name: app.name, signer: parts.signer },
+        ...{ memoryMiB: parts.run.memoryMiB ?? USUAL_MIB, cpus: parts.run.cpus },
         ...{ out: partial, work: scratch.path, log: join(storeRoot(), 'logs', `medium-${app.name}.log`), signal: parts.signal },
       });
     } else if (prefix !== undefined) {
@@ -202,6 +207,10 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
         out.end(trailerOf(manifest), done);
       });
     }
+    const host: ImageHost = {
+      ...{ format: 5, initramfs: shipped.sha256, program: app.host, directory: parts.directory },
+      ...(container.kind === 'medium' ? { manifest, bytes: (await stat(partial)).size } : {}),
+    };
     await writeFile(hostFile(path), `${JSON.stringify(host, null, 2)}\n`);
     await rename(partial, path);
     return { path: resolve(path), manifest, host };
@@ -240,7 +249,9 @@ async function mediumOf(path: string): Promise<Image | undefined> {
   if (text === undefined || !existsSync(path)) return undefined;
   try {
     const { success, data: host } = imageHost.safeParse(JSON.parse(text));
-    return success && host.manifest !== undefined ? { path: resolve(path), manifest: host.manifest, host } : undefined;
+    return success && host.manifest !== undefined && host.bytes === (await stat(path)).size
+      ? { path: resolve(path), manifest: host.manifest, host }
+      : undefined;
   } catch {
     return undefined;
   }

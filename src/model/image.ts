@@ -92,6 +92,8 @@ export const imageHost = z.object({
   directory: z.string(),
   /** Of a medium, which has no room for it. */
   manifest: imageManifest.optional(),
+  /** The medium's own size: another file of its name is not it. */
+  bytes: bytes.optional(),
 });
 
 export type RunDefaults = z.output<typeof runDefaults>;

@@ -5,6 +5,7 @@
  * The guest takes no part: what would export the counters (debugfs) is left alone.
  */
 import { basename, relative } from 'node:path';
+import { PAGE } from '../lib/align.js';
 import { UklError } from '../lib/errors.js';
 
 /** Reads the guest's memory by kernel addresses. */
@@ -45,9 +46,11 @@ const LANDMARK = '/init/main.gcda';
 const unsigned = (address: bigint): bigint => BigInt.asUintN(64, address);
 
 async function readName(read: ReadMemory, address: bigint): Promise<string> {
-  const bytes = await read(address, NAME_MAX);
+  // Behind a module's last page there may be nothing.
+  const bytes = await read(address, Math.min(NAME_MAX, PAGE - Number(address % BigInt(PAGE))));
   const end = bytes.indexOf(0);
-  return bytes.toString('latin1', 0, end < 0 ? NAME_MAX : end);
+  if (end >= 0 || bytes.length === NAME_MAX) return bytes.toString('latin1', 0, end < 0 ? NAME_MAX : end);
+  return bytes.toString('latin1') + (await readName(read, address + BigInt(bytes.length)));
 }
 
 async function readFunction(read: ReadMemory, address: bigint): Promise<Counted> {

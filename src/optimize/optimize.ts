@@ -2,8 +2,8 @@
 /** A kernel that is compiled for what a program does with it under a load. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { resolveTarget } from '../app/target.js';
-import { build, buildTo } from '../build/build.js';
+import { resolveTarget, type Target } from '../app/target.js';
+import { build, buildTo, profileOf } from '../build/build.js';
 import { findKernel } from '../kernels/kernel.js';
 import { UklError } from '../lib/errors.js';
 import { exec } from '../lib/exec.js';
@@ -54,18 +54,25 @@ async function record(image: Image, load: Load, options: BuildOptions): Promise<
     {
       kind: 'counts',
       title: `record ${image.manifest.name} under its load`,
-      key: { kernel: image.manifest.kernel.sha256, files: image.manifest.initramfs.sha256, run: image.manifest.run, load: load.key },
+      key: {
+        ...{ kernel: image.manifest.kernel.sha256, files: image.manifest.initramfs.sha256, cmdline: image.manifest.cmdline, run: image.manifest.run },
+        ...{ load: load.key, directory: process.cwd() },
+      },
       make: async ({ output, progress }) => {
         const address = addressesIn(await exec('nm', [vmlinux]));
         const ended = new AbortController();
         const signal = options.signal === undefined ? ended.signal : AbortSignal.any([options.signal, ended.signal]);
-        await using vm = await runImage(image, {
-          ...(options.signal === undefined ? {} : { signal: options.signal }),
-          log,
-          // The usual port may be in use.
-          ports: image.manifest.run.ports.map(({ guest, protocol }) => `0:${guest}/${protocol}`),
-          kernelArgs: ['nokaslr', 'nopti'],
-        });
+        const { ports, timeoutSeconds: _, ...others } = image.manifest.run;
+        await using vm = await runImage(
+          { ...image, manifest: { ...image.manifest, run: { ...others, ports: [] } } },
+          {
+            ...(options.signal === undefined ? {} : { signal: options.signal }),
+            log,
+            // The usual port may be in use.
+            ports: ports.map(({ guest, protocol }) => `0:${guest}/${protocol}`),
+            kernelArgs: ['nokaslr', 'nopti'],
+          },
+        );
         vm.stdout.resume();
         vm.stderr.resume();
         const over = (): void => ended.abort(new UklError('UKL_VMM', 'the program ended before the load did', { hint: 'ukl run, to see why' }));
@@ -97,6 +104,21 @@ async function record(image: Image, load: Load, options: BuildOptions): Promise<
   return { directory: join(path, 'counts'), id: basename(path), load: load.key };
 }
 
+/** Throws UKL_USAGE, before kernels are built, for a program that cannot be recorded. */
+function checkRecordable({ config, name }: Target, profile: BuildOptions['profile']): void {
+  const refused: readonly (readonly [boolean, string, string])[] = [
+    [profile === 'hello' || profile === 'fit', `a kernel of the profile '${profile}' is not optimised: it is compiled for size`, '--profile server'],
+    [config.ports.every((port) => port.endsWith('/udp')), `a load needs a port that leads to ${name}`, "ports: ['8080:80'] in ukl.config"],
+    [
+      config.disks.length + config.volumes.length + config.data.length > 0,
+      `${name} would be recorded on its own disks and volumes`,
+      'a configuration without them, to optimise',
+    ],
+  ];
+  const first = refused.find(([is]) => is);
+  if (first !== undefined) throw new UklError('UKL_USAGE', first[1], { hint: first[2] });
+}
+
 /**
  * Builds an image whose kernel and modules are compiled for a load: boots the
  * program on a kernel that counts, gives it the load, and compiles again with what
@@ -107,7 +129,16 @@ async function record(image: Image, load: Load, options: BuildOptions): Promise<
 export async function optimize(targetPath: string | UklConfig, load: Load, options: BuildOptions = {}): Promise<Image> {
   await using scratch = await makeScratch('optimize');
   const target = await resolveTarget(targetPath);
-  const counting = await buildTo(join(scratch.path, 'image'), target, { ...options, container: 'elf', counting: true });
+  const profile = profileOf(target, options);
+  checkRecordable(target, profile);
+  const counting = await buildTo(join(scratch.path, 'image'), target, {
+    ...options,
+    key: undefined,
+    cert: undefined,
+    container: 'elf',
+    profile,
+    counting: true,
+  });
   const counts = await record(counting, load, options);
   return build(targetPath, { ...options, counts });
 }

@@ -238,8 +238,10 @@ export class Guest {
         socket.on('data', (chunk: Buffer) => {
           this.#serial = (this.#serial + decoder.write(chunk)).slice(-MAX_SERIAL);
           if (!log.destroyed) log.write(chunk);
-          if (this.#options.machine.transport === 'console') this.#options.stdout.write(chunk);
           this.#options.onSerial?.(chunk);
+          if (this.#options.machine.transport !== 'console' || this.#options.stdout.write(chunk)) return;
+          socket.pause();
+          this.#options.stdout.once('drain', () => socket.resume());
         });
         return closed;
       }

@@ -19,11 +19,25 @@ import { asUklError, UklError } from '../lib/errors.js';
 import { type Log, silentLog } from '../lib/log.js';
 import { shellWord } from '../lib/shell.js';
 import { formatSize, parseSize } from '../lib/size.js';
-import type { BootProtocol, Disk, Firmware, Image, KernelProfile, Machine, MachineType, Network, Nic, PortForward, Transport, Volume } from '../model/index.js';
+import type {
+  AttachedDisk,
+  BootProtocol,
+  Disk,
+  Firmware,
+  Image,
+  KernelProfile,
+  Machine,
+  MachineType,
+  Network,
+  Nic,
+  PortForward,
+  Transport,
+  Volume,
+} from '../model/index.js';
 import { isSmall } from '../model/kernel.js';
 import type { RunOptions } from '../options/given.js';
 import { vmms } from '../vmms/index.js';
-import { busesOf, nicsOf } from '../vmms/qemu/devices.js';
+import { ALL_BUSES, busesOf, mostOf, nicsOf } from '../vmms/qemu/devices.js';
 import type { Bootable, Vmm } from '../vmms/vmm.js';
 import { kernelCmdline } from './cmdline.js';
 import { checkSupport } from './support.js';
@@ -190,6 +204,21 @@ function payloadOf({ path }: Image, container: Container, cmdline: string, type:
   return { boot, file: path, format, bus };
 }
 
+/** The disks that a run gives the machine. Throws UKL_USAGE for a bus that it lacks, or that is full. */
+function attachedOf({ attach = [], diskBus }: RunOptions, type: MachineType): AttachedDisk[] {
+  const all = attach.map((word) => parseAttached(word, ALL_BUSES));
+  for (const { bus } of all) {
+    if (!busesOf(type).includes(bus)) {
+      throw new UklError('UKL_USAGE', `a ${type} has no ${bus} for disks`, {
+        hint: type === 'microvm' ? `--machine q35, or ${busesOf(type).join(', ')}` : busesOf(type).join(', '),
+      });
+    }
+    const count = all.filter((one) => one.bus === bus).length + (diskBus === bus ? 1 : 0);
+    if (count > mostOf(bus)) throw new UklError('UKL_USAGE', `a ${type} takes ${mostOf(bus)} drives by ${bus}, not ${count}`, { hint: 'another bus for some' });
+  }
+  return all;
+}
+
 /** What a run changes of what is in the words of an image without init. Throws UKL_USAGE. */
 function kmainOverrides({ manifest: { program, run, name } }: Image, options: RunOptions, network: Network): string[] {
   const { args, env, disks, volumes } = options;
@@ -281,7 +310,7 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
     accel,
     nics: nic === undefined ? [] : [nic],
     disks: disks.map((disk, index) => ({ ...disk, serial: `ukl${index}` })),
-    attached: (options.attach ?? []).map((word) => parseAttached(word, busesOf(type))),
+    attached: attachedOf(options, type),
     shares: volumes.map((volume, index) => ({ ...volume, tag: `ukl${index}` })),
     devices: isSmall(manifest.kernel.profile) ? [] : ['rng'],
     legacy: !isSmall(manifest.kernel.profile),

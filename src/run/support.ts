@@ -35,7 +35,16 @@ export function checkSupport({ title, supports }: Vmm, { container, options, tra
       `start a ${container.name} image by UEFI`,
     ],
     [
-      small && machine !== 'microvm' && (disks > 0 || ports > 0 || net === 'tap' || net === 'bridge' || net === 'socket'),
+      small &&
+        machine !== 'microvm' &&
+        (transport === 'virtio-serial' ||
+          disks > 0 ||
+          volumes > 0 ||
+          (options.attach ?? []).length > 0 ||
+          ports > 0 ||
+          net === 'tap' ||
+          net === 'bridge' ||
+          net === 'socket'),
       `give a small kernel devices on a ${machine}, which has PCI`,
     ],
     [!supports.transports.includes(transport), `talk to the guest by ${transport}`],

@@ -87,10 +87,17 @@ function payloadWords({ type, payload }: Machine): readonly Words[] {
       const cdrom = payload.boot === 'cdrom';
       return [
         ['-drive', `if=none,id=boot,format=${payload.format},${cdrom ? 'media=cdrom,readonly=on' : 'snapshot=on'},file=${value(payload.file)}`],
-        driveWords(type, { id: 'boot', bus: payload.bus, cdrom, serial: 'boot', boots: true }),
+        driveWords(type, { id: 'boot', bus: payload.bus, cdrom, serial: 'boot', nth: 0, boots: true }),
       ];
     }
   }
+}
+
+/** How many drives on the bus of an attached disk come before it. */
+function before({ payload, attached }: Machine, index: number): number {
+  const bus = attached[index]?.bus;
+  const boots = (payload.boot === 'disk' || payload.boot === 'cdrom') && payload.bus === bus ? 1 : 0;
+  return boots + attached.slice(0, index).filter((one) => one.bus === bus).length;
 }
 
 /** QEMU's command line; the tool listens on the sockets in `directory`. */
@@ -120,11 +127,11 @@ export function qemuArgs(machine: Machine, directory: string): string[] {
     ...machine.nics.map((nic, index) => networkCard(machine, nic, index)),
     ...machine.disks.map((disk, index) => [
       ...['-drive', `if=none,id=disk${index},format=raw,file=${value(disk.file)}`],
-      ...driveWords(machine.type, { id: `disk${index}`, bus: 'virtio', cdrom: false, serial: disk.serial, boots: false }),
+      ...driveWords(machine.type, { id: `disk${index}`, bus: 'virtio', cdrom: false, serial: disk.serial, nth: 0, boots: false }),
     ]),
     ...machine.attached.map(({ file, bus }, index) => [
       ...['-drive', `if=none,id=attached${index},format=raw,file=${value(file)}`],
-      ...driveWords(machine.type, { id: `attached${index}`, bus, cdrom: false, serial: `attached${index}`, boots: false }),
+      ...driveWords(machine.type, { id: `attached${index}`, bus, cdrom: false, serial: `attached${index}`, nth: before(machine, index), boots: false }),
     ]),
     // What the guest writes belongs to the user that runs QEMU; owners are set if that user may (none).
     // A volume may span several file systems of the host, with the same inode numbers (remap).

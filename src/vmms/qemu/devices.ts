@@ -13,6 +13,8 @@ export interface Drive {
   readonly bus: DiskBus;
   readonly cdrom: boolean;
   readonly serial: string | undefined;
+  /** How many drives of this bus come before it. */
+  readonly nth: number;
   /** Whether the firmware is to boot from it. */
   readonly boots: boolean;
 }
@@ -23,7 +25,9 @@ interface Bus {
   readonly disk: string;
   readonly cdrom?: string;
   /** Where the disk is plugged in. */
-  readonly port?: (type: MachineType, id: string) => string;
+  readonly port?: (type: MachineType, id: string, nth: number) => string;
+  /** How many a machine's own controller takes; each disk brings one otherwise. */
+  readonly most?: number;
   readonly serial: boolean;
 }
 
@@ -52,10 +56,13 @@ const BUSES: Readonly<Record<DiskBus, Bus>> = {
     controller: (type, id) => (type === 'q35' ? [] : ['-device', `ich9-ahci,id=bus-${id}`]),
     disk: sata,
     cdrom: 'ide-cd',
-    port: (type, id) => (type === 'q35' ? 'ide.0' : `bus-${id}.0`),
+    // Each port of the q35's takes one drive.
+    port: (type, id, nth) => (type === 'q35' ? `ide.${nth}` : `bus-${id}.0`),
+    most: 6,
     serial: true,
   },
-  ide: { controller: none, disk: sata, cdrom: 'ide-cd', port: () => 'ide.0', serial: true },
+  // Two channels with two drives each.
+  ide: { controller: none, disk: sata, cdrom: 'ide-cd', port: (_type, _id, nth) => `ide.${nth >> 1},unit=${nth & 1}`, most: 4, serial: true },
   usb: {
     controller: (_type, id) => ['-device', `qemu-xhci,id=bus-${id}`],
     disk: 'usb-storage',
@@ -63,7 +70,7 @@ const BUSES: Readonly<Record<DiskBus, Bus>> = {
     port: (_type, id) => `bus-${id}.0`,
     serial: true,
   },
-  sd: { controller: () => ['-device', 'sdhci-pci'], disk: 'sd-card', serial: false },
+  sd: { controller: () => ['-device', 'sdhci-pci'], disk: 'sd-card', most: 1, serial: false },
 };
 
 /** Which buses a machine can have. */
@@ -72,11 +79,16 @@ export const busesOf = (type: MachineType): readonly DiskBus[] => {
   return type === 'microvm' ? ['virtio'] : all.filter((bus) => bus !== 'ide' || type === 'pc');
 };
 
+export const ALL_BUSES = Object.keys(BUSES) as DiskBus[];
+
+/** How many drives of a bus a machine takes. */
+export const mostOf = (bus: DiskBus): number => BUSES[bus].most ?? Number.POSITIVE_INFINITY;
+
 /** The words for a drive that -drive has made. */
-export function driveWords(type: MachineType, { id, bus, cdrom, serial, boots }: Drive): Words {
+export function driveWords(type: MachineType, { id, bus, cdrom, serial, nth, boots }: Drive): Words {
   const its = BUSES[bus];
   const device = bus === 'virtio' ? virtio(type, 'blk') : ((cdrom ? its.cdrom : undefined) ?? its.disk);
-  const port = its.port?.(type, id);
+  const port = its.port?.(type, id, nth);
   const words = [
     device,
     `drive=${id}`,
