@@ -34,11 +34,9 @@ const redisOn = async (type: string): Promise<UklConfig> => ({
 });
 
 async function postgresOn(type: string): Promise<UklConfig> {
-  const directory = join(projectRoot, 'examples/postgres');
-  const { name: _, files = [], ...config } = await loadConfig(directory);
-  const here = files.map((file) => (/^[$/]/.test(file) ? file : join(directory, file)));
-  const more = [`${join(directory, 'serve.sh')}:/serve.sh`, '/usr/bin/sync', '/usr/bin/rm'];
-  return { ...config, name: 'postgres-power', args: ['/serve.sh'], files: [...here, ...more], data: [`LABEL=pg:/pg:${type}`], memory: '768M' };
+  const directory = join(projectRoot, 'examples/postgres-server');
+  const { files = [], ports: _, ...config } = await loadConfig(directory);
+  return { ...config, files: files.map((file) => (/^[$/]/.test(file) ? file : join(directory, file))), data: [`LABEL=pg:/pg:${type}`] };
 }
 
 const SERVERS: readonly Server[] = [
@@ -139,7 +137,7 @@ for (const server of SERVERS.filter(({ name }) => positionals.length === 0 || po
   for (let round = 1; round <= cuts + 1; round++) {
     try {
       state = await cut(image, disk, server, state);
-      log.info(`${server.name}: cut ${round} of ${cuts}, ${state.promised} numbers promised`);
+      log.info(`${server.name}: start ${round}, ${state.promised} numbers promised`);
     } catch (error) {
       outcome = `after cut ${round - 1}: ${error instanceof Error ? error.message : String(error)}`;
       failed++;

@@ -26,6 +26,10 @@ interface Server {
   readonly connections: readonly number[];
   /** Further models of the processor, for which the kernel turns mitigations on, with the first number of connections. */
   readonly cpus?: readonly string[];
+  /** The server's path in the guest, if it is not the program that starts. */
+  readonly program?: string;
+  /** Whether Debian's kernel runs it too. */
+  readonly debian?: boolean;
   /** Whether the kernel is also optimised for it: two builds of a kernel. */
   readonly optimized?: boolean;
   /** That are counted; a quarter of them, first, are not. */
@@ -40,6 +44,35 @@ function redisAnswer(bytes: Buffer): number | undefined {
   if (line === undefined || bytes[0] !== '$'.charCodeAt(0)) return line;
   const whole = line + Number(bytes.toString('latin1', 1, line)) + 2;
   return bytes.length < whole ? undefined : whole;
+}
+
+/** postgresql.org, "Frontend/Backend Protocol": user and database, where nobody is asked for a password. */
+const postgresStartup = ((): Buffer => {
+  const words = Buffer.from('user\0postgres\0database\0postgres\0\0');
+  const head = Buffer.alloc(8);
+  head.writeUInt32BE(8 + words.length, 0);
+  head.writeUInt32BE(3 << 16, 4);
+  return Buffer.concat([head, words]);
+})();
+
+function postgresQuery(text: string): Buffer {
+  const body = Buffer.from(`${text}\0`);
+  const head = Buffer.alloc(5);
+  head.write('Q');
+  head.writeUInt32BE(4 + body.length, 1);
+  return Buffer.concat([head, body]);
+}
+
+/** Messages are a letter, a length, and as much less four; ReadyForQuery is the last one. */
+function postgresAnswer(bytes: Buffer): number | undefined {
+  for (let at = 0; at + 5 <= bytes.length; ) {
+    const end = at + 1 + bytes.readUInt32BE(at + 1);
+    if (end > bytes.length) return undefined;
+    if (bytes[at] === 'E'.charCodeAt(0)) throw new UklError('UKL_VMM', `the server refuses: ${bytes.toString('latin1', at + 5, end)}`);
+    if (bytes[at] === 'Z'.charCodeAt(0)) return end;
+    at = end;
+  }
+  return undefined;
 }
 
 export const SERVERS: Readonly<Record<string, Server>> = {
@@ -69,6 +102,17 @@ export const SERVERS: Readonly<Record<string, Server>> = {
     talk: { greeting: 'set key 0 0 3\r\nxyz\r\n', question: 'get key\r\n', answer: (bytes) => upTo('STORED\r\n')(bytes) ?? upTo('END\r\n')(bytes) },
     connections: [8, 1],
     requests: 4000,
+  },
+  postgres: {
+    title: 'PostgreSQL, select 1',
+    target: join(projectRoot, 'examples/postgres-server'),
+    program: '/usr/local/pgsql/bin/postgres',
+    port: 5432,
+    talk: { greeting: postgresStartup, question: postgresQuery('select 1'), answer: postgresAnswer },
+    connections: [8],
+    // It has to make its cluster first, which takes the other kernel's users a machine of another size.
+    debian: false,
+    requests: 2000,
   },
   nginx: {
     title: 'nginx, a small file',
@@ -105,7 +149,22 @@ interface Counted extends AsyncDisposable {
   readonly port: number;
 }
 
-async function startOurs(built: Built, { port }: Server, file: string, socket: string, cpu: string | undefined): Promise<Counted> {
+/** How long a server that may not be up yet has for its first answer, and how often it is asked. */
+const PATIENCE_MS = 1000;
+const RETRY_MS = 100;
+
+/** Whether a server answers a question now. */
+async function serves(port: number, talk: Talk): Promise<boolean> {
+  try {
+    using load = await Load.connect(port, talk, 1, AbortSignal.timeout(PATIENCE_MS));
+    await load.run(1);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function startOurs(built: Built, { port, talk }: Server, file: string, socket: string, cpu: string | undefined): Promise<Counted> {
   const vmlinux = await findKernel(built.manifest.kernel.sha256);
   if (vmlinux === undefined) throw new UklError('UKL_IMAGE', 'the symbols of the kernel are gone', { hint: 'ukl build, which makes them again' });
   const vm = await start(built, {
@@ -118,27 +177,20 @@ async function startOurs(built: Built, { port }: Server, file: string, socket: s
   vm.stdout.resume();
   vm.stderr.resume();
   await vm.listening(port);
+  // One that listens may still have to start.
+  while (!(await serves(vm.port(port), talk))) {
+    if (vm.state === 'ended') throw new UklError('UKL_VMM', 'the guest ended before its server answered');
+    await setTimeout(RETRY_MS);
+  }
   return { port: vm.port(port), [Symbol.asyncDispose]: () => vm[Symbol.asyncDispose]() };
 }
-
-/** How long a server that may not be up yet has for its first answer, and how often it is asked. */
-const PATIENCE_MS = 1000;
-const RETRY_MS = 100;
 
 /** Debian keeps the symbols of its kernels in packages of a gigabyte: what is counted by address is not known of them. */
 async function startTheirs(built: Built, { port, talk }: Server, file: string, socket: string, cpu = 'max'): Promise<Counted> {
   const plugin = `file=${file},socket=${socket},at=`;
   const guest = await startDebian(await openImage(built.image), { port, plugin, cpu }, { log: silentLog, signal: built.signal });
   // QEMU takes connections before the guest does: only an answer tells.
-  const answered = async (): Promise<boolean> => {
-    const late = AbortSignal.timeout(PATIENCE_MS);
-    using load = await Load.connect(guest.port, { question: talk.question, answer: talk.answer }, 1, late);
-    return await load.run(1).then(
-      () => true,
-      () => false,
-    );
-  };
-  while (!(await answered())) {
+  while (!(await serves(guest.port, talk))) {
     await setTimeout(RETRY_MS);
     if (!guest.ended.aborted && built.signal?.aborted !== true) continue;
     const details = (await guest.said()).split('\n').slice(-5).join('\n');
@@ -228,7 +280,8 @@ export const requests: Suite = {
     clock: 'wall',
     target: server.target,
     container: 'elf',
-    variants: ['debian', ...USUAL, 'express', ...(server.optimized ? (['optimized'] as const) : [])],
+    ...(server.program === undefined ? {} : { server: server.program }),
+    variants: [...(server.debian === false ? [] : (['debian'] as const)), ...USUAL, 'express', ...(server.optimized ? (['optimized'] as const) : [])],
     ...(server.optimized ? { load: optimizedFor(server) } : {}),
     parse: () => ({}),
     measure: async (built) => {

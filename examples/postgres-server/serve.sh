@@ -5,7 +5,8 @@ PATH=/usr/local/pgsql/bin:/usr/bin
 mkdir -p /pg /tmp
 chown nobody /pg
 
-# As in bench.sh.
+# The server refuses to be root. Who gives up root stays entitled to ring 0 only
+# with the capability for raw access to the machine.
 as_user() {
 	setpriv --reuid=nobody --clear-groups --inh-caps=+sys_rawio --ambient-caps=+sys_rawio "$@"
 }
