@@ -3,7 +3,7 @@
  * nginx in ring 0 from a disk, on machines with every firmware, disk and network
  * card: `npx tsx test/machines/run.ts`. Writes docs/notes/machines.md.
  */
-import { copyFile, stat, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { asUklError } from '../../src/lib/errors.js';
@@ -32,7 +32,7 @@ async function serves(image: string, options: RunOptions): Promise<Outcome> {
   const began = performance.now();
   const seconds = (): number => Math.round((performance.now() - began) / 100) / 10;
   try {
-    await using vm = await run(image, { ...options, accel: 'tcg', memory: '512M', cpus: 2, ports: ['0:80'], timeout: SECONDS });
+    await using vm = await run(image, { timeout: SECONDS, ...options, accel: 'tcg', memory: '512M', cpus: 2, ports: ['0:80'] });
     vm.stdout.resume();
     vm.stderr.resume();
     let over = false;
@@ -60,8 +60,12 @@ await build(EXAMPLE, { log, container: 'disk', out: image('disk') });
 await build(EXAMPLE, { log, container: 'disk', out: image('signed'), key, cert: SNAKEOIL.cert });
 // QEMU's cards have a power of two of bytes.
 for (const name of ['disk', 'signed']) {
-  await copyFile(image(name), image(`${name}-card`));
-  await truncate(image(`${name}-card`), 2 ** Math.ceil(Math.log2((await stat(image(name))).size)));
+  const card = image(`${name}-card`);
+  const bytes = 2 ** Math.ceil(Math.log2((await stat(image(name))).size));
+  await copyFile(image(name), card);
+  await truncate(card, bytes);
+  const notes = JSON.parse(await readFile(`${image(name)}.host.json`, 'utf8')) as object;
+  await writeFile(`${card}.host.json`, JSON.stringify({ ...notes, bytes }));
 }
 await build(EXAMPLE, { log, container: 'elf', profile: 'hardware', out: image('elf') });
 await build(EXAMPLE, { log, container: 'uki', out: image('uki') });
