@@ -16,10 +16,12 @@ const FIRMWARES: Readonly<Record<MachineType, readonly Firmware[]>> = {
   q35: ['bios', 'uefi', 'secure-boot'],
 };
 
-/** What a firmware cannot boot from: Debian's OVMF is built without a driver for pvscsi. */
+/** What a firmware did not boot from when it was tried: Debian's OVMF, pvscsi and cards. */
 const IMPOSSIBLE: readonly Partial<Combination>[] = [
   { firmware: 'uefi', bus: 'pvscsi' },
   { firmware: 'secure-boot', bus: 'pvscsi' },
+  { firmware: 'uefi', bus: 'sd' },
+  { firmware: 'secure-boot', bus: 'sd' },
 ];
 
 const possible = (one: Combination): boolean =>

@@ -108,7 +108,7 @@ if (wanted.length === 0) {
     `# Machines on which an image was started
 
 \`npx tsx test/machines/run.ts\`, the last time it was run: nginx in ring 0, with the profile \`hardware\`, two processors and 512 MiB, in QEMU 7.2's emulation with
-SeaBIOS and Debian's OVMF. Each two choices that can go together are together in one row at least. Times are from the start of the VMM, on a busy host.
+SeaBIOS and Debian's OVMF. Each two choices that can go together are together in one row at least; Debian's OVMF boots neither from pvscsi nor from an SD card. Times are from the start of the VMM, on a busy host.
 
 | machine | firmware | boots from | network card | nginx |
 | --- | --- | --- | --- | --- |
