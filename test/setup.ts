@@ -37,7 +37,9 @@ const log = createLog();
 try {
   await ensurePackages(
     log,
-    [...allRequirements(), ...testPackages].filter(({ file }) => file === undefined || !existsSync(file)),
+    [...allRequirements(), ...containers.list().flatMap(({ requirements }) => requirements), ...testPackages].filter(
+      ({ file }) => file === undefined || !existsSync(file),
+    ),
   );
   await getKernel(kernelSpec('ukl'), { log });
   await getKernel(kernelSpec('stock'), { log });
