@@ -11,11 +11,9 @@
 #include <fcntl.h>
 #include <linux/btrfs.h>
 #include <linux/fs.h>
-#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -279,17 +277,14 @@ close:
 /* Mounts the file system that the source names; make is the type of a new one, or nothing. */
 void mount_data(const char *source, const char *path, const char *make)
 {
-	struct pollfd watch = { .events = POLLIN };
 	struct found found;
-	char events[4096];
 	/* The tool has given the machine all that it will have. */
 	bool take_blank = have_host();
 
-	watch.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	inotify_add_watch(watch.fd, "/dev", IN_CREATE);
+	watch_devices();
 	while (!find(source, make[0], take_blank, &found)) {
 		bool wait_for_all = make[0] && !take_blank;
-		bool quiet = poll(&watch, 1, wait_for_all ? QUIET_MS : PATIENCE_MS) == 0;
+		bool quiet = !await_device(wait_for_all ? QUIET_MS : PATIENCE_MS);
 
 		if (quiet && !wait_for_all) {
 			errno = ENODEV;
@@ -297,10 +292,7 @@ void mount_data(const char *source, const char *path, const char *make)
 		}
 		/* Disks come one after the other: nothing new for a while is the end of them. */
 		take_blank |= quiet;
-		while (read(watch.fd, events, sizeof(events)) > 0)
-			;
 	}
-	close(watch.fd);
 	if (!found.fs)
 		make_file_system(source, make, &found);
 	else

@@ -92,6 +92,8 @@ int open_input(enum channel channel);
 
 void mount_on(const char *type, const char *source, const char *path, const char *options);
 void mount_devices(void);
+void watch_devices(void);
+bool await_device(int ms);
 void mount_kernel_files(void);
 void set_clock(void);
 void load_modules(void);

@@ -92,16 +92,17 @@ static int attend(int signals)
 	struct pollfd fds[NFDS];
 	struct signalfd_siginfo info;
 	bool ended = false;
-	int status = 0, wait;
+	int status = 0, wait, lease;
 
 	while (!ended || relaying(RELAY_STDOUT) || relaying(RELAY_STDERR)) {
 		fill_relay_polls(fds);
 		fds[SIGNALS] = (struct pollfd) { .fd = signals, .events = POLLIN };
 		fds[MESSAGES] = (struct pollfd) { .fd = control, .events = POLLIN };
 		fds[LEASE] = (struct pollfd) { .fd = lease_socket(), .events = POLLIN };
+		lease = lease_wait_ms();
 		wait = watchdog_wait_ms();
-		if (wait < 0 || (lease_wait_ms() >= 0 && lease_wait_ms() < wait))
-			wait = lease_wait_ms();
+		if (wait < 0 || (lease >= 0 && lease < wait))
+			wait = lease;
 		feed_watchdog();
 		if (poll(fds, NFDS, wait) < 0)
 			continue;

@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -37,6 +39,31 @@ void mount_on(const char *type, const char *source, const char *path, const char
 void mount_devices(void)
 {
 	mount_on("devtmpfs", "dev", "/dev", NULL);
+}
+
+/* Never closed: that would wait for grace periods of SRCU, ticks of 4 ms each. */
+static struct pollfd devices = { .fd = -1, .events = POLLIN };
+
+/* From here on, devices that come are noticed: who looks for one looks after this. */
+void watch_devices(void)
+{
+	if (devices.fd >= 0)
+		return;
+	devices.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (inotify_add_watch(devices.fd, "/dev", IN_CREATE) < 0)
+		fail("/dev");
+}
+
+/* Whether one has come, within so many milliseconds; -1 waits for ever. */
+bool await_device(int ms)
+{
+	char events[4096];
+
+	if (poll(&devices, 1, ms) == 0)
+		return false;
+	while (read(devices.fd, events, sizeof(events)) > 0)
+		;
+	return true;
 }
 
 void mount_kernel_files(void)

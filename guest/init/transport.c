@@ -12,12 +12,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <unistd.h>
 #include "init.h"
 
@@ -53,23 +51,15 @@ static int find_port(int number, char *path, size_t size)
  */
 static int open_port(enum channel channel)
 {
-	/* Never closed: that would wait for grace periods of SRCU, ticks of 4 ms each. */
-	static struct pollfd watch = { .fd = -1, .events = POLLIN };
 	int number = channel + 1;	/* port 0 is kept for a console */
-	char path[64], events[4096];
+	char path[64];
 	int fd, patience = PATIENCE_MS;
 
-	if (watch.fd < 0) {
-		watch.fd = inotify_init1(IN_CLOEXEC);
-		if (inotify_add_watch(watch.fd, "/dev", IN_CREATE) < 0)
-			fail("/dev");
-	}
+	watch_devices();
 	while (!find_port(number, path, sizeof(path))) {
-		if (poll(&watch, 1, patience) == 0) {
+		if (!await_device(patience)) {
 			say("init: still waiting for port %d of the host\n", number);
 			patience = -1;
-		} else if (read(watch.fd, events, sizeof(events)) < 0) {
-			fail("/dev");
 		}
 	}
 	/* The device is there a little before the driver knows its port. */
@@ -163,20 +153,14 @@ static bool have_our_port(void)
 /* A device for ports may be an agent's of the hypervisor's: only ours has our names. */
 static bool have_tool(void)
 {
-	struct pollfd watch = { .fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), .events = POLLIN };
 	long end = now_ms() + PORTS_MS, left;
-	char events[4096];
 	bool found;
 
-	inotify_add_watch(watch.fd, "/dev", IN_CREATE);
+	watch_devices();
 	while (!(found = have_our_port()) &&
 	       in_directory("/sys/bus/virtio/drivers/virtio_console", "virtio") &&
-	       (left = end - now_ms()) > 0) {
-		poll(&watch, 1, left);
-		while (read(watch.fd, events, sizeof(events)) > 0)
-			;
-	}
-	close(watch.fd);
+	       (left = end - now_ms()) > 0)
+		await_device(left);
 	return found;
 }
 

@@ -43,9 +43,7 @@ function runDefaults({ config, runtime }: Target, app: App, profile: ResolvedCon
     env: config.env,
     cwd: config.cwd,
     ...(config.timeout === undefined ? {} : { timeoutSeconds: config.timeout }),
-    ...(config.memory === undefined && (profile === 'fit' || isSmall(profile))
-      ? {}
-      : { memoryMiB: Math.ceil(parseSize(config.memory ?? runtime.defaultMemory) / 1024 ** 2) }),
+    ...(config.memory === undefined && isSmall(profile) ? {} : { memoryMiB: Math.ceil(parseSize(config.memory ?? runtime.defaultMemory) / 1024 ** 2) }),
     cpus: config.cpus,
     ...(config.watchdog === undefined ? {} : { watchdogSeconds: config.watchdog }),
     ports: config.ports.map(parsePort),
@@ -175,7 +173,7 @@ export async function buildTo(path: string, target: Target, options: BuildOption
     ...(options.kernelConfig === undefined ? [] : [options.kernelConfig]),
   ];
   const profile = profileOf(target, options);
-  if (container.kind === 'medium' && profile !== 'hardware' && profile !== 'server')
+  if (container.kind === 'medium' && isSmall(profile))
     throw new UklError('UKL_CONFIG', `a kernel of the profile '${profile}' has no drivers for what a ${container.name} is started by`, {
       hint: '--profile hardware',
     });

@@ -39,6 +39,8 @@ export interface Signer {
 export interface MediumParts {
   readonly bzImage: string;
   readonly initramfs: string;
+  /** SHA-256 of the two. */
+  readonly sums: readonly [string, string];
   /** The words for the kernel that are in the image. */
   readonly cmdline: string;
   /** Of the image: what a boot loader shows. */

@@ -74,10 +74,10 @@ function uuidOf(...words: readonly string[]): string {
 
 /** Writes a raw disk with one partition. */
 async function writeRaw(out: string, parts: MediumParts): Promise<void> {
-  const { log, signal, initramfs, bzImage, cmdline } = parts;
+  const { log, signal, sums, cmdline } = parts;
   const tree = await bootTree(parts);
   const bytes = await fatBytes(tree);
-  const content = [await hashFile(bzImage), await hashFile(initramfs), cmdline] as const;
+  const content = [...sums, cmdline] as const;
   const file = await open(out, 'wx');
   await file.truncate(START + bytes + TAIL);
   await file.close();

@@ -3,7 +3,8 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { UklError } from '../lib/errors.js';
-import type { AttachedDisk, Data, DataType, DiskBus, Requirement } from '../model/index.js';
+import type { AttachedDisk, Data, DataType, Requirement } from '../model/index.js';
+import { DISK_BUSES } from '../model/machine.js';
 
 const PATTERN = /^(LABEL=[^:]{1,255}|UUID=[0-9a-fA-F-]{36}|\/dev\/[^:]+):(\/[^:]+)(?::(ext4|xfs|btrfs))?$/;
 
@@ -42,11 +43,11 @@ export const dataRequirements = (data: readonly Data[]): readonly Requirement[] 
 export const dataFiles = (data: readonly Data[]): readonly string[] =>
   data.length === 0 ? [] : ['/sbin/e2fsck:/sbin/e2fsck', '/etc/mke2fs.conf:/etc/mke2fs.conf', ...makersOf(data).map(({ file }) => `${file}:${file}`)];
 
-/** "FILE[:BUS]", with a bus of all that there are: a raw disk of this host. Throws UKL_DISK if it does not exist. */
-export function parseAttached(text: string, buses: readonly DiskBus[]): AttachedDisk {
+/** "FILE[:BUS]": a raw disk of this host. Throws UKL_DISK if it does not exist. */
+export function parseAttached(text: string): AttachedDisk {
   const colon = text.lastIndexOf(':');
   const word = text.slice(colon + 1);
-  const bus = buses.find((name) => name === word);
+  const bus = DISK_BUSES.find((name) => name === word);
   const file = resolve(bus === undefined || colon < 1 ? text : text.slice(0, colon));
   if (!existsSync(file)) throw new UklError('UKL_DISK', `${file} does not exist`, { hint: `truncate -s 1G ${file}` });
   return { file, bus: bus ?? 'virtio' };

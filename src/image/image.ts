@@ -194,7 +194,7 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
     if (container.kind === 'medium') {
       await using scratch = await makeScratch('medium');
       await container.write({
-        ...{ bzImage: kernel.bzImage, initramfs: shipped.path, cmdline, name: app.name, signer: parts.signer },
+        ...{ bzImage: kernel.bzImage, initramfs: shipped.path, sums: [manifest.kernel.sha256, shipped.sha256], cmdline, name: app.name, signer: parts.signer },
         ...{ memoryMiB: parts.run.memoryMiB ?? USUAL_MIB, cpus: parts.run.cpus },
         ...{ out: partial, work: scratch.path, log: join(storeRoot(), 'logs', `medium-${app.name}.log`), signal: parts.signal },
       });

@@ -10,7 +10,7 @@ export type KernelLineName = '6.12';
 export type KernelProfile = 'server' | 'hardware' | 'hello';
 
 /** Whether it has one program and no more than that needs. */
-export const isSmall = (profile: KernelProfile): boolean => profile === 'hello';
+export const isSmall = (profile: KernelProfile | 'fit'): boolean => profile === 'hello' || profile === 'fit';
 
 /** The privilege level that a program is meant to run at. */
 export type Ring = 0 | 3;

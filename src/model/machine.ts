@@ -7,16 +7,20 @@ export type KernelBoot = 'linux' | 'pvh' | 'efi';
 export type BootProtocol = KernelBoot | 'disk' | 'cdrom';
 
 /** A PC as QEMU has it: without PCI, with PCI Express, with PCI. */
-export type MachineType = 'microvm' | 'q35' | 'pc';
+export const MACHINE_TYPES = ['microvm', 'q35', 'pc'] as const;
+export type MachineType = (typeof MACHINE_TYPES)[number];
 
 /** What runs before the image: nothing, a PC's BIOS, or UEFI, which may ask for signatures. */
-export type Firmware = 'none' | 'bios' | 'uefi' | 'secure-boot';
+export const FIRMWARES = ['none', 'bios', 'uefi', 'secure-boot'] as const;
+export type Firmware = (typeof FIRMWARES)[number];
 
 /** What a disk is connected to. */
-export type DiskBus = 'virtio' | 'scsi' | 'nvme' | 'ahci' | 'ide' | 'usb' | 'pvscsi' | 'sd';
+export const DISK_BUSES = ['virtio', 'scsi', 'nvme', 'ahci', 'ide', 'usb', 'pvscsi', 'sd'] as const;
+export type DiskBus = (typeof DISK_BUSES)[number];
 
 /** What a network interface is to the guest. */
-export type NicModel = 'virtio' | 'e1000' | 'e1000e' | 'rtl8139' | 'vmxnet3' | 'pcnet';
+export const NIC_MODELS = ['virtio', 'e1000', 'e1000e', 'rtl8139', 'vmxnet3', 'pcnet'] as const;
+export type NicModel = (typeof NIC_MODELS)[number];
 
 /** What boots: files, and the words that the VMM adds to the command line of the image. */
 export type Payload =

@@ -10,7 +10,8 @@ import { exec } from '../lib/exec.js';
 import { silentLog } from '../lib/log.js';
 import { makeScratch } from '../lib/scratch.js';
 import type { ArcCounts, Image } from '../model/index.js';
-import type { UklConfig } from '../options/config.js';
+import { isSmall } from '../model/kernel.js';
+import type { ResolvedConfig, UklConfig } from '../options/config.js';
 import type { BuildOptions } from '../options/given.js';
 import { type RunningVm, runImage } from '../run/launch.js';
 import { loadPort, runLoad } from '../run/load.js';
@@ -105,9 +106,9 @@ async function record(image: Image, load: Load, options: BuildOptions): Promise<
 }
 
 /** Throws UKL_USAGE, before kernels are built, for a program that cannot be recorded. */
-function checkRecordable({ config, name }: Target, profile: BuildOptions['profile']): void {
+function checkRecordable({ config, name }: Target, profile: ResolvedConfig['profile']): void {
   const refused: readonly (readonly [boolean, string, string])[] = [
-    [profile === 'hello' || profile === 'fit', `a kernel of the profile '${profile}' is not optimised: it is compiled for size`, '--profile server'],
+    [isSmall(profile), `a kernel of the profile '${profile}' is not optimised: it is compiled for size`, '--profile server'],
     [config.ports.every((port) => port.endsWith('/udp')), `a load needs a port that leads to ${name}`, "ports: ['8080:80'] in ukl.config"],
     [
       config.disks.length + config.volumes.length + config.data.length > 0,

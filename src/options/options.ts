@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { containers } from '../containers/index.js';
 import { TIMEOUT_MAX } from '../model/image.js';
 import type { ContainerName } from '../model/index.js';
+import { DISK_BUSES, FIRMWARES, MACHINE_TYPES, NIC_MODELS } from '../model/machine.js';
 import { vmms } from '../vmms/index.js';
 import type { VmmName } from '../vmms/vmm.js';
 import { option, type Scope } from './option.js';
@@ -179,40 +180,40 @@ export const OPTIONS = {
     flag: { words: '--vmm <name>', choices: vmms.names, help: 'choose the virtual machine monitor (qemu)' },
   }),
   machine: option({
-    schema: z.enum(['microvm', 'q35', 'pc']).optional(),
+    schema: z.enum(MACHINE_TYPES).optional(),
     scopes: ['run'],
     help: 'The machine: microvm, without PCI; q35, a PC with PCI Express; pc, an older one',
     byDefault: 'microvm, or q35 for a medium',
-    flag: { words: '--machine <type>', choices: ['microvm', 'q35', 'pc'], help: 'choose the machine: microvm, q35 or pc (microvm; q35 for a medium)' },
+    flag: { words: '--machine <type>', choices: MACHINE_TYPES, help: 'choose the machine: microvm, q35 or pc (microvm; q35 for a medium)' },
   }),
   firmware: option({
-    schema: z.enum(['none', 'bios', 'uefi', 'secure-boot']).optional(),
+    schema: z.enum(FIRMWARES).optional(),
     scopes: ['run'],
     help: "What a PC starts with: bios; uefi; secure-boot, which takes what Debian's snakeoil key has signed",
     byDefault: 'bios, or uefi for an EFI program',
     flag: {
       words: '--firmware <name>',
-      choices: ['none', 'bios', 'uefi', 'secure-boot'],
+      choices: FIRMWARES,
       help: 'choose what a PC starts with: bios, uefi or secure-boot (bios)',
     },
   }),
   diskBus: option({
-    schema: z.enum(['virtio', 'scsi', 'nvme', 'ahci', 'ide', 'usb', 'pvscsi', 'sd']).optional(),
+    schema: z.enum(DISK_BUSES).optional(),
     scopes: ['run'],
     help: 'What the medium that boots is connected to: virtio, scsi, nvme, ahci, ide, usb, pvscsi or sd',
     byDefault: 'virtio, or ahci for a CD',
     flag: {
       words: '--disk-bus <name>',
-      choices: ['virtio', 'scsi', 'nvme', 'ahci', 'ide', 'usb', 'pvscsi', 'sd'],
+      choices: DISK_BUSES,
       help: 'choose what the medium that boots is connected to (virtio)',
     },
   }),
   nic: option({
-    schema: z.enum(['virtio', 'e1000', 'e1000e', 'rtl8139', 'vmxnet3', 'pcnet']).optional(),
+    schema: z.enum(NIC_MODELS).optional(),
     scopes: ['run'],
     help: 'The network card: virtio, e1000, e1000e, rtl8139, vmxnet3 or pcnet',
     byDefault: 'virtio',
-    flag: { words: '--nic <model>', choices: ['virtio', 'e1000', 'e1000e', 'rtl8139', 'vmxnet3', 'pcnet'], help: 'choose the network card (virtio)' },
+    flag: { words: '--nic <model>', choices: NIC_MODELS, help: 'choose the network card (virtio)' },
   }),
   accel: option({
     schema: z.enum(['auto', 'kvm', 'tcg']).optional(),

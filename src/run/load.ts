@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { portsOf } from '../devices/nic.js';
 import { UklError } from '../lib/errors.js';
+import { LEASH } from '../lib/leash.js';
 import type { PortForward } from '../model/index.js';
 import type { RunningVm } from './launch.js';
 
@@ -24,7 +25,8 @@ export function loadPort(vm: RunningVm): PortForward {
 export async function runLoad(command: string, port: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   // A group of its own, so that all that the command started can be ended.
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'sh', '-c', command], {
+  const [leash, ...leashed] = LEASH;
+  const child = spawn(leash, [...leashed, 'sh', '-c', command], {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { ...process.env, PORT: String(port) },
     detached: true,

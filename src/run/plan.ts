@@ -30,6 +30,7 @@ import type {
   MachineType,
   Network,
   Nic,
+  NicModel,
   PortForward,
   Transport,
   Volume,
@@ -37,7 +38,7 @@ import type {
 import { isSmall } from '../model/kernel.js';
 import type { RunOptions } from '../options/given.js';
 import { vmms } from '../vmms/index.js';
-import { ALL_BUSES, busesOf, mostOf, nicsOf } from '../vmms/qemu/devices.js';
+import { busesOf, mostOf, nicsOf } from '../vmms/qemu/devices.js';
 import type { Bootable, Vmm } from '../vmms/vmm.js';
 import { kernelCmdline } from './cmdline.js';
 import { checkSupport } from './support.js';
@@ -186,10 +187,14 @@ function refuseWords({ manifest }: Image, { kernelArgs = [], gdb, icount, verbos
   });
 }
 
+/** Throws UKL_USAGE for a network card that the machine cannot have. */
+function nicModelOf({ nic = 'virtio' }: RunOptions, type: MachineType): NicModel {
+  if (nicsOf(type).includes(nic)) return nic;
+  throw new UklError('UKL_USAGE', `a ${type} takes no ${nic}`, { hint: `--nic ${nicsOf(type).join(', ')}` });
+}
+
 /** What boots the machine. Throws UKL_USAGE for a medium that no machine can be given, or not this one. */
-function payloadOf({ path }: Image, container: Container, cmdline: string, type: MachineType, { diskBus, nic }: RunOptions): Machine['payload'] {
-  const card = nic ?? 'virtio';
-  if (!nicsOf(type).includes(card)) throw new UklError('UKL_USAGE', `a ${type} takes no ${card}`, { hint: `--nic ${nicsOf(type).join(', ')}` });
+function payloadOf({ path }: Image, container: Container, cmdline: string, type: MachineType, { diskBus }: RunOptions): Machine['payload'] {
   const { boot } = container;
   if (boot !== 'disk' && boot !== 'cdrom') {
     if (diskBus !== undefined) throw new UklError('UKL_USAGE', `a ${container.name} is not on a disk: --disk-bus has no meaning`, { hint: '--container disk' });
@@ -205,15 +210,15 @@ function payloadOf({ path }: Image, container: Container, cmdline: string, type:
 }
 
 /** The disks that a run gives the machine. Throws UKL_USAGE for a bus that it lacks, or that is full. */
-function attachedOf({ attach = [], diskBus }: RunOptions, type: MachineType): AttachedDisk[] {
-  const all = attach.map((word) => parseAttached(word, ALL_BUSES));
+function attachedOf({ attach = [] }: RunOptions, payload: Machine['payload'], type: MachineType): AttachedDisk[] {
+  const all = attach.map((word) => parseAttached(word));
   for (const { bus } of all) {
     if (!busesOf(type).includes(bus)) {
       throw new UklError('UKL_USAGE', `a ${type} has no ${bus} for disks`, {
         hint: type === 'microvm' ? `--machine q35, or ${busesOf(type).join(', ')}` : busesOf(type).join(', '),
       });
     }
-    const count = all.filter((one) => one.bus === bus).length + (diskBus === bus ? 1 : 0);
+    const count = all.filter((one) => one.bus === bus).length + ('bus' in payload && payload.bus === bus ? 1 : 0);
     if (count > mostOf(bus)) throw new UklError('UKL_USAGE', `a ${type} takes ${mostOf(bus)} drives by ${bus}, not ${count}`, { hint: 'another bus for some' });
   }
   return all;
@@ -299,18 +304,19 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
       ...(options.kernelArgs ?? []),
     ],
   });
+  const payload = payloadOf(image, container, cmdline, type, options);
   const machine: Machine = {
     type,
     firmware,
-    nicModel: options.nic ?? 'virtio',
-    payload: payloadOf(image, container, cmdline, type, options),
+    nicModel: nicModelOf(options, type),
+    payload,
     memoryMiB,
     cpus: options.cpus ?? run.cpus,
     cpu: options.cpu ?? vmm.defaultCpu(accel),
     accel,
     nics: nic === undefined ? [] : [nic],
     disks: disks.map((disk, index) => ({ ...disk, serial: `ukl${index}` })),
-    attached: attachedOf(options, type),
+    attached: attachedOf(options, payload, type),
     shares: volumes.map((volume, index) => ({ ...volume, tag: `ukl${index}` })),
     devices: isSmall(manifest.kernel.profile) ? [] : ['rng'],
     legacy: !isSmall(manifest.kernel.profile),

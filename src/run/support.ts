@@ -28,7 +28,6 @@ export function checkSupport({ title, supports }: Vmm, { container, options, tra
     [!supports.boot.includes(container.boot), `start a ${container.name} image`],
     [supports.machines[machine] === undefined, `be a ${machine}`],
     [supports.machines[machine]?.includes(firmware) === false, `start a ${machine} with ${firmware === 'none' ? 'no firmware' : firmware}`],
-    [firmware !== 'none' && machine === 'microvm', 'start a microvm with a firmware'],
     [container.boot === 'efi' && firmware !== 'uefi' && firmware !== 'secure-boot', `start an EFI program by ${firmware}`],
     [
       (container.boot === 'linux' || container.boot === 'pvh') && (firmware === 'uefi' || firmware === 'secure-boot'),

@@ -3,11 +3,9 @@
 import { spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { errnoOf, UklError } from '../lib/errors.js';
+import { LEASH } from '../lib/leash.js';
 import { inPath } from '../lib/which.js';
 import type { VmmExit, VmmProcess } from './vmm.js';
-
-/** If the tool is killed, however hard, the kernel ends the VMM (PR_SET_PDEATHSIG). */
-const LEASH = ['--pdeathsig', 'KILL'] as const;
 
 const cannot = (title: string, what: string) => async (): Promise<never> => {
   throw new UklError('UKL_VMM', `${title} is not asked to ${what}`, { hint: '--vmm qemu' });
@@ -15,10 +13,11 @@ const cannot = (title: string, what: string) => async (): Promise<never> => {
 
 /** Starts it. What it cannot be asked for throws UKL_VMM. */
 export function startOnConsole(title: string, command: readonly string[], hint: string): VmmProcess {
-  const [program = '', ...args] = command;
+  const [program = ''] = command;
+  const [leash, ...leashed] = LEASH;
   // setpriv only says "status 127" of a program that is not there.
   if (!inPath(program)) throw new UklError('UKL_VMM', `could not start ${title}: there is no ${program} in PATH`, { hint });
-  const child = spawn('setpriv', [...LEASH, program, ...args], { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  const child = spawn(leash, [...leashed, ...command], { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
   let stderr = '';
   child.stderr.on('data', (chunk: Buffer) => {
     stderr += chunk.toString();

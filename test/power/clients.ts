@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** Clients that have a server write numbers down, one after the other, and know which it has promised to keep. */
 import { connect, type Socket } from 'node:net';
+import { type PostgresMessage, postgresMessages, postgresQuery, postgresStartup } from '../../src/bench/postgres.js';
 
 /** One connection; each call settles with the server's whole answer. */
 export class Connection {
@@ -79,29 +80,11 @@ export const redis: Client = {
   },
 };
 
-/** Messages of PostgreSQL's protocol: a letter, a length, and as much less four. */
-function* messages(bytes: Buffer): Generator<{ readonly type: string; readonly body: Buffer }> {
-  for (let at = 0; at + 5 <= bytes.length; ) {
-    const size = bytes.readUInt32BE(at + 1);
-    if (at + 1 + size > bytes.length) return;
-    yield { type: String.fromCharCode(bytes[at] ?? 0), body: bytes.subarray(at + 5, at + 1 + size) };
-    at += 1 + size;
-  }
-}
-
 /** ReadyForQuery ends an answer. */
-const ready = (bytes: Buffer): boolean => [...messages(bytes)].at(-1)?.type === 'Z';
+const ready = (bytes: Buffer): boolean => [...postgresMessages(bytes)].at(-1)?.type === 'Z';
 
-function query(text: string): Buffer {
-  const body = Buffer.from(`${text}\0`);
-  const head = Buffer.alloc(5);
-  head.write('Q');
-  head.writeUInt32BE(body.length + 4, 1);
-  return Buffer.concat([head, body]);
-}
-
-async function execute(connection: Connection, text: string): Promise<{ readonly type: string; readonly body: Buffer }[]> {
-  const answer = [...messages(await connection.ask(query(text), ready))];
+async function execute(connection: Connection, text: string): Promise<PostgresMessage[]> {
+  const answer = [...postgresMessages(await connection.ask(postgresQuery(text), ready))];
   const error = answer.find(({ type }) => type === 'E');
   if (error !== undefined) throw new Error(error.body.toString().replaceAll('\0', ' '));
   return answer;
@@ -110,11 +93,7 @@ async function execute(connection: Connection, text: string): Promise<{ readonly
 /** postgresql.org, "Frontend/Backend Protocol": with trust, nothing is asked. */
 export const postgres: Client = {
   prepare: async (connection) => {
-    const words = Buffer.from('user\0postgres\0database\0postgres\0\0');
-    const head = Buffer.alloc(8);
-    head.writeUInt32BE(8 + words.length, 0);
-    head.writeUInt32BE(3 << 16, 4);
-    const answer = [...messages(await connection.ask(Buffer.concat([head, words]), (bytes) => ready(bytes) || bytes[0] === 'E'.charCodeAt(0)))];
+    const answer = [...postgresMessages(await connection.ask(postgresStartup, (bytes) => ready(bytes) || bytes[0] === 'E'.charCodeAt(0)))];
     if (answer.at(-1)?.type !== 'Z') throw new Error('not yet');
     await execute(connection, 'create table if not exists numbers (n integer primary key)');
   },

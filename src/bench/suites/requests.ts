@@ -16,6 +16,7 @@ import { startDebian } from '../debian.js';
 import { httpAnswer, Load, type Talk, upTo } from '../load.js';
 import { cyclesOf, MODELS } from '../model.js';
 import { start } from '../pid1.js';
+import { postgresMessages, postgresQuery, postgresStartup } from '../postgres.js';
 import { type Built, type Metric, type Suite, USUAL, type Workload } from '../suite.js';
 
 interface Server {
@@ -46,31 +47,11 @@ function redisAnswer(bytes: Buffer): number | undefined {
   return bytes.length < whole ? undefined : whole;
 }
 
-/** postgresql.org, "Frontend/Backend Protocol": user and database, where nobody is asked for a password. */
-const postgresStartup = ((): Buffer => {
-  const words = Buffer.from('user\0postgres\0database\0postgres\0\0');
-  const head = Buffer.alloc(8);
-  head.writeUInt32BE(8 + words.length, 0);
-  head.writeUInt32BE(3 << 16, 4);
-  return Buffer.concat([head, words]);
-})();
-
-function postgresQuery(text: string): Buffer {
-  const body = Buffer.from(`${text}\0`);
-  const head = Buffer.alloc(5);
-  head.write('Q');
-  head.writeUInt32BE(4 + body.length, 1);
-  return Buffer.concat([head, body]);
-}
-
-/** Messages are a letter, a length, and as much less four; ReadyForQuery is the last one. */
+/** ReadyForQuery is the last message of an answer. */
 function postgresAnswer(bytes: Buffer): number | undefined {
-  for (let at = 0; at + 5 <= bytes.length; ) {
-    const end = at + 1 + bytes.readUInt32BE(at + 1);
-    if (end > bytes.length) return undefined;
-    if (bytes[at] === 'E'.charCodeAt(0)) throw new UklError('UKL_VMM', `the server refuses: ${bytes.toString('latin1', at + 5, end)}`);
-    if (bytes[at] === 'Z'.charCodeAt(0)) return end;
-    at = end;
+  for (const { type, body, end } of postgresMessages(bytes)) {
+    if (type === 'E') throw new UklError('UKL_VMM', `the server refuses: ${body.toString('latin1')}`);
+    if (type === 'Z') return end;
   }
   return undefined;
 }
@@ -110,7 +91,7 @@ export const SERVERS: Readonly<Record<string, Server>> = {
     port: 5432,
     talk: { greeting: postgresStartup, question: postgresQuery('select 1'), answer: postgresAnswer },
     connections: [8],
-    // It has to make its cluster first, which takes the other kernel's users a machine of another size.
+    // Debian's kernel has not been tried with it.
     debian: false,
     requests: 2000,
   },

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** Disks and network cards, as QEMU's -device has them. */
 import type { DiskBus, MachineType, NicModel } from '../../model/index.js';
+import { DISK_BUSES, NIC_MODELS } from '../../model/machine.js';
 
 type Words = readonly string[];
 
@@ -74,12 +75,8 @@ const BUSES: Readonly<Record<DiskBus, Bus>> = {
 };
 
 /** Which buses a machine can have. */
-export const busesOf = (type: MachineType): readonly DiskBus[] => {
-  const all = Object.keys(BUSES) as DiskBus[];
-  return type === 'microvm' ? ['virtio'] : all.filter((bus) => bus !== 'ide' || type === 'pc');
-};
-
-export const ALL_BUSES = Object.keys(BUSES) as DiskBus[];
+export const busesOf = (type: MachineType): readonly DiskBus[] =>
+  type === 'microvm' ? ['virtio'] : DISK_BUSES.filter((bus) => bus !== 'ide' || type === 'pc');
 
 /** How many drives of a bus a machine takes. */
 export const mostOf = (bus: DiskBus): number => BUSES[bus].most ?? Number.POSITIVE_INFINITY;
@@ -100,12 +97,10 @@ export function driveWords(type: MachineType, { id, bus, cdrom, serial, nth, boo
   return [...its.controller(type, id), '-device', words.join(',')];
 }
 
-const NICS: Readonly<Record<NicModel, string>> = { virtio: '', e1000: 'e1000', e1000e: 'e1000e', rtl8139: 'rtl8139', vmxnet3: 'vmxnet3', pcnet: 'pcnet' };
-
-export const nicsOf = (type: MachineType): readonly NicModel[] => (type === 'microvm' ? ['virtio'] : (Object.keys(NICS) as NicModel[]));
+export const nicsOf = (type: MachineType): readonly NicModel[] => (type === 'microvm' ? ['virtio'] : NIC_MODELS);
 
 /** The -device of a network card. On PCI, without the ROM that would try to boot from the network. */
 export function nicDevice(type: MachineType, model: NicModel): string {
-  const device = model === 'virtio' ? virtio(type, 'net') : NICS[model];
+  const device = model === 'virtio' ? virtio(type, 'net') : model;
   return type === 'microvm' ? device : `${device},romfile=`;
 }

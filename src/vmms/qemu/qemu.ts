@@ -6,6 +6,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { errnoOf, UklError } from '../../lib/errors.js';
+import { LEASH } from '../../lib/leash.js';
 import { inPath } from '../../lib/which.js';
 import type { Machine } from '../../model/index.js';
 import { type ChannelName, channelsOf, type StartOptions, type Vmm, type VmmExit, type VmmProcess } from '../vmm.js';
@@ -14,9 +15,6 @@ import { QEMU, qemuArgs } from './args.js';
 import { checkCpu, defaultCpu } from './cpu.js';
 import { VARIABLES, variablesOf } from './firmware.js';
 import { Qmp } from './qmp.js';
-
-/** If the tool is killed, however hard, the kernel ends QEMU (PR_SET_PDEATHSIG). */
-const LEASH = ['setpriv', '--pdeathsig', 'KILL'] as const;
 
 function preloads(library: string): string {
   return [library, process.env.LD_PRELOAD].filter(Boolean).join(':');
