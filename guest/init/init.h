@@ -19,7 +19,8 @@
 enum mount_kind {
 	MOUNT_DISK,		/* one of the host's, by its serial number */
 	MOUNT_VOLUME,		/* a directory of the host's, by its tag */
-	MOUNT_DATA		/* a disk of the machine's own, by label, UUID or device */
+	MOUNT_DATA,		/* a disk of the machine's own, by label, UUID or device */
+	MOUNT_REMOTE		/* of another machine, or of the hypervisor's */
 };
 
 struct mount_point {
@@ -27,6 +28,7 @@ struct mount_point {
 	char *source;
 	char *path;
 	char *make;		/* the type of a file system that is to be made, or nothing */
+	char *type, *options;	/* of what is remote, as mount(2) takes them */
 };
 
 struct network {
@@ -90,6 +92,7 @@ int open_input(enum channel channel);
 
 /* setup.c: the machine, but for its network and its disks. */
 
+bool try_mount(const char *type, const char *source, const char *path, const char *options);
 void mount_on(const char *type, const char *source, const char *path, const char *options);
 void mount_devices(void);
 void watch_devices(void);
@@ -103,6 +106,7 @@ void keep_quiet(void);
 /* mounts.c: disks, and directories of the host. */
 
 void mount_all(const struct spec *spec);
+void mount_remotes(const struct spec *spec);
 void unmount_all(void);
 
 /* data.c: file systems of the machine's own disks. */

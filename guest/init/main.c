@@ -156,6 +156,7 @@ int main(void)
 	mount_all(&spec);
 	load_modules();			/* the network's device may need one */
 	set_up_network(&spec.network);
+	mount_remotes(&spec);
 	if (!have_host()) {
 		read_metadata(&spec);
 		announce(&spec);

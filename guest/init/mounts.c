@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Disks, and directories that the host shares. */
+/* Disks, directories that the host shares, and file systems of other machines. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <unistd.h>
 #include "init.h"
+
+/* How long a server may take to answer, and how long to wait before it is asked again. */
+#define PATIENCE_MS	30000
+#define RETRY_MS	500
 
 static const char *mounted[MAX_MOUNTS];
 static int nmounted;
@@ -63,8 +67,41 @@ void mount_all(const struct spec *spec)
 		case MOUNT_DATA:
 			mount_data(mount->source, mount->path, mount->make);
 			break;
+		case MOUNT_REMOTE:
+			continue;
 		}
 		mounted[nmounted++] = mount->path;
+	}
+}
+
+/* Nobody is there yet: who may still be starting. */
+static bool may_come(int error)
+{
+	return error == ECONNREFUSED || error == ETIMEDOUT || error == EHOSTUNREACH ||
+		error == EHOSTDOWN || error == ENETUNREACH || error == EAGAIN;
+}
+
+static void mount_remote(const struct mount_point *mount)
+{
+	long end = now_ms() + PATIENCE_MS;
+
+	while (!try_mount(mount->type, mount->source, mount->path, mount->options)) {
+		if (!may_come(errno) || now_ms() > end)
+			fail(mount->source);
+		usleep(RETRY_MS * 1000);
+	}
+}
+
+/* Once there is a network. */
+void mount_remotes(const struct spec *spec)
+{
+	int i;
+
+	for (i = 0; i < spec->nmounts; i++) {
+		if (spec->mounts[i].kind != MOUNT_REMOTE)
+			continue;
+		mount_remote(&spec->mounts[i]);
+		mounted[nmounted++] = spec->mounts[i].path;
 	}
 }
 

@@ -9,7 +9,8 @@
  *
  * The spec is a sequence of NUL-terminated words, a key and its value:
  *	exec (file), arg, env, cwd, host (name), clock (1), watchdog (seconds), disk (serial:path),
- *	volume (tag:path), data (source:path:type to make, or nothing), and for the network either dhcp (1) or
+ *	volume (tag:path), data (source:path:type to make, or nothing), remote
+ *	(type:path:source, with options behind it), and for the network either dhcp (1) or
  *	address (A.B.C.D/BITS), gateway, dns (each), with interface for another
  *	one than eth0
  *
@@ -105,8 +106,18 @@ static bool parse_mount(struct mount_point *mount, enum mount_kind kind, char *v
 			return false;
 		*make++ = 0;
 	}
-	*mount = (struct mount_point) { kind, value, path, make };
+	*mount = (struct mount_point) { .kind = kind, .source = value, .path = path, .make = make };
 	return true;
+}
+
+/* The source last: NFS has a colon in its own. */
+static bool parse_remote(struct mount_point *mount, char *value)
+{
+	*mount = (struct mount_point) { .kind = MOUNT_REMOTE, .make = "", .options = "" };
+	mount->type = strsep(&value, ":");
+	mount->path = strsep(&value, ":");
+	mount->source = value;
+	return value;
 }
 
 /* False, with errno, if it is none or has more than we take.  The spec's words stay where they are. */
@@ -165,6 +176,19 @@ bool parse_spec(char *words, size_t length, struct spec *spec)
 				return refuse(EINVAL);
 			spec->nmounts++;
 			value = kind == MOUNT_DATA ? mount->make : mount->path;
+		} else if (!strcmp(key, "remote")) {
+			struct mount_point *mount = &spec->mounts[spec->nmounts];
+
+			if (spec->nmounts == MAX_MOUNTS)
+				return refuse(E2BIG);
+			if (!parse_remote(mount, value))
+				return refuse(EINVAL);
+			spec->nmounts++;
+			value = mount->source;
+		} else if (!strcmp(key, "options")) {
+			if (!spec->nmounts)
+				return refuse(EINVAL);
+			spec->mounts[spec->nmounts - 1].options = value;
 		}
 	}
 	return true;

@@ -29,10 +29,16 @@ static void make_path(const char *path)
 	}
 }
 
-void mount_on(const char *type, const char *source, const char *path, const char *options)
+/* False, with errno, if it cannot be mounted. */
+bool try_mount(const char *type, const char *source, const char *path, const char *options)
 {
 	make_path(path);
-	if (mount(source, path, type, 0, options))
+	return mount(source, path, type, 0, options) == 0;
+}
+
+void mount_on(const char *type, const char *source, const char *path, const char *options)
+{
+	if (!try_mount(type, source, path, options))
 		fail(path);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** From a target to an image: composes the stages, which do not know each other. */
 import { existsSync } from 'node:fs';
-import { mkdir, stat } from 'node:fs/promises';
+import { mkdir, readFile, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { makeApp } from '../app/app.js';
 import { resolveTarget, type Target } from '../app/target.js';
@@ -21,7 +21,7 @@ import { needsInit } from '../image/kmain.js';
 import { type Fit, fitKernel, hasFeature, needsOfCalls, needsOfWords } from '../kernels/fit.js';
 import { readFragment, readOptions } from '../kernels/kconfig.js';
 import { COUNTING, getKernel } from '../kernels/kernel.js';
-import { DEFAULT_LINE, kernelLines } from '../kernels/lines.js';
+import { DEFAULT_LINE, type KernelLine, kernelLines } from '../kernels/lines.js';
 import { EXPRESS, findShortcut, getShortcuts } from '../kernels/shortcuts.js';
 import { UklError } from '../lib/errors.js';
 import { hashValue } from '../lib/hash.js';
@@ -30,7 +30,7 @@ import { storeRoot } from '../lib/paths.js';
 import { parseSize } from '../lib/size.js';
 import { getCompiler } from '../libc/compiler.js';
 import { requirements as libcRequirements } from '../libc/glibc.js';
-import type { App, Data, Image, KernelFlavour, KernelProfile, Ring, RunDefaults } from '../model/index.js';
+import type { App, Data, DataType, Image, KernelFlavour, KernelProfile, RemoteType, Ring, RunDefaults } from '../model/index.js';
 import { isSmall } from '../model/kernel.js';
 import type { ResolvedConfig, UklConfig } from '../options/config.js';
 import type { BuildOptions } from '../options/given.js';
@@ -101,7 +101,8 @@ async function chooseStart(
     [config.cpus > 1, 'smp', `${config.cpus} processors`],
     [config.disks.length > 0, 'disk', 'disks'],
     [config.volumes.length > 0, 'volume', 'volumes'],
-    [config.data.length > 0, 'disk', 'data'],
+    [run.data.some(({ remote }) => remote === undefined), 'disk', 'data'],
+    [run.data.some(({ remote }) => remote?.type === '9p'), 'volume', 'data'],
     [config.ports.length > 0, 'net', 'ports'],
     [script, 'script', 'a file that begins with #!'],
     [whyInit !== undefined, 'init', whyInit ?? ''],
@@ -115,13 +116,23 @@ export function profileOf({ config }: Target, { profile, container = 'bzImage' }
   return profile ?? (containers.get(container).kind === 'medium' && config.profile === 'server' ? 'hardware' : config.profile);
 }
 
+/** What the kernel has to have for each kind of data. */
+const DATA_OPTIONS: Readonly<Record<DataType | RemoteType, string>> = {
+  ...{ ext4: 'CONFIG_EXT4_FS', xfs: 'CONFIG_XFS_FS', btrfs: 'CONFIG_BTRFS_FS' },
+  ...{ nfs4: 'CONFIG_NFS_V4', cifs: 'CONFIG_CIFS', '9p': 'CONFIG_9P_FS', virtiofs: 'CONFIG_VIRTIO_FS' },
+};
+
 /** Throws UKL_CONFIG for a file system that the kernel would not have. */
-async function checkData(data: readonly Data[], profile: ResolvedConfig['profile'], fragments: readonly string[]): Promise<void> {
-  const [type] = data.flatMap(({ make }) => (make === undefined || make === 'ext4' ? [] : [make]));
-  if (type === undefined || profile === 'hardware') return;
-  for (const file of fragments) if (readOptions(await readFragment(file)).get(`CONFIG_${type.toUpperCase()}_FS`) === 'y') return;
+async function checkData(data: readonly Data[], profile: ResolvedConfig['profile'], { config }: KernelLine, fragments: readonly string[]): Promise<void> {
+  // A fitted kernel gets what disks and 9p need.
+  const fitted = profile === 'fit' ? ['ext4', '9p'] : [];
+  const types = data.map(({ make = 'ext4', remote }) => remote?.type ?? make).filter((type) => !fitted.includes(type));
+  const ours = await Promise.all(config[profile === 'fit' ? 'hello' : profile].ukl.map((path) => readFile(path, 'utf8')));
+  const has = readOptions([...ours, ...(await Promise.all(fragments.map(readFragment)))].join('\n'));
+  const type = types.find((one) => has.get(DATA_OPTIONS[one]) !== 'y');
+  if (type === undefined) return;
   throw new UklError('UKL_CONFIG', `a kernel of the profile '${profile}' has no ${type}`, {
-    hint: `profile: 'hardware', or kernelConfig with CONFIG_${type.toUpperCase()}_FS=y`,
+    hint: `profile: 'hardware', or kernelConfig with ${DATA_OPTIONS[type]}=y`,
   });
 }
 
@@ -178,7 +189,7 @@ export async function buildTo(path: string, target: Target, options: BuildOption
       hint: '--profile hardware',
     });
   const signer = signerOf(options);
-  await checkData(data, profile, fragments);
+  await checkData(data, profile, line, fragments);
   const run = runDefaults(target, app, profile);
   const { fitted, ...start } = await log.step(`look at what ${app.name} needs`, () => chooseStart(target, app, flavour, profile, express, run));
   const kernel = await getKernel(

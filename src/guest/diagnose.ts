@@ -76,6 +76,17 @@ export async function symbolize(elfPath: string, fileOffset: number): Promise<st
 
 type SetupFailure = Extract<RunEnd, { kind: 'guest-setup' }>;
 
+/** What a file system of another machine's lacks; undefined if that is not seen. */
+function remoteHint(errno: number): string | undefined {
+  const { ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, ENOENT, EACCES, EPERM, EINVAL } = constants.errno;
+  const silent: readonly number[] = [ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH];
+  if (silent.includes(errno)) return 'no server answered for 30 seconds: its address, its port (the option port=), and the network of the guest (--net)';
+  if (errno === ENOENT) return 'the server has nothing of that name';
+  if (errno === EACCES || errno === EPERM) return 'the server does not let the guest in: its list of clients, or user= and pass= of CIFS';
+  if (errno === EINVAL) return 'an option that the kernel does not take: ukl run --verbose';
+  return undefined;
+}
+
 /** What to do about it. `what` is a path, or one of init's own words (guest/init). */
 function setupHint(what: string, errno: number): string {
   const { ENOENT, ENOTDIR, EACCES, ENOEXEC, E2BIG, ENODEV } = constants.errno;
@@ -86,6 +97,8 @@ function setupHint(what: string, errno: number): string {
   }
   if (what.startsWith('UKL_TRANSPORT=')) return "the image's init does not know this way to the host: ukl build, to make the image again";
   if (errno === E2BIG) return 'fewer or shorter arguments and variables';
+  if (/^(LABEL|UUID)=/.test(what) && errno === ENODEV) return 'no disk of the machine has that: --attach FILE';
+  if (/^\/\/|:\//.test(what)) return remoteHint(errno) ?? 'ukl run --verbose, for what the kernel says';
   if (what.startsWith('/') && errno === ENODEV) return `the machine lacks what belongs there: --disk FILE:${what}`;
   return 'ukl run --verbose, for what the kernel says';
 }

@@ -53,7 +53,10 @@ export function encodeSpec(spec: GuestSpec): Buffer {
   for (const { serial, path } of spec.disks) words.push('disk', `${serial}:${path}`);
   for (const { tag, path } of spec.volumes) words.push('volume', `${tag}:${path}`);
   if (spec.run.watchdogSeconds !== undefined) words.push('watchdog', String(spec.run.watchdogSeconds));
-  for (const { source, path, make = '' } of spec.data) words.push('data', `${source}:${path}:${make}`);
+  for (const { source, path, make = '', remote } of spec.data) {
+    if (remote === undefined) words.push('data', `${source}:${path}:${make}`);
+    else words.push('remote', `${remote.type}:${path}:${source}`, 'options', remote.options);
+  }
   const wrong = words.find((word) => word.includes('\0'));
   if (wrong !== undefined) {
     throw new UklError('UKL_USAGE', `${JSON.stringify(wrong)} has a NUL, which no argument, variable or path of Linux can have`);

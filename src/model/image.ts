@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { z } from 'zod';
+import { REMOTE_TYPES } from './machine.js';
 
 /** How a kernel and an initramfs are one file. `src/containers` has the registry. */
 export const CONTAINER_NAMES = ['bzImage', 'elf', 'disk', 'qcow2', 'vhd', 'vmdk', 'ova', 'gce-tar', 'iso', 'uki'] as const;
@@ -37,8 +38,15 @@ const runDefaults = z.object({
   /** Files and directories are relative, as the configuration has them: to the project, or to the image where there is none. */
   disks: z.array(z.object({ file: z.string(), path: z.string() })),
   volumes: z.array(z.object({ directory: z.string(), path: z.string() })),
-  /** Of the machine's own disks. */
-  data: z.array(z.object({ source: z.string(), path: z.string(), make: z.enum(['ext4', 'xfs', 'btrfs']).optional() })).default([]),
+  /** Of the machine's own disks, and of other machines. */
+  data: z
+    .array(
+      z.object({
+        ...{ source: z.string(), path: z.string(), make: z.enum(['ext4', 'xfs', 'btrfs']).optional() },
+        remote: z.object({ type: z.enum(REMOTE_TYPES), options: z.string() }).optional(),
+      }),
+    )
+    .default([]),
 });
 
 /** What the end of an image's file says about it. Nothing in it depends on the host that built it. */

@@ -87,14 +87,20 @@ export interface Disk {
 /** File systems that our kernels have and that can be made. */
 export type DataType = 'ext4' | 'xfs' | 'btrfs';
 
-/** A file system of the machine's own. */
+/** File systems that are somewhere else, by Linux' names. */
+export const REMOTE_TYPES = ['nfs4', 'cifs', '9p', 'virtiofs'] as const;
+export type RemoteType = (typeof REMOTE_TYPES)[number];
+
+/** A file system that the guest finds and mounts by itself. */
 export interface Data {
-  /** "LABEL=db", "UUID=...", "/dev/nvme0n1". */
+  /** "LABEL=db", "UUID=...", "/dev/nvme0n1"; what is remote: "192.0.2.1:/export", "//192.0.2.1/share", a tag. */
   readonly source: string;
   /** Where the guest mounts it. */
   readonly path: string;
   /** What is made on first use, on a disk that has nothing; without it, nothing is. */
   readonly make?: DataType | undefined;
+  /** Of one that is not on a disk of the machine's: what mount(2) is told. */
+  readonly remote?: { readonly type: RemoteType; readonly options: string } | undefined;
 }
 
 /** A raw disk that the guest finds and mounts by itself. */

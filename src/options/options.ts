@@ -125,7 +125,7 @@ export const OPTIONS = {
   data: option({
     schema: words.default([]),
     scopes: ['config'],
-    help: "SOURCE:/path[:TYPE]: file systems of the machine's own disks, by LABEL=, UUID= or /dev/...; with ext4, xfs or btrfs, made on first use",
+    help: "SOURCE:/path[:TYPE]: file systems of the machine's own disks, by LABEL=, UUID= or /dev/...; with ext4, xfs or btrfs, made on first use; or of other machines: ADDRESS:/export, //ADDRESS/share, and a tag with 9p or virtiofs",
   }),
   watchdog: option({
     schema: z.number().int().min(1, 'expected 1 to 3600').max(3600, 'expected 1 to 3600').optional(),

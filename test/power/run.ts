@@ -14,22 +14,24 @@ import { makeScratch } from '../../src/lib/scratch.js';
 import type { DiskBus } from '../../src/model/index.js';
 import { build, createLog, type RunningVm, run, type UklConfig } from '../../src/sdk/index.js';
 import { type Client, Connection, postgres, redis } from './clients.js';
+import { NfsServer } from './nfs.js';
 
 interface Server {
   readonly name: string;
-  readonly config: () => Promise<UklConfig>;
+  readonly config: (nfsPort: number) => Promise<UklConfig>;
   readonly port: number;
   readonly client: Client;
-  readonly bus: DiskBus;
+  /** What its own disk is connected to; without one, its data are on the NFS server. */
+  readonly bus?: DiskBus;
   readonly ring0?: string;
   readonly cuts: number;
 }
 
-const redisOn = async (type: string): Promise<UklConfig> => ({
-  name: `redis-${type}`,
+const redisOn = async (name: string, data: string): Promise<UklConfig> => ({
+  name: `redis-${name}`,
   program: '/usr/bin/redis-server',
   args: ['--protected-mode', 'no', '--dir', '/data', '--appendonly', 'yes', '--appendfsync', 'always', '--save', ''],
-  data: [`LABEL=data:/data:${type}`],
+  data: [data],
   memory: '512M',
 });
 
@@ -39,10 +41,14 @@ async function postgresOn(type: string): Promise<UklConfig> {
   return { ...config, files: files.map((file) => (/^[$/]/.test(file) ? file : join(directory, file))), data: [`LABEL=pg:/pg:${type}`] };
 }
 
+/** This host, as a guest of QEMU's user network sees it. */
+const QEMUS_HOST = '10.0.2.2';
+
 const SERVERS: readonly Server[] = [
-  { name: 'redis, xfs on NVMe', config: () => redisOn('xfs'), port: 6379, client: redis, bus: 'nvme', cuts: 5 },
-  { name: 'redis, btrfs on AHCI', config: () => redisOn('btrfs'), port: 6379, client: redis, bus: 'ahci', cuts: 5 },
-  { name: 'redis, ext4 on virtio-scsi', config: () => redisOn('ext4'), port: 6379, client: redis, bus: 'scsi', cuts: 5 },
+  { name: 'redis, xfs on NVMe', config: () => redisOn('xfs', 'LABEL=data:/data:xfs'), port: 6379, client: redis, bus: 'nvme', cuts: 5 },
+  { name: 'redis, btrfs on AHCI', config: () => redisOn('btrfs', 'LABEL=data:/data:btrfs'), port: 6379, client: redis, bus: 'ahci', cuts: 5 },
+  { name: 'redis, ext4 on virtio-scsi', config: () => redisOn('ext4', 'LABEL=data:/data:ext4'), port: 6379, client: redis, bus: 'scsi', cuts: 5 },
+  { name: 'redis, NFS 4.2', config: (nfsPort) => redisOn('nfs', `${QEMUS_HOST}:/export:/data:nfs,port=${nfsPort}`), port: 6379, client: redis, cuts: 20 },
   {
     ...{ name: 'PostgreSQL, ext4 on NVMe', config: () => postgresOn('ext4'), port: 5432, client: postgres, bus: 'nvme', cuts: 50 },
     ring0: '/usr/local/pgsql/bin/postgres',
@@ -85,7 +91,7 @@ async function cut(image: string, disk: string, server: Server, before: { promis
   await using vm = await run(image, {
     accel: 'tcg',
     machine: 'q35',
-    attach: [`${disk}:${server.bus}`],
+    attach: server.bus === undefined ? [] : [`${disk}:${server.bus}`],
     ports: [`0:${server.port}`],
     timeout: 2 * START_SECONDS,
   });
@@ -115,12 +121,14 @@ async function cut(image: string, disk: string, server: Server, before: { promis
 
 const { values, positionals } = parseArgs({ options: { cuts: { type: 'string' } }, allowPositionals: true });
 await using scratch = await makeScratch('power');
+const chosen = SERVERS.filter(({ name }) => positionals.length === 0 || positionals.some((word) => name.includes(word)));
+await using nfs = chosen.some(({ bus }) => bus === undefined) ? await NfsServer.start(scratch.path) : undefined;
 const rows: string[] = [];
 let failed = 0;
-for (const server of SERVERS.filter(({ name }) => positionals.length === 0 || positionals.some((word) => name.includes(word)))) {
+for (const server of chosen) {
   const cuts = Number(values.cuts ?? server.cuts);
   const image = join(scratch.path, 'image');
-  await build(await server.config(), {
+  await build(await server.config(nfs?.port ?? 0), {
     log,
     out: image,
     container: 'elf',
@@ -154,6 +162,7 @@ if (positionals.length === 0 && values.cuts === undefined) {
 
 \`npx tsx test/power/run.ts\`, the last time it was run. A server in ring 0, on a kernel of the profile \`hardware\`, writes numbers down on a disk of its own until QEMU is killed, at a
 random time up to ${LONGEST_MS / 1000} s after the first; then it is started again. QEMU's own cache survives, as the host goes on: what is tried is what the guest has written, and in which order.
+The NFS server is Debian's NFS-Ganesha on the host, which is not killed.
 
 | server | cuts | numbers that it had promised to keep | after the last cut |
 | --- | --- | --- | --- |

@@ -80,6 +80,7 @@ const SPEC: GuestSpec = {
   data: [
     { source: 'LABEL=db', path: '/db', make: 'xfs' },
     { source: '/dev/sda', path: '/old' },
+    { source: '[2001:db8::1]:/export', path: '/far', remote: { type: 'nfs4', options: 'vers=4.2,addr=2001:db8::1' } },
   ],
   run: { env: { A: 'b=c', PATH: '/p', HOME: '/' }, cwd: '/tmp', watchdogSeconds: 30 },
 };
@@ -151,6 +152,10 @@ describe("init's half", () => {
       'data /dev/sda',
       'on /old',
       'make ',
+      'remote [2001:db8::1]:/export',
+      'on /far',
+      'type nfs4',
+      'options vers=4.2,addr=2001:db8::1',
     ]);
   });
   test.each([
@@ -170,6 +175,8 @@ describe("init's half", () => {
     ['a disk without a path', raw('disk\0ukl0\0')],
     ['a watchdog that is no number', raw('watchdog\0-1\0')],
     ['data without a type', raw('data\0LABEL=x:/x\0')],
+    ['something remote without a source', raw('remote\0nfs4:/x\0')],
+    ['options of nothing', raw('options\0ro\0')],
   ])('refuses %s', (_, words) => expect(decode(words)).toEqual(['refused Invalid argument']));
   test.each([
     ['more than there is room for', raw('', 99_999)],

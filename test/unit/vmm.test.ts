@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { loadConfig, parseConfig } from '../../src/config/load.js';
+import { parseData } from '../../src/devices/data.js';
 import { parseDisk } from '../../src/devices/disk.js';
 import { parsePort } from '../../src/devices/ports.js';
 import { checkVolume, parseVolume } from '../../src/devices/volume.js';
@@ -99,6 +100,37 @@ describe('words of the command line', () => {
     await expect(checkVolume(parseVolume('/no/such:/data'))).rejects.toMatchObject({ code: 'UKL_VOLUME', message: '/no/such does not exist' });
     await expect(checkVolume(parseVolume('/etc/passwd:/data'))).rejects.toThrow('/etc/passwd is not a directory');
     await checkVolume(parseVolume('/etc:/data'));
+  });
+  test('data of other machines', () => {
+    const nfs = { source: '192.0.2.1:/export/a', path: '/data', remote: { type: 'nfs4', options: 'vers=4.2,addr=192.0.2.1' } };
+    expect(parseData('192.0.2.1:/export/a:/data')).toEqual(nfs);
+    expect(parseData('192.0.2.1:/export/a:/data:nfs')).toEqual(nfs);
+    expect(parseData('[2001:db8::1]:/:/data:nfs,vers=4.1,ro').remote?.options).toBe('addr=2001:db8::1,vers=4.1,ro');
+    expect(parseData('//192.0.2.1/share/deep:/data:cifs,user=a,pass=b')).toEqual({
+      source: '//192.0.2.1/share/deep',
+      path: '/data',
+      remote: { type: 'cifs', options: 'vers=3.0,ip=192.0.2.1,user=a,pass=b' },
+    });
+    expect(parseData('tag:/data:9p,cache=mmap').remote).toEqual({ type: '9p', options: 'trans=virtio,version=9p2000.L,cache=mmap' });
+    expect(parseData('tag:/data:virtiofs')).toEqual({ source: 'tag', path: '/data', remote: { type: 'virtiofs', options: '' } });
+    expect(() => parseData('server:/export:/data')).toThrow("'server' is no address");
+    expect(() => parseData('//server/share:/data')).toThrow("'server' is no address");
+    for (const bad of [
+      '192.0.2.1:/export',
+      '192.0.2.1:/export:data',
+      '//192.0.2.1:/data',
+      'tag:/data',
+      'tag:/data:nfs',
+      'tag:/data:9p,',
+      '[::1]:/x:/y:nfs,a:b',
+    ])
+      expect(() => parseData(bad), bad).toThrow(/expected data/);
+  });
+  test('data on disks', () => {
+    expect(parseData('LABEL=db:/db:ext4')).toEqual({ source: 'LABEL=db', path: '/db', make: 'ext4' });
+    expect(parseData('/dev/sda:/db')).toEqual({ source: '/dev/sda', path: '/db' });
+    expect(() => parseData('LABEL=longer-than-xfs:/db:xfs')).toThrow('at most 12 bytes');
+    expect(() => parseData('UUID=00000000-0000-0000-0000-000000000000:/db:xfs')).toThrow('cannot be made');
   });
   test('quoting', () => expect(['a', 'a b', "it's", ''].map(shellQuote)).toEqual(['a', "'a b'", `'it'\\''s'`, "''"]));
 });
