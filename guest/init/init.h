@@ -3,10 +3,12 @@
 #ifndef INIT_H
 #define INIT_H
 
+#include <limits.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* protocol.c: what the host and init say to each other. */
@@ -31,10 +33,36 @@ struct mount_point {
 	char *type, *options;	/* of what is remote, as mount(2) takes them */
 };
 
+#define MAX_CARDS	8
+#define MAX_ADDRESSES	8	/* of a card */
+#define MAX_ROUTES	16	/* of a card */
+#define MAX_NTP		4
+
+/* A network card, as it is to be.  Texts are as their author wrote them. */
+struct card_config {
+	const char *name;		/* with a MAC: what the card of that is to be called */
+	const char *mac;		/* in lower case, as Linux writes it */
+	bool dhcp;			/* IPv4 by DHCP, and IPv6 as routers say */
+	bool ipv6;			/* the start waits for what routers say */
+	bool no_routers;		/* they are not listened to */
+	bool optional;			/* the start waits for nothing of it */
+	const char *addresses[MAX_ADDRESSES];	/* ADDRESS/BITS */
+	int naddresses;
+	struct {
+		const char *to;		/* ADDRESS/BITS, or NULL for everywhere */
+		const char *via;
+		long metric;
+	} routes[MAX_ROUTES];
+	int nroutes;
+	long mtu;			/* 0 for its own */
+};
+
 struct network {
-	const char *interface, *address, *gateway, *dns[MAX_DNS];
-	int ndns;
-	bool dhcp;
+	struct card_config cards[MAX_CARDS];
+	int ncards;
+	const char *dns[MAX_DNS], *ntp[MAX_NTP];
+	int ndns, nntp;
+	char search[256];
 };
 
 struct spec {
@@ -45,6 +73,7 @@ struct spec {
 	long watchdog;		/* seconds, 0 for none */
 	struct mount_point mounts[MAX_MOUNTS];
 	int nmounts;
+	int nfixed;		/* of the arguments: what always comes first */
 	struct network network;
 };
 
@@ -72,9 +101,28 @@ void tell_clock(void);
 void tell_line(const char *text);
 void tell_end(void);
 
+/* service.c: what else init waits for. */
+
+#define MAX_SERVICES	32
+#define NEVER		LONG_MAX
+
+struct service {
+	int fd;			/* -1 without one */
+	long due;		/* when to step even if nothing comes, by now_ms() */
+	void (*step)(struct service *service);
+	struct service *next;
+};
+
+void add_service(struct service *service);
+int fill_service_polls(struct pollfd fds[MAX_SERVICES]);
+int service_wait_ms(void);
+void step_services(const struct pollfd *fds, int count);
+void await_services(long until);
+
 /* report.c: what init could not do, the kernel's log, and the end. */
 
 long now_ms(void);
+uint32_t random_number(void);
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void report(const char *what);
 void fail(const char *what) __attribute__((noreturn));
@@ -117,30 +165,22 @@ bool find_seed(char *device, size_t size);
 /* watchdog.c: restarts a machine that has hung. */
 
 void arm_watchdog(int seconds);
-int watchdog_wait_ms(void);
-void feed_watchdog(void);
 void disarm_watchdog(void);
 
 /* metadata.c: what a cloud says of the machine. */
 
+void read_seed(struct spec *spec);
 void read_metadata(struct spec *spec);
 
-/* network.c: interfaces, addresses, name servers. */
+/* netconfig.c: cloud-init's description of a network. */
+
+bool parse_network_config(char *text, struct network *network, char *problem, size_t size);
+
+/* network.c: interfaces, addresses, name servers; network.h has its parts. */
 
 void set_up_network(const struct network *network);
 void override_network(struct network *network);
 void announce(const struct spec *spec);
-void bring_up(const char *interface);
-bool set_address(const char *interface, struct in_addr address, struct in_addr mask);
-bool add_gateway(const char *interface, struct in_addr gateway);
-void write_resolv_conf(const char * const *dns, int count);
-
-/* dhcp.c: an address that the network gives. */
-
-void acquire_lease(const char *interface);
-int lease_socket(void);
-int lease_wait_ms(void);
-void keep_lease(void);
 
 /* program.c: from its fork to its end. */
 

@@ -88,29 +88,24 @@ static bool reap(int *status)
 
 static int attend(int signals)
 {
-	enum { SIGNALS = NRELAYS, MESSAGES, LEASE, NFDS };
+	enum { SIGNALS = NRELAYS, MESSAGES, SERVICES, NFDS = SERVICES + MAX_SERVICES };
 	struct pollfd fds[NFDS];
 	struct signalfd_siginfo info;
 	bool ended = false;
-	int status = 0, wait, lease;
+	int status = 0, services;
 
 	while (!ended || relaying(RELAY_STDOUT) || relaying(RELAY_STDERR)) {
 		fill_relay_polls(fds);
 		fds[SIGNALS] = (struct pollfd) { .fd = signals, .events = POLLIN };
 		fds[MESSAGES] = (struct pollfd) { .fd = control, .events = POLLIN };
-		fds[LEASE] = (struct pollfd) { .fd = lease_socket(), .events = POLLIN };
-		lease = lease_wait_ms();
-		wait = watchdog_wait_ms();
-		if (wait < 0 || (lease >= 0 && lease < wait))
-			wait = lease;
-		feed_watchdog();
-		if (poll(fds, NFDS, wait) < 0)
+		services = fill_service_polls(fds + SERVICES);
+		if (poll(fds, SERVICES + services, service_wait_ms()) < 0)
 			continue;
 
 		step_relays(fds);
 		if (fds[MESSAGES].revents & POLLIN)
 			read_messages();
-		keep_lease();
+		step_services(fds + SERVICES, services);
 		if (fds[SIGNALS].revents) {
 			while (read(signals, &info, sizeof(info)) > 0)
 				;
@@ -155,6 +150,8 @@ int main(void)
 		set_clock();
 	mount_all(&spec);
 	load_modules();			/* the network's device may need one */
+	if (!have_host())
+		read_seed(&spec);
 	set_up_network(&spec.network);
 	mount_remotes(&spec);
 	if (!have_host()) {

@@ -5,8 +5,8 @@
  * "cidata" says as much anywhere (cloud-init's NoCloud).  Nobody else is asked.
  *
  * User data are ours if their first line is "#ukl": then each line is "env NAME=VALUE",
- * "arg WORD", behind those of the image, or "host NAME".  What is wrong or late is said on the console, and the
- * program starts without.
+ * "arg WORD", behind those of the image, "args WORD...", in place of those, or "host NAME".
+ * What is wrong or late is said on the console, and the program starts without.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -177,20 +177,42 @@ static bool read_file(const char *path, char *text, size_t size)
 	return n >= 0;
 }
 
-/* cloud-init's "NoCloud": meta-data is YAML, of which we want one line. */
-static bool read_seed(struct spec *spec)
+static bool seeded;
+
+/* A machine that has both is set up as the disk says. */
+static void take_network(struct spec *spec, bool in_time)
+{
+	static char text[ANSWER_MAX];
+	static struct network network;
+	char problem[128];
+
+	if (!read_file("/run/cidata/network-config", text, sizeof(text)) || !text[0])
+		return;
+	if (!in_time)
+		say("init: network-config: its disk has come too late\n");
+	else if (parse_network_config(text, &network, problem, sizeof(problem)))
+		spec->network = network;
+	else
+		say("init: network-config: %s: the image's own network is used\n", problem);
+}
+
+/*
+ * cloud-init's "NoCloud", before the network is set up, which it may have something to say
+ * about.  Of meta-data, which is YAML, we want one line.
+ */
+static void take_seed(struct spec *spec, bool in_time)
 {
 	static char meta[ANSWER_MAX];
 	const char *where = "/run/cidata";
 	char device[64], *name;
 
 	if (!find_seed(device, sizeof(device)))
-		return false;
+		return;
 	mkdir("/run", 0755);
 	mkdir(where, 0755);
 	if (mount(device, where, "iso9660", MS_RDONLY, NULL) && mount(device, where, "vfat", MS_RDONLY, NULL)) {
 		say("init: %s: %s\n", device, strerror(errno));
-		return false;
+		return;
 	}
 	if (read_file("/run/cidata/meta-data", meta, sizeof(meta))) {
 		name = strstr(meta, "local-hostname:");
@@ -200,8 +222,14 @@ static bool read_seed(struct spec *spec)
 		}
 	}
 	read_file("/run/cidata/user-data", user_data, sizeof(user_data));
+	take_network(spec, in_time);
 	umount2(where, 0);
-	return true;
+	seeded = true;
+}
+
+void read_seed(struct spec *spec)
+{
+	take_seed(spec, true);
 }
 
 /* In the place of a variable of that name: the first counts. */
@@ -219,6 +247,18 @@ static void set_variable(struct spec *spec, char *text)
 		spec->nenvs++;
 }
 
+/* Words with blanks between them, in place of those that may be replaced. */
+static void set_arguments(struct spec *spec, char *text)
+{
+	char *word;
+
+	while (spec->nargs > spec->nfixed)
+		spec->args[--spec->nargs] = NULL;
+	while ((word = strsep(&text, " \t")))
+		if (*word && spec->nargs < MAX_WORDS - 1)
+			spec->args[spec->nargs++] = word;
+}
+
 static void obey_user_data(struct spec *spec)
 {
 	char *line, *rest = user_data;
@@ -232,6 +272,8 @@ static void obey_user_data(struct spec *spec)
 			set_variable(spec, line + 4);
 		} else if (!strncmp(line, "arg ", 4) && spec->nargs < MAX_WORDS - 1) {
 			spec->args[spec->nargs++] = line + 4;
+		} else if (!strncmp(line, "args", 4) && (!line[4] || line[4] == ' ')) {
+			set_arguments(spec, line + 4);
 		} else if (!strncmp(line, "host ", 5)) {
 			keep_name(spec, line + 5);
 		} else if (line[0] && line[0] != '#') {
@@ -240,13 +282,14 @@ static void obey_user_data(struct spec *spec)
 	}
 }
 
-/* Takes what a cloud or a disk says, once the network is there. */
+/* Takes what a cloud says, once the network is there, or the disk. */
 void read_metadata(struct spec *spec)
 {
-	bool seeded = read_seed(spec);
 	char text[128];
 	size_t i;
 
+	if (!seeded)
+		take_seed(spec, false);
 	for (i = 0; !seeded && i < sizeof(clouds) / sizeof(clouds[0]); i++) {
 		read_file(clouds[i].file, text, sizeof(text));
 		text[strcspn(text, "\n")] = 0;

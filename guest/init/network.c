@@ -1,152 +1,111 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Interfaces, addresses and name servers, as the spec says. */
+/*
+ * The network, as the spec, the kernel's command line or cloud-init's disk says: each card
+ * with addresses of its own, by DHCP, as routers and DHCPv6 say, or with none.
+ *
+ * What the start waits for: leases of IPv4; configured addresses of IPv6, until no neighbour
+ * has claimed them; and addresses of IPv6 from routers only for a card that was told to
+ * ("ipv6"), or that DHCP has not answered while a router has.  All else comes from the loop,
+ * so that a network without IPv6 costs no time.
+ */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ifaddrs.h>
-#include <net/if.h>
-#include <net/route.h>
+#include <linux/rtnetlink.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
 #include <unistd.h>
-#include "init.h"
+#include "network.h"
 
 /* How long a network card of Hyper-V's may take to come. */
 #define INTERFACE_MS	5000
+/* RFC 2131, 4.1: the first four waits for an answer. */
+#define DHCP_MS		60000
+/* RFC 4861, 10: three solicitations, four seconds each, and nobody has answered. */
+#define ROUTERS_MS	12000
+/* RFC 4862, 5.4: one probe of a second, after a delay of up to one; a link may take its time to come. */
+#define SETTLE_MS	4000
+/* For the first answer of a time server; later ones set the clock as well. */
+#define TIME_MS		1000
+/* Between the routes of a card and those of the next one. */
+#define METRIC		100
 
-/* For ioctls alone, which any socket takes. */
-static int any_socket(void)
+static struct card cards[MAX_CARDS];
+static int ncards;
+
+struct card *card_of(int index)
 {
-	static int fd = -1;
+	int i;
 
-	if (fd < 0)
-		fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	return fd;
+	for (i = 0; i < ncards; i++)
+		if (cards[i].index == index)
+			return &cards[i];
+	return NULL;
 }
 
-static struct ifreq request_for(const char *interface)
+/*
+ * Who starts an image without a channel can still say to the kernel
+ * UKL_NETWORK=[CARD=]HOW[;...], where CARD is a name or a MAC (else eth0, eth1, ...) and HOW is
+ * none, or dhcp, ipv6 and ADDRESS/BITS[,GATEWAY[,DNS...]] with commas between them.
+ */
+static void override_card(struct network *network, int number, char *text)
 {
-	struct ifreq ifr = { 0 };
+	static char names[MAX_CARDS][IF_NAMESIZE];
+	struct card_config *card = &network->cards[network->ncards++];
+	char *word = strchr(text, '='), *which = text;
+	bool after_address = false;
 
-	strncpy(ifr.ifr_name, interface, sizeof(ifr.ifr_name) - 1);
-	return ifr;
-}
-
-void bring_up(const char *interface)
-{
-	struct ifreq ifr = request_for(interface);
-
-	ioctl(any_socket(), SIOCGIFFLAGS, &ifr);
-	ifr.ifr_flags |= IFF_UP | IFF_RUNNING;
-	if (ioctl(any_socket(), SIOCSIFFLAGS, &ifr))
-		fail(interface);
-}
-
-static bool request_address(unsigned long request, const char *interface, struct in_addr address)
-{
-	struct ifreq ifr = request_for(interface);
-	struct sockaddr_in *in = (struct sockaddr_in *)&ifr.ifr_addr;
-
-	in->sin_family = AF_INET;
-	in->sin_addr = address;
-	return ioctl(any_socket(), request, &ifr) == 0;
-}
-
-/* An address of 0.0.0.0 takes the interface's away; without a mask, its class has one. */
-bool set_address(const char *interface, struct in_addr address, struct in_addr mask)
-{
-	return request_address(SIOCSIFADDR, interface, address) &&
-		(!mask.s_addr || request_address(SIOCSIFNETMASK, interface, mask));
-}
-
-bool add_gateway(const char *interface, struct in_addr gateway)
-{
-	struct rtentry route = {
-		.rt_flags = RTF_UP | RTF_GATEWAY,
-		.rt_dev = (char *)interface,
-	};
-	struct sockaddr_in *in = (struct sockaddr_in *)&route.rt_gateway;
-
-	route.rt_dst.sa_family = AF_INET;
-	route.rt_genmask.sa_family = AF_INET;
-	in->sin_family = AF_INET;
-	in->sin_addr = gateway;
-	return ioctl(any_socket(), SIOCADDRT, &route) == 0;
-}
-
-/* A file that the image has of its own stays as it is. */
-void write_resolv_conf(const char * const *dns, int count)
-{
-	int fd, i;
-
-	if (count == 0)
-		return;
-	fd = open("/etc/resolv.conf", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	if (fd < 0 && errno == EEXIST)
-		return;
-	if (fd < 0)
-		fail("/etc/resolv.conf");
-	for (i = 0; i < count; i++)
-		dprintf(fd, "nameserver %s\n", dns[i]);
-	close(fd);
-}
-
-static struct in_addr parse_address(const char *text)
-{
-	struct in_addr address;
-
-	if (inet_pton(AF_INET, text, &address) != 1) {
-		errno = EINVAL;
-		fail(text);
+	snprintf(names[number], sizeof(names[number]), "eth%d", number);
+	*card = (struct card_config) { .name = names[number] };
+	if (word) {
+		*word++ = 0;
+		text = word;
+		if (strchr(which, ':'))
+			*card = (struct card_config) { .mac = which };
+		else
+			card->name = which;
 	}
-	return address;
-}
-
-/* A.B.C.D/BITS */
-static void set_static_address(const char *interface, const char *text)
-{
-	char address[INET_ADDRSTRLEN] = "";
-	struct in_addr mask;
-	int bits = -1;
-
-	if (sscanf(text, "%15[0-9.]/%d", address, &bits) != 2 || bits < 1 || bits > 32) {
-		errno = EINVAL;
-		fail(text);
+	while ((word = strsep(&text, ","))) {
+		if (!strcmp(word, "dhcp")) {
+			card->dhcp = true;
+		} else if (!strcmp(word, "ipv6")) {
+			card->ipv6 = true;
+		} else if (strchr(word, '/') && card->naddresses < MAX_ADDRESSES) {
+			card->addresses[card->naddresses++] = word;
+			after_address = true;
+			continue;
+		} else if (after_address && *word && card->nroutes < MAX_ROUTES) {
+			card->routes[card->nroutes++].via = word;
+		} else if (*word && strcmp(word, "none") && network->ndns < MAX_DNS) {
+			network->dns[network->ndns++] = word;
+		}
+		after_address = false;
 	}
-	mask.s_addr = htonl(~0u << (32 - bits));
-	if (!set_address(interface, parse_address(address), mask))
-		fail(interface);
 }
 
-/* Who starts an image without a channel can still say UKL_NETWORK=none|dhcp|ADDRESS/BITS[,GATEWAY[,DNS...]] to the kernel. */
 void override_network(struct network *network)
 {
-	char *text = getenv("UKL_NETWORK"), *word;
+	char *text = getenv("UKL_NETWORK"), *one;
+	int i;
 
 	if (!text)
 		return;
-	*network = (struct network) { .interface = network->interface };
-	if (!strcmp(text, "dhcp"))
-		network->dhcp = true;
-	if (!strchr(text, '/'))
-		return;
-	network->address = strsep(&text, ",");
-	word = strsep(&text, ",");
-	network->gateway = word && *word ? word : NULL;
-	while ((word = strsep(&text, ",")) && network->ndns < MAX_DNS)
-		network->dns[network->ndns++] = word;
+	network->ncards = network->ndns = 0;
+	for (i = 0; i < MAX_CARDS && (one = strsep(&text, ";")); i++)
+		override_card(network, i, one);
 }
 
 /* For whoever stands before the machine: what it is, and how to reach it. */
 void announce(const struct spec *spec)
 {
 	struct ifaddrs *all = NULL, *one;
-	char text[INET_ADDRSTRLEN];
+	char text[INET6_ADDRSTRLEN];
 	struct utsname name;
 
 	uname(&name);
@@ -154,50 +113,268 @@ void announce(const struct spec *spec)
 	if (getifaddrs(&all))
 		return;
 	for (one = all; one; one = one->ifa_next) {
+		const struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)one->ifa_addr;
 		const struct sockaddr_in *in = (struct sockaddr_in *)one->ifa_addr;
+		const void *address = &in->sin_addr;
 
-		if (!in || in->sin_family != AF_INET || one->ifa_flags & IFF_LOOPBACK)
+		if (!in || one->ifa_flags & IFF_LOOPBACK)
 			continue;
-		if (inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text)))
+		if (in->sin_family == AF_INET6 && !IN6_IS_ADDR_LINKLOCAL(&in6->sin6_addr))
+			address = &in6->sin6_addr;
+		else if (in->sin_family != AF_INET)
+			continue;
+		if (inet_ntop(in->sin_family, address, text, sizeof(text)))
 			say("%s: %s on %s\n", name.nodename, text, one->ifa_name);
 	}
 	freeifaddrs(all);
 }
 
-/*
- * Hyper-V tells of its devices when it likes; all others are known before init starts.
- * An interface has no file in /dev whose making could be awaited.
- */
-static bool wait_for_interface(const char *interface)
+static bool find_interface(const struct card_config *config, char name[IF_NAMESIZE])
 {
-	long end = now_ms() + (access("/sys/bus/vmbus/devices", F_OK) ? 0 : INTERFACE_MS);
+	if (config->mac)
+		return find_card(config->mac, name);
+	snprintf(name, IF_NAMESIZE, "%s", config->name);
+	return if_nametoindex(name);
+}
 
-	while (!if_nametoindex(interface)) {
-		if (now_ms() > end)
-			return false;
-		usleep(20000);
+/* Hyper-V tells of its devices when it likes; all others are known before init starts. */
+static bool await_interface(const struct card_config *config, char name[IF_NAMESIZE])
+{
+	struct sockaddr_nl links = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK };
+	long end = now_ms() + (access("/sys/bus/vmbus/devices", F_OK) ? 0 : INTERFACE_MS), left;
+	struct pollfd news = { .events = POLLIN };
+	char message[8192];
+	bool found;
+
+	if (find_interface(config, name))
+		return true;
+	if (now_ms() >= end)
+		return false;
+	news.fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	bind(news.fd, (struct sockaddr *)&links, sizeof(links));
+	while (!(found = find_interface(config, name)) && (left = end - now_ms()) > 0)
+		if (poll(&news, 1, left) == 1)
+			recv(news.fd, message, sizeof(message), 0);
+	close(news.fd);
+	return found;
+}
+
+static void refuse(const char *text)
+{
+	errno = EINVAL;
+	fail(text);
+}
+
+static void set_setting(const char *interface, const char *setting, const char *value)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/%s", interface, setting);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	/* A kernel may have no IPv6. */
+	if (fd >= 0 && write(fd, value, strlen(value)) < 0)
+		fail(path);
+	close(fd);
+}
+
+static void add_addresses(struct card *card)
+{
+	const struct card_config *config = card->config;
+	int i;
+
+	for (i = 0; i < config->naddresses; i++) {
+		struct prefix *address = &card->addresses[i];
+
+		if (!parse_prefix(config->addresses[i], address) || !address->bits)
+			refuse(config->addresses[i]);
+		if (!set_address(card->index, address, FOREVER, FOREVER))
+			fail(config->addresses[i]);
+		card->settled[i] = address->ip.family == AF_INET;
 	}
+	card->naddresses = i;
+}
+
+static void add_routes(struct card *card)
+{
+	const struct card_config *config = card->config;
+	int i;
+
+	for (i = 0; i < config->nroutes; i++) {
+		struct prefix to = { 0 };
+		struct ip via = { 0 };
+		long metric = config->routes[i].metric;
+
+		if (config->routes[i].via && !parse_ip(config->routes[i].via, &via))
+			refuse(config->routes[i].via);
+		to.ip.family = via.family;
+		if (config->routes[i].to && !parse_prefix(config->routes[i].to, &to))
+			refuse(config->routes[i].to);
+		if (!add_route(card->index, &to, &via, metric ? metric : card->metric))
+			fail("route");
+	}
+}
+
+static void set_up_card(const struct card_config *config)
+{
+	struct card *card = &cards[ncards];
+	char message[64];
+	unsigned int i, byte;
+	FILE *file;
+
+	*card = (struct card) { .config = config, .metric = ncards * METRIC };
+	if (!await_interface(config, card->name)) {
+		snprintf(message, sizeof(message), "interface %s", config->mac ? config->mac : config->name);
+		errno = ENODEV;
+		if (have_host())
+			fail(message);
+		/* Started by itself, the image takes the machine as it is. */
+		say("init: there is no %s\n", message);
+		return;
+	}
+	if (config->mac && config->name) {
+		if (!rename_card(card->name, config->name))
+			fail(config->name);
+		strcpy(card->name, config->name);
+	}
+	card->index = if_nametoindex(card->name);
+	ncards++;
+	snprintf(message, sizeof(message), "/sys/class/net/%s/address", card->name);
+	file = fopen(message, "re");
+	for (i = 0; file && i < sizeof(card->mac) && fscanf(file, i ? ":%2x" : "%2x", &byte) == 1; i++)
+		card->mac[i] = byte;
+	if (file)
+		fclose(file);
+	if (config->no_routers)
+		set_setting(card->name, "accept_ra", "0");
+	/* RFC 4861, 6.3.7 wants a random second, for many machines that start at once; so does 4862. */
+	if (config->dhcp || config->ipv6 || config->naddresses)
+		set_setting(card->name, "router_solicitation_delay", "0");
+	if (config->mtu && !set_mtu(card->index, config->mtu))
+		say("init: %s: mtu %ld: %s\n", card->name, config->mtu, strerror(errno));
+	add_addresses(card);
+	if (!bring_up(card->index))
+		fail(card->name);
+	add_routes(card);
+	if (config->dhcp)
+		start_dhcp(card);
+}
+
+static bool has_settled(const struct card *card)
+{
+	int i;
+
+	for (i = 0; i < card->naddresses; i++)
+		if (!card->settled[i])
+			return false;
 	return true;
+}
+
+static bool has_ipv6(const struct card *card)
+{
+	return card->address6 && (!card->managed || card->leased6);
+}
+
+/* Whether the start need not wait for it, so many milliseconds after the cards were set up. */
+static bool is_ready(const struct card *card, long passed)
+{
+	const struct card_config *config = card->config;
+
+	if (config->optional)
+		return true;
+	if (passed < SETTLE_MS && !has_settled(card))
+		return false;
+	if (config->dhcp && !card->leased && passed < DHCP_MS && !(card->unanswered && has_ipv6(card)))
+		return false;
+	return !config->ipv6 || has_ipv6(card) || passed >= ROUTERS_MS;
+}
+
+/* Until all cards are ready, or so long that they may never be. */
+static void await_cards(void)
+{
+	long start = now_ms(), passed;
+	int ready = 0;
+
+	while (ready < ncards) {
+		passed = now_ms() - start;
+		for (ready = 0; ready < ncards && is_ready(&cards[ready], passed); ready++)
+			;
+		if (ready < ncards)
+			await_services(start + (passed < SETTLE_MS ? SETTLE_MS :
+						passed < ROUTERS_MS ? ROUTERS_MS : DHCP_MS));
+	}
+}
+
+/* Cards that have got nothing: one that nobody can reach is not started, unless it was all optional. */
+static void tell_silence(void)
+{
+	const char *silent = NULL;
+	bool reachable = false;
+	int i;
+
+	for (i = 0; i < ncards; i++) {
+		const struct card *card = &cards[i];
+		const char *who = card->config->dhcp && !card->leased && !card->address6 ? "dhcp" :
+			card->config->ipv6 && !has_ipv6(card) ? "ipv6" : NULL;
+
+		if (card->config->optional || !who)
+			reachable = true;
+		else
+			silent = who;
+		if (who && (ncards > 1 || card->leased || card->naddresses))
+			say("init: %s: %s has not answered, and is still asked\n", card->name, who);
+		reachable |= card->leased || card->address6 || card->naddresses;
+	}
+	if (silent && !reachable) {
+		errno = ETIMEDOUT;
+		fail(silent);
+	}
+}
+
+static void take_names(const struct network *network)
+{
+	static struct names names;
+	struct ip ip;
+	int i;
+
+	for (i = 0; i < network->ndns; i++) {
+		if (!parse_ip(network->dns[i], &ip))
+			refuse(network->dns[i]);
+		add_name_server(&names, &ip, ncards ? cards[0].name : "eth0");
+	}
+	strcpy(names.search, network->search);
+	if (names.nservers || names.search[0])
+		publish_names(&names);
+	/* The tool tells the time itself. */
+	for (i = 0; !have_host() && i < network->nntp; i++) {
+		if (!parse_ip(network->ntp[i], &ip))
+			refuse(network->ntp[i]);
+		add_time_server(&ip, true);
+	}
 }
 
 void set_up_network(const struct network *network)
 {
-	bring_up("lo");
-	if (!network->dhcp && !network->address)
-		return;
-	/* Started by itself, the image takes the machine as it is. */
-	if (!have_host() && !wait_for_interface(network->interface)) {
-		say("init: there is no %s\n", network->interface);
-		return;
+	bool six = false;
+	long until;
+	int i, j;
+
+	bring_up(if_nametoindex("lo"));
+	for (i = 0; i < network->ncards; i++) {
+		const struct card_config *config = &network->cards[i];
+
+		six |= config->dhcp || config->ipv6;
+		for (j = 0; j < config->naddresses; j++)
+			six |= strchr(config->addresses[j], ':') != NULL;
 	}
-	if (network->dhcp) {
-		bring_up(network->interface);
-		acquire_lease(network->interface);
-		return;
-	}
-	set_static_address(network->interface, network->address);
-	bring_up(network->interface);
-	if (network->gateway && !add_gateway(network->interface, parse_address(network->gateway)))
-		fail("route");
-	write_resolv_conf(network->dns, network->ndns);
+	/* Before a card is up: nothing is to be missed. */
+	if (six)
+		watch_routers();
+	for (i = 0; i < network->ncards; i++)
+		set_up_card(&network->cards[i]);
+	take_names(network);
+	await_cards();
+	tell_silence();
+	for (until = now_ms() + TIME_MS; awaits_time() && now_ms() < until;)
+		await_services(until);
 }

@@ -13,6 +13,11 @@
  *	(type:path:source, with options behind it), and for the network either dhcp (1) or
  *	address (A.B.C.D/BITS), gateway, dns (each), with interface for another
  *	one than eth0
+=======
+ *	volume (tag:path), data (source:path:type to make, or nothing), fixed (how many
+ *	of the first args stay whatever metadata say), and for the network dns (each), ntp
+ *	(each), and of each card interface (name, if not eth0), mac, dhcp (1), ipv6 (1),
+ *	address (ADDRESS/BITS, each), gateway (each).  interface begins a card.
  *
  * After that, lines.  To the host:
  *	start			the program is about to be exec'ed
@@ -120,15 +125,60 @@ static bool parse_remote(struct mount_point *mount, char *value)
 	return value;
 }
 
+/* The card that the network's words are about; NULL if it is one too many. */
+static struct card_config *card_for(struct network *network, bool next)
+{
+	if (next || network->ncards == 0) {
+		if (network->ncards == MAX_CARDS)
+			return NULL;
+		network->cards[network->ncards++].name = "eth0";
+	}
+	return &network->cards[network->ncards - 1];
+}
+
+/* False, with errno, if there is no room for it. */
+static bool parse_card(struct network *network, const char *key, const char *value)
+{
+	struct card_config *card = card_for(network, !strcmp(key, "interface"));
+
+	if (!card)
+		return refuse(E2BIG);
+	if (!strcmp(key, "interface"))
+		card->name = value;
+	else if (!strcmp(key, "mac"))
+		card->mac = value;
+	else if (!strcmp(key, "dhcp"))
+		card->dhcp = true;
+	else if (!strcmp(key, "ipv6"))
+		card->ipv6 = true;
+	else if (!strcmp(key, "address") && card->naddresses < MAX_ADDRESSES)
+		card->addresses[card->naddresses++] = value;
+	else if (!strcmp(key, "gateway") && card->nroutes < MAX_ROUTES)
+		card->routes[card->nroutes++].via = value;
+	else
+		return refuse(E2BIG);
+	return true;
+}
+
+static bool is_card_key(const char *key)
+{
+	static const char * const keys[] = { "interface", "mac", "dhcp", "ipv6", "address", "gateway" };
+	size_t i;
+
+	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (!strcmp(key, keys[i]))
+			return true;
+	return false;
+}
+
 /* False, with errno, if it is none or has more than we take.  The spec's words stay where they are. */
 bool parse_spec(char *words, size_t length, struct spec *spec)
 {
 	char *key, *value, *end = words + length;
 	struct network *network = &spec->network;
+	long number;
 
-	*spec = (struct spec) {
-		.file = "", .cwd = "/", .network.interface = "eth0",
-	};
+	*spec = (struct spec) { .file = "", .cwd = "/" };
 	if (length && end[-1])
 		return refuse(EINVAL);
 	for (key = words; key < end; key = value + strlen(value) + 1) {
@@ -154,17 +204,19 @@ bool parse_spec(char *words, size_t length, struct spec *spec)
 		} else if (!strcmp(key, "watchdog")) {
 			if (!parse_number(value, &spec->watchdog) || spec->watchdog > 3600)
 				return refuse(EINVAL);
-		} else if (!strcmp(key, "interface")) {
-			network->interface = value;
-		} else if (!strcmp(key, "address")) {
-			network->address = value;
-		} else if (!strcmp(key, "gateway")) {
-			network->gateway = value;
+		} else if (!strcmp(key, "fixed")) {
+			if (!parse_number(value, &number) || number > MAX_WORDS)
+				return refuse(EINVAL);
+			spec->nfixed = number;
+		} else if (is_card_key(key)) {
+			if (!parse_card(network, key, value))
+				return false;
 		} else if (!strcmp(key, "dns")) {
 			if (network->ndns < MAX_DNS)
 				network->dns[network->ndns++] = value;
-		} else if (!strcmp(key, "dhcp")) {
-			network->dhcp = true;
+		} else if (!strcmp(key, "ntp")) {
+			if (network->nntp < MAX_NTP)
+				network->ntp[network->nntp++] = value;
 		} else if (!strcmp(key, "disk") || !strcmp(key, "volume") || !strcmp(key, "data")) {
 			struct mount_point *mount = &spec->mounts[spec->nmounts];
 			enum mount_kind kind = !strcmp(key, "disk") ? MOUNT_DISK :

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/reboot.h>
 #include <termios.h>
 #include <time.h>
@@ -39,6 +40,14 @@ long now_ms(void)
 	/* A lease goes on while the machine sleeps. */
 	clock_gettime(CLOCK_BOOTTIME, &now);
 	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+uint32_t random_number(void)
+{
+	uint32_t number = 0;
+
+	getrandom(&number, sizeof(number), GRND_INSECURE);
+	return number;
 }
 
 void report(const char *what)

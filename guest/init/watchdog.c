@@ -14,7 +14,14 @@
 
 static int watchdog = -1;
 static int interval_ms;
-static long next_ms;
+
+static void feed(struct service *service)
+{
+	ioctl(watchdog, WDIOC_KEEPALIVE, 0);
+	service->due = now_ms() + interval_ms;
+}
+
+static struct service service = { .fd = -1, .step = feed };
 
 void arm_watchdog(int seconds)
 {
@@ -36,15 +43,8 @@ void arm_watchdog(int seconds)
 	if (set < 3)
 		set = 3;
 	interval_ms = set * 1000 / 3;
-	next_ms = now_ms() + interval_ms;
-}
-
-/* Milliseconds until it is to be told again; -1 without one. */
-int watchdog_wait_ms(void)
-{
-	long left = next_ms - now_ms();
-
-	return watchdog < 0 ? -1 : left > 0 ? (int)left : 0;
+	service.due = now_ms() + interval_ms;
+	add_service(&service);
 }
 
 /* The last writes take as long as they take. */
@@ -56,12 +56,4 @@ void disarm_watchdog(void)
 	if (write(watchdog, "V", 1) == 1)
 		close(watchdog);
 	watchdog = -1;
-}
-
-void feed_watchdog(void)
-{
-	if (watchdog < 0 || now_ms() < next_ms)
-		return;
-	ioctl(watchdog, WDIOC_KEEPALIVE, 0);
-	next_ms = now_ms() + interval_ms;
 }

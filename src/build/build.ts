@@ -9,6 +9,7 @@ import type { Signer } from '../containers/container.js';
 import { containers } from '../containers/index.js';
 import { dataFiles, dataRequirements, parseData } from '../devices/data.js';
 import { splitDisk } from '../devices/disk.js';
+import { parseNetwork } from '../devices/nic.js';
 import { parsePort } from '../devices/ports.js';
 import { splitVolume } from '../devices/volume.js';
 import { callNames } from '../elf/calls.js';
@@ -47,6 +48,8 @@ function runDefaults({ config, runtime }: Target, app: App, profile: ResolvedCon
     cpus: config.cpus,
     ...(config.watchdog === undefined ? {} : { watchdogSeconds: config.watchdog }),
     ports: config.ports.map(parsePort),
+    network: [config.network ?? []].flat(),
+    ntp: config.ntp,
     disks: config.disks.map(splitDisk),
     volumes: config.volumes.map(splitVolume),
     data: config.data.map(parseData),
@@ -104,6 +107,8 @@ async function chooseStart(
     [run.data.some(({ remote }) => remote === undefined), 'disk', 'data'],
     [run.data.some(({ remote }) => remote?.type === '9p'), 'volume', 'data'],
     [config.ports.length > 0, 'net', 'ports'],
+    [run.network.length > 0, 'net', 'a network'],
+    [run.network.some((word) => /ipv6|[:].*\//.test(word)), 'ipv6', 'addresses of IPv6'],
     [script, 'script', 'a file that begins with #!'],
     [whyInit !== undefined, 'init', whyInit ?? ''],
   ];
@@ -191,6 +196,7 @@ export async function buildTo(path: string, target: Target, options: BuildOption
   const signer = signerOf(options);
   await checkData(data, profile, line, fragments);
   const run = runDefaults(target, app, profile);
+  const configured = run.network.map(parseNetwork).filter((one) => one !== undefined);
   const { fitted, ...start } = await log.step(`look at what ${app.name} needs`, () => chooseStart(target, app, flavour, profile, express, run));
   const kernel = await getKernel(
     {
@@ -209,6 +215,14 @@ export async function buildTo(path: string, target: Target, options: BuildOption
   // Only ring 0 can call them: in ring 3 the program makes the plain calls.
   const called = ring === 0 || ring0.length > 0 ? shortcuts : [];
   const modules = called.length === 0 ? [] : await getShortcuts(kernel, called, context);
+  const networks =
+    config.network !== undefined
+      ? configured
+      : container.kind === 'medium'
+        ? [parseNetwork('dhcp')].filter((one) => one !== undefined)
+        : hasFeature(start.profile, fitted, 'net')
+          ? [vmms.get('qemu').userNetwork(0)]
+          : [];
   const init = await getInit(context);
   const loader = container.kind === 'kernel' ? await getLoader(container.loader, context) : undefined;
   return log.step(`pack ${app.name}`, () =>
@@ -228,7 +242,7 @@ export async function buildTo(path: string, target: Target, options: BuildOption
       ring0,
       kernelArgs: config.kernelArgs,
       run,
-      network: container.kind === 'medium' ? { kind: 'dhcp' } : hasFeature(start.profile, fitted, 'net') ? vmms.get('qemu').userNetwork : { kind: 'none' },
+      networks,
       directory: target.directory,
     }),
   );

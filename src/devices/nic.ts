@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-/** What the guest's network interface is connected to, and what addresses it gets. */
+/** What the guest's network interfaces are connected to, and what addresses they get. */
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { isIPv4 } from 'node:net';
+import { isIP } from 'node:net';
 import { UklError } from '../lib/errors.js';
 import type { Accel, Machine, Network, Nic, PortForward } from '../model/index.js';
 
@@ -17,8 +17,17 @@ export const portsOf = ({ nics }: Pick<Machine, 'nics'>): PortForward[] => nics.
 /** Of a device's name: IFNAMSIZ - 1, without what would end it (net/core/dev.c, dev_valid_name()). */
 const DEVICE = /^[^\s/:,]{1,15}$/;
 
+const mac = (bytes: Iterable<number>): string => ['52', '54', '00', ...[...bytes].map((byte) => byte.toString(16).padStart(2, '0'))].join(':');
+
 /** An address of QEMU's range, so that several guests can share a network. */
-const newMac = (): string => ['52', '54', '00', ...[...randomBytes(3)].map((byte) => byte.toString(16).padStart(2, '0'))].join(':');
+const newMac = (): string => mac(randomBytes(3));
+
+/** The interfaces with a hardware address each, if there are several: their order is none that a guest would know. */
+export function tellApart(nics: readonly Nic[]): readonly Nic[] {
+  if (nics.length < 2) return nics;
+  // In a user network nobody else is: what QEMU itself would count up from.
+  return nics.map((nic, index) => (nic.kind === 'user' ? { ...nic, mac: mac([0x12, 0x34, 0x56 + index]) } : nic));
+}
 
 /** The first word of `--net`. Throws UKL_USAGE. */
 export function netKind(text: string): Nic['kind'] | 'none' {
@@ -42,10 +51,10 @@ function isTap(device: string): boolean {
  *
  * @throws UKL_USAGE
  */
-export function parseNic(text: string, ports: readonly PortForward[], accel: Accel): Nic | undefined {
+export function parseNic(text: string, ports: readonly PortForward[], accel: Accel, nth = 0): Nic | undefined {
   const kind = netKind(text);
   const name = text.slice(kind.length + 1);
-  if (kind === 'user') return { kind, ports };
+  if (kind === 'user') return { kind, ports, nth };
   if ((kind === 'tap' || kind === 'bridge') && !DEVICE.test(name)) throw new UklError('UKL_USAGE', `'${name}' is no name of a network device`);
   if (ports.length > 0) {
     throw new UklError('UKL_USAGE', `ports of this host lead to the guest in the user network only, not with --net ${text}`, {
@@ -70,18 +79,62 @@ export function parseNic(text: string, ports: readonly PortForward[], accel: Acc
   }
 }
 
+const MAC = /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i;
+
+/** "NAME=" or "MAC=" in front of how an interface gets its addresses. */
+function splitInterface(text: string): readonly [string | undefined, string] {
+  const equals = text.indexOf('=');
+  return equals < 0 ? [undefined, text] : [text.slice(0, equals), text.slice(equals + 1)];
+}
+
+const isPrefix = (word: string): boolean => {
+  const [, ip = '', bits] = /^([\da-fA-F.:]+)\/(\d{1,3})$/.exec(word) ?? [];
+  const version = isIP(ip);
+  return version !== 0 && Number(bits) >= 1 && Number(bits) <= (version === 4 ? 32 : 128);
+};
+
 /**
- * "dhcp", "none", or ADDRESS/BITS with a gateway and name servers behind commas.
+ * How an interface gets its addresses: "none", or "dhcp", "ipv6" and ADDRESS/BITS, with a gateway
+ * and name servers behind an address, all with commas between them. In front may be the interface's name or its MAC,
+ * and "="; without, it is the one of this number. Undefined for "none".
  *
  * @throws UKL_USAGE
  */
-export function parseNetwork(text: string): Network {
-  if (text === 'dhcp' || text === 'none') return { kind: text };
-  const [address = '', gateway, ...dns] = text.split(',');
-  const [, ip = '', bits] = /^([\d.]+)\/(\d{1,2})$/.exec(address) ?? [];
-  if (!isIPv4(ip) || Number(bits) > 32 || ![...(gateway === undefined ? [] : [gateway]), ...dns].every((one) => isIPv4(one)))
-    throw new UklError('UKL_USAGE', `'${text}' is no way to get addresses`, {
-      hint: '--network dhcp, none, or 10.0.0.2/24,10.0.0.1 (a gateway, then name servers)',
-    });
-  return { kind: 'static', address, ...(gateway === undefined ? {} : { gateway }), ...(dns.length === 0 ? {} : { dns }) };
+export function parseNetwork(text: string, index = 0): Network | undefined {
+  const [which = `eth${index}`, how] = splitInterface(text);
+  const wrong = new UklError('UKL_USAGE', `'${text}' is no way to get addresses`, {
+    hint: '--network dhcp, ipv6, none, or 10.0.0.2/24,10.0.0.1 (a gateway, then name servers), with commas between several; in ukl.config with eth1= or a MAC and = in front',
+  });
+  if (!MAC.test(which) && !DEVICE.test(which)) throw wrong;
+  const place = MAC.test(which) ? { mac: which.toLowerCase() } : which === 'eth0' ? {} : { interface: which };
+  if (how === 'none') return undefined;
+  const addresses: string[] = [];
+  const gateways: string[] = [];
+  const dns: string[] = [];
+  const words = how.split(',');
+  words.forEach((word, at) => {
+    if (word === 'dhcp' || word === 'ipv6') return;
+    if (isPrefix(word)) addresses.push(word);
+    else if (addresses.length === 0) throw wrong;
+    // A gateway may be left out, with the comma: 10.0.0.2/24,,10.0.0.3
+    else if (isPrefix(words[at - 1] ?? '')) {
+      if (word !== '' && isIP(word) === 0) throw wrong;
+      if (word !== '') gateways.push(word);
+    } else if (isIP(word) === 0) throw wrong;
+    else dns.push(word);
+  });
+  return { ...place, dhcp: words.includes('dhcp'), ipv6: words.includes('ipv6'), addresses, gateways, dns };
+}
+
+const isSix = (word: string): boolean => word.includes(':');
+
+/** The same as text: how init takes it from the kernel's command line. */
+export function formatNetwork({ interface: name, mac, dhcp, ipv6, addresses, gateways, dns }: Network): string {
+  // Each gateway is behind the first address of its kind.
+  const behind = addresses.map((address, index) =>
+    addresses.findIndex((one) => isSix(one) === isSix(address)) === index ? (gateways.find((one) => isSix(one) === isSix(address)) ?? '') : '',
+  );
+  const words = [...(dhcp ? ['dhcp'] : []), ...(ipv6 ? ['ipv6'] : []), ...addresses.flatMap((address, index) => [address, behind[index] ?? '']), ...dns];
+  const which = mac ?? name;
+  return `${which === undefined ? '' : `${which}=`}${words.join(',').replace(/,+$/, '')}`;
 }

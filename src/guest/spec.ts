@@ -6,8 +6,13 @@ import type { Data, Network, RunDefaults } from '../model/index.js';
 export interface GuestSpec {
   readonly exec: string;
   readonly argv: readonly string[];
+  /** How many of `argv` always come first, whatever a cloud says. */
+  readonly fixed: number;
   readonly hostname: string;
-  readonly network: Network;
+  /** Of each interface that is set up. */
+  readonly networks: readonly Network[];
+  /** Addresses of time servers, for a machine without the tool. */
+  readonly ntp?: readonly string[];
   /** Whether the guest asks for the time, which the host then tells to the millisecond. */
   readonly clock?: boolean;
   /** virtio-blk serial numbers and where the file systems on them go. */
@@ -26,29 +31,23 @@ const DEFAULT_ENV: Readonly<Record<string, string>> = {
   HOME: '/root',
 };
 
-function networkWords(network: Network): string[] {
-  switch (network.kind) {
-    case 'none':
-      return [];
-    case 'dhcp':
-      return ['dhcp', '1'];
-    case 'static':
-      return [
-        ...(network.interface === undefined ? [] : ['interface', network.interface]),
-        'address',
-        network.address,
-        ...(network.gateway === undefined ? [] : ['gateway', network.gateway]),
-        ...(network.dns ?? []).flatMap((server) => ['dns', server]),
-      ];
-  }
-}
+const networkWords = (network: Network): string[] => [
+  ...(network.interface === undefined ? [] : ['interface', network.interface]),
+  ...(network.mac === undefined ? [] : ['mac', network.mac]),
+  ...(network.dhcp ? ['dhcp', '1'] : []),
+  ...(network.ipv6 ? ['ipv6', '1'] : []),
+  ...network.addresses.flatMap((address) => ['address', address]),
+  ...network.gateways.flatMap((gateway) => ['gateway', gateway]),
+  ...network.dns.flatMap((server) => ['dns', server]),
+];
 
 /** @throws UklError if a word has a NUL, which would end it */
 export function encodeSpec(spec: GuestSpec): Buffer {
   const words: string[] = ['host', spec.hostname, 'exec', spec.exec, 'cwd', spec.run.cwd];
   for (const word of spec.argv) words.push('arg', word);
   for (const [key, value] of Object.entries({ ...DEFAULT_ENV, ...spec.run.env })) words.push('env', `${key}=${value}`);
-  words.push(...networkWords(spec.network));
+  words.push('fixed', String(spec.fixed), ...spec.networks.flatMap(networkWords));
+  for (const server of spec.ntp ?? []) words.push('ntp', server);
   if (spec.clock) words.push('clock', '1');
   for (const { serial, path } of spec.disks) words.push('disk', `${serial}:${path}`);
   for (const { tag, path } of spec.volumes) words.push('volume', `${tag}:${path}`);

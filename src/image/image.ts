@@ -74,7 +74,7 @@ export interface ImageParts {
   readonly kernelArgs: readonly string[];
   readonly run: RunDefaults;
   /** What init configures where no host tells it another. */
-  readonly network: Network;
+  readonly networks: readonly Network[];
   /** The project's directory. */
   readonly directory: string;
 }
@@ -89,12 +89,14 @@ function ring0Of({ app, kernel, ring, ring0 }: ImageParts): string[] {
 }
 
 /** What init does without a host: the disks and volumes that a host would bring are named as it names them. */
-function ownSpec({ app, run, network }: ImageParts, program: string): Buffer {
+function ownSpec({ app, run, networks }: ImageParts, program: string): Buffer {
   return encodeSpec({
     exec: program,
     argv: [...run.command, ...run.args],
+    fixed: run.command.length,
     hostname: hostnameOf(app.name),
-    network,
+    networks,
+    ntp: run.ntp,
     disks: run.disks.map(({ path }, index) => ({ serial: `ukl${index}`, path })),
     volumes: run.volumes.map(({ path }, index) => ({ tag: `ukl${index}`, path })),
     data: run.data,
@@ -138,13 +140,13 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
   const { whyInit } = parts;
   const start =
     whyInit === undefined
-      ? ['loglevel=5', `rdinit=${program}`, ...kmainWords({ program, hostname: hostnameOf(app.name), network: parts.network, run: parts.run })]
+      ? ['loglevel=5', `rdinit=${program}`, ...kmainWords({ program, hostname: hostnameOf(app.name), networks: parts.networks, run: parts.run })]
       : ['quiet', 'rdinit=/.ukl/init'];
   try {
     const initramfs = await writeInitramfs(archive, [
       ...app.files,
       ...(whyInit === undefined
-        ? kmainFiles(parts.network)
+        ? kmainFiles(parts.networks)
         : [
             { guest: '/.ukl/init', kind: 'file' as const, host: parts.init, mode: 0o755 },
             ...parts.modules.map((host, index) => ({ guest: `/.ukl/modules/${index}`, kind: 'file' as const, host, mode: 0o600 })),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** The program's start without an init: kmain() in the kernel, Documentation/arch/x86/kmain.rst of the series. */
 
+import { parseNetwork } from '../devices/nic.js';
 import type { GuestFile, ImageManifest, KernelFlavour, KernelProfile, Network, RunDefaults } from '../model/index.js';
 import { isSmall } from '../model/kernel.js';
 import { REPORT_PORT } from '../model/machine.js';
@@ -17,7 +18,7 @@ const MAX_COMMAND = 1024;
 export interface KmainParts {
   readonly program: string;
   readonly hostname: string;
-  readonly network: Network;
+  readonly networks: readonly Network[];
   readonly run: RunDefaults;
 }
 
@@ -35,6 +36,7 @@ const MOUNTED = ['openpty', 'forkpty', 'posix_openpt', 'shm_open', 'sem_open'];
 /** Why a program needs our init; undefined if kmain() does. */
 export function needsInit({ flavour, profile, runtime, calls, program, run }: StartNeeds): string | undefined {
   const mounted = MOUNTED.find((name) => calls.has(name));
+  const network = networkProblem(run.network.flatMap((text, index) => parseNetwork(text, index) ?? []));
   const reasons: readonly (readonly [boolean, string])[] = [
     [flavour !== 'ukl', 'the stock kernel has no kmain()'],
     [!isSmall(profile), `the profile '${profile}' has streams and signals from the host`],
@@ -43,6 +45,8 @@ export function needsInit({ flavour, profile, runtime, calls, program, run }: St
     [run.volumes.length > 0, 'a volume is to be mounted'],
     [run.data.length > 0, 'a disk is to be mounted'],
     [run.cwd !== '/', 'the working directory is not /'],
+    [network !== undefined, `${network} is not the kernel's own affair`],
+    [run.ntp.length > 0, 'time servers are to be asked'],
     [mounted !== undefined, `${mounted}() opens what is below /dev/pts or /dev/shm`],
   ];
   return reasons.find(([is]) => is)?.[1] ?? wordProblem(program, run);
@@ -63,12 +67,22 @@ export function wordProblem(program: string, { command, args, env }: Pick<RunDef
 
 export const variableWord = (name: string, value: string): string => (hasBlank(value) ? `"${name}=${value}"` : `${name}=${value}`);
 
+/** What the kernel's own configuration of interfaces cannot do. */
+export function networkProblem(networks: readonly Network[]): string | undefined {
+  if (networks.length > 1) return 'a second network interface';
+  const [network] = networks;
+  if (network?.dhcp) return 'DHCP';
+  if (network?.ipv6 || network?.addresses.some((address) => address.includes(':'))) return 'IPv6';
+  if (network?.mac !== undefined) return 'an interface by its MAC';
+  return (network?.addresses ?? []).length > 1 ? 'a second address' : undefined;
+}
+
 /** The kernel's own configuration of an interface: Documentation/admin-guide/nfs/nfsroot.rst. */
-export function networkWord(network: Network): string[] {
-  if (network.kind !== 'static') return [];
-  const [address = '', bits = '24'] = network.address.split('/');
+export function networkWord([network]: readonly Network[]): string[] {
+  const [address = '', bits = '24'] = network?.addresses[0]?.split('/') ?? [];
+  if (address === '') return [];
   const mask = [0, 1, 2, 3].map((index) => 256 - 2 ** (8 - Math.min(8, Math.max(0, Number(bits) - 8 * index)))).join('.');
-  return [`ip=${address}::${network.gateway ?? ''}:${mask}::${network.interface ?? 'eth0'}:off`];
+  return [`ip=${address}::${network?.gateways[0] ?? ''}:${mask}::${network?.interface ?? 'eth0'}:off`];
 }
 
 /**
@@ -79,11 +93,11 @@ export const commandWord = (program: string, [name = '', ...args]: readonly stri
   `kmain="${[name.startsWith('/') ? name : program, ...args].join(' ')}"`;
 
 /** Words for the kernel in place of init and its spec. */
-export function kmainWords({ program, hostname, network, run }: KmainParts): string[] {
+export function kmainWords({ program, hostname, networks, run }: KmainParts): string[] {
   return [
     commandWord(program, [...run.command, ...run.args]),
     `hostname=${hostname}`,
-    ...networkWord(network),
+    ...networkWord(networks),
     ...Object.entries(run.env).map(([name, value]) => variableWord(name, value)),
   ];
 }
@@ -92,9 +106,9 @@ export function kmainWords({ program, hostname, network, run }: KmainParts): str
 export const hostWords: readonly string[] = [`kmain.output=${OUTPUT}`, `kmain.port=${REPORT_PORT}`, 'report_enosys=1'];
 
 /** What init would make or the kernel, without devtmpfs, does not. */
-export function kmainFiles(network: Network): GuestFile[] {
+export function kmainFiles(networks: readonly Network[]): GuestFile[] {
   const device = (name: string, mode: number, major: number, minor: number): GuestFile => ({ guest: `/dev/${name}`, kind: 'device', mode, major, minor });
-  const servers = network.kind === 'static' ? (network.dns ?? []) : [];
+  const servers = networks.flatMap(({ dns }) => dns);
   return [
     // Documentation/admin-guide/devices.txt
     device('console', 0o600, 5, 1),

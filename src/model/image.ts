@@ -35,6 +35,10 @@ const runDefaults = z.object({
   /** Seconds after which the machine's watchdog restarts one that has hung. */
   watchdogSeconds: whole(1, 3600).optional(),
   ports: z.array(port),
+  /** How its interfaces get their addresses where nobody says otherwise, as --network has it. */
+  network: z.array(z.string()).default([]),
+  /** Time servers, where no tool tells the time. */
+  ntp: z.array(z.string()).default([]),
   /** Files and directories are relative, as the configuration has them: to the project, or to the image where there is none. */
   disks: z.array(z.object({ file: z.string(), path: z.string() })),
   volumes: z.array(z.object({ directory: z.string(), path: z.string() })),

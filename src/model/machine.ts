@@ -52,8 +52,8 @@ export interface PortForward {
 
 /** A network interface, by what it is connected to. */
 export type Nic =
-  /** The VMM's own network: outgoing connections, and the ports that are forwarded. */
-  | { readonly kind: 'user'; readonly ports: readonly PortForward[] }
+  /** The VMM's own network: outgoing connections, and the ports that are forwarded. The n-th has addresses of its own. */
+  | { readonly kind: 'user'; readonly ports: readonly PortForward[]; readonly nth: number; readonly mac?: string | undefined }
   /** A TAP device of the host; with vhost, its kernel moves the packets. */
   | { readonly kind: 'tap'; readonly device: string; readonly vhost: boolean; readonly mac: string }
   /** A bridge of the host, by the VMM's helper. */
@@ -61,21 +61,22 @@ export type Nic =
   /** A Unix socket where somebody listens: Ethernet frames, each behind its length in four bytes. */
   | { readonly kind: 'socket'; readonly path: string; readonly mac: string };
 
-/** How the guest gets its addresses. The loopback interface is there in any case. */
-export type Network =
-  | { readonly kind: 'none' }
-  /** eth0 asks for them. */
-  | { readonly kind: 'dhcp' }
-  | {
-      readonly kind: 'static';
-      /** "eth0" by default. */
-      readonly interface?: string;
-      /** "10.0.2.15/24" */
-      readonly address: string;
-      readonly gateway?: string;
-      /** Name servers; the C library goes by the first three. */
-      readonly dns?: readonly string[];
-    };
+/** How one of the guest's interfaces gets its addresses. The loopback interface is there in any case. */
+export interface Network {
+  /** "eth0" unless there is a `mac`; with that, what the interface is to be called. */
+  readonly interface?: string | undefined;
+  /** Says which interface it is. */
+  readonly mac?: string | undefined;
+  /** IPv4 by DHCP; IPv6, without waiting for it, as routers say. */
+  readonly dhcp?: boolean;
+  /** IPv6 as routers and DHCPv6 say; the program starts when it is there. */
+  readonly ipv6?: boolean;
+  /** "10.0.2.15/24", "2001:db8::2/64" */
+  readonly addresses: readonly string[];
+  readonly gateways: readonly string[];
+  /** Name servers; the C library goes by the first three of all. */
+  readonly dns: readonly string[];
+}
 
 export interface Disk {
   /** A raw image with an ext4 file system. */

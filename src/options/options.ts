@@ -19,6 +19,8 @@ const portWord = z
   .regex(/^((\d{1,3}\.){3}\d{1,3}:|\[[0-9a-f:]+\]:)?\d{1,5}:\d{1,5}(\/(tcp|udp))?$/, 'expected [ADDRESS:]HOST:GUEST, as in 8080:80 or 127.0.0.1:5353:53/udp');
 const words = z.array(z.string());
 const paths = z.array(z.string().min(1, 'an empty path'));
+const oneOrMore = <One extends z.ZodType>(one: One): z.ZodUnion<[One, z.ZodArray<One>]> =>
+  z.union([one, z.array(one).min(1)], { error: ({ input }) => one.safeParse([input].flat()[0]).error?.issues[0]?.message ?? 'expected one or more' });
 const names = <Name extends string>(all: readonly Name[]): z.ZodEnum<{ [Key in Name]: Key }> => z.enum(all as readonly [Name, ...Name[]]);
 
 export const OPTIONS = {
@@ -146,24 +148,32 @@ export const OPTIONS = {
     flag: { words: '--volume <directory:/path>', kind: 'many', help: 'share a directory of this host with the guest; also -v directory:/path' },
   }),
   net: option({
-    schema: z
-      .string()
-      .regex(/^(user|none|(tap|bridge|socket):.+)$/, 'user, none, tap:NAME, bridge:NAME or socket:PATH')
-      .optional(),
+    schema: oneOrMore(z.string().regex(/^(user|none|(tap|bridge|socket):.+)$/, 'user, none, tap:NAME, bridge:NAME or socket:PATH')).optional(),
     scopes: ['run'],
-    help: 'What the network interface is connected to: user, none, tap:NAME, bridge:NAME or socket:PATH',
+    help: 'What a network interface is connected to: user, none, tap:NAME, bridge:NAME or socket:PATH; a list has an interface each',
     byDefault: 'user',
-    flag: { words: '--net <what>', help: 'connect the guest to tap:NAME, bridge:NAME, socket:PATH or none (user)' },
+    flag: { words: '--net <what>', kind: 'many', help: 'connect an interface of the guest to tap:NAME, bridge:NAME, socket:PATH or none (user)' },
   }),
   network: option({
-    schema: z
-      .string()
-      .regex(/^(dhcp|none|[\d.]+\/\d+(,[\d.]+)*)$/, 'dhcp, none, or ADDRESS/BITS[,GATEWAY[,DNS...]]')
-      .optional(),
-    scopes: ['run'],
-    help: 'How the guest gets its addresses: dhcp, none, or ADDRESS/BITS[,GATEWAY[,DNS...]]',
+    schema: oneOrMore(
+      z.string().regex(/^([^=\s,]+=)?[\da-z.:/,]+$/i, 'dhcp, ipv6, none, or ADDRESS/BITS[,GATEWAY[,DNS...]], with commas between several'),
+    ).optional(),
+    scopes: ['config', 'run'],
+    help: 'How an interface gets its addresses: none, or dhcp, ipv6 and ADDRESS/BITS[,GATEWAY[,DNS...]], with commas between them; in a configuration NAME= or MAC= may be in front',
     byDefault: '10.0.2.15 in the user network, else dhcp',
-    flag: { words: '--network <how>', help: 'let DHCP give the guest its addresses, give it none, or ADDRESS/BITS[,GATEWAY]' },
+    flag: {
+      words: '--network <how>',
+      kind: 'many',
+      help: "say how the n-th --net's interface gets its addresses: dhcp, ipv6, none, or ADDRESS/BITS[,GATEWAY]",
+    },
+  }),
+  ntp: option({
+    schema: z
+      .array(z.union([z.ipv4(), z.ipv6()], 'the address of a time server'))
+      .max(4, 'at most 4')
+      .default([]),
+    scopes: ['config'],
+    help: 'Addresses of time servers, for a machine on its own; without them, those that DHCP names',
   }),
   timeout: option({
     schema: z.number().positive('expected a number above 0').max(TIMEOUT_MAX, `expected at most ${TIMEOUT_MAX}`).optional(),

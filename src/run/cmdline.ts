@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { readFileSync } from 'node:fs';
+import { formatNetwork } from '../devices/nic.js';
 import type { Accel, Network, Transport } from '../model/index.js';
 
 /**
@@ -18,11 +19,6 @@ const ICOUNT_KHZ = 1_000_000;
 /** QEMU's and KVM's local APIC counts nanoseconds (hw/intc/apic_common.c; KVM_APIC_BUS_CYCLE_NS in arch/x86/kvm/lapic.h). */
 const APIC_KHZ = 1_000_000;
 
-/** As --network has it. */
-function networkWord(network: Network): string {
-  return network.kind === 'static' ? [network.address, network.gateway ?? '', ...(network.dns ?? [])].join(',').replace(/,+$/, '') : network.kind;
-}
-
 export interface CmdlineOptions {
   /** What init speaks to the host over. */
   readonly transport: Transport;
@@ -38,7 +34,7 @@ export interface CmdlineOptions {
   /** Whether the kernel takes the frequency of the local APIC's timer: a tenth of a second of calibration less. */
   readonly knowsTimer: boolean;
   /** What init is told on the command line, where there is no other way. */
-  readonly network: Network;
+  readonly networks: readonly Network[];
   readonly extra: readonly string[];
 }
 
@@ -48,7 +44,7 @@ export interface CmdlineOptions {
  */
 export function kernelCmdline(options: CmdlineOptions): string {
   const words = options.transport === 'virtio-serial' ? [`UKL_TRANSPORT=${options.transport}`] : [];
-  if (options.transport === 'console') words.push(`UKL_NETWORK=${networkWord(options.network)}`);
+  if (options.transport === 'console') words.push(`UKL_NETWORK=${options.networks.map(formatNetwork).join(';') || 'none'}`);
   if (options.knowsTimer) words.push(`lapic_timer_khz=${APIC_KHZ}`);
   if (options.gdb) words.push('nokaslr', 'norandmaps');
   if (options.verbose) words.push('loglevel=8');

@@ -6,12 +6,12 @@ import type { Container } from '../containers/container.js';
 import { containers } from '../containers/index.js';
 import { parseAttached } from '../devices/data.js';
 import { resolveDisk, splitDisk } from '../devices/disk.js';
-import { netKind, parseNetwork, parseNic } from '../devices/nic.js';
+import { netKind, parseNetwork, parseNic, tellApart } from '../devices/nic.js';
 import { choosePorts, parsePort } from '../devices/ports.js';
 import { resolveVolume, splitVolume } from '../devices/volume.js';
 import { getBacklog } from '../guest/programs.js';
 import { encodeSpec, hostnameOf } from '../guest/spec.js';
-import { commandWord, hostWords, networkWord, variableWord, wordProblem } from '../image/kmain.js';
+import { commandWord, hostWords, networkProblem, networkWord, variableWord, wordProblem } from '../image/kmain.js';
 import { hasFeature } from '../kernels/fit.js';
 import { findKernel } from '../kernels/kernel.js';
 import { align } from '../lib/align.js';
@@ -57,7 +57,7 @@ export interface RunPlan {
   readonly env: Readonly<Record<string, string>>;
   readonly timeoutSeconds: number | undefined;
   /** What the guest's init configures. */
-  readonly network: Network;
+  readonly networks: readonly Network[];
 }
 
 /** What the kernel and its page tables take besides the program's files, in MiB. */
@@ -225,25 +225,53 @@ function attachedOf({ attach = [] }: RunOptions, payload: Machine['payload'], ty
 }
 
 /** What a run changes of what is in the words of an image without init. Throws UKL_USAGE. */
-function kmainOverrides({ manifest: { program, run, name } }: Image, options: RunOptions, network: Network): string[] {
+function kmainOverrides({ manifest: { program, run, name } }: Image, options: RunOptions, networks: readonly Network[]): string[] {
   const { args, env, disks, volumes } = options;
   const wanted = { ...run, args: args && args.length > 0 ? [...args] : run.args, env: { ...run.env, ...env } };
   const given = (disks ?? []).length > 0 ? 'a disk' : (volumes ?? []).length > 0 ? 'a volume' : undefined;
-  const refused = given ?? (network.kind === 'dhcp' ? 'DHCP' : undefined) ?? wordProblem(program, wanted);
+  const refused = given ?? networkProblem(networks) ?? wordProblem(program, wanted);
   if (refused !== undefined)
     throw new UklError('UKL_USAGE', `${name} starts without an init, which ${refused} would need`, { hint: "build it with the profile 'server'" });
   return [
     ...hostWords,
     ...(wanted.args === run.args ? [] : [commandWord(program, [...run.command, ...wanted.args])]),
     ...Object.entries(env ?? {}).map(([key, value]) => variableWord(key, value)),
-    ...(options.network === undefined && options.net === undefined ? [] : network.kind === 'none' ? ['ip=off'] : networkWord(network)),
+    ...(options.network === undefined && options.net === undefined ? [] : networks.length === 0 ? ['ip=off'] : networkWord(networks)),
   ];
 }
 
-/** A user network's addresses are known; others are asked, unless they are given. */
-function networkOf(kind: Nic['kind'] | 'none', { network }: RunOptions, vmm: Vmm): Network {
-  if (network !== undefined) return parseNetwork(network);
-  return kind === 'user' ? vmm.userNetwork : { kind: kind === 'none' ? 'none' : 'dhcp' };
+/** How the guest's interfaces get their addresses: a user network's are known; in others, as the image says, or by DHCP. Throws UKL_USAGE. */
+function networksOf({ manifest: { run } }: Image, nets: readonly string[], nics: readonly (Nic | undefined)[], { network }: RunOptions, vmm: Vmm): Network[] {
+  const given = [network ?? []].flat();
+  if (given.length > nets.length)
+    throw new UklError('UKL_USAGE', `${given.length} --network for ${nets.length} --net`, { hint: 'the n-th --network belongs to the n-th --net' });
+  const named = given.find((word) => word.includes('='));
+  if (named !== undefined)
+    throw new UklError('UKL_USAGE', `'${named}' names an interface, which has its place by --net`, { hint: 'the n-th --network belongs to the n-th --net' });
+  const several = nics.filter((nic) => nic !== undefined).length > 1;
+  const own = run.network.map((text, index) => ({
+    name: text.includes('=') ? text.slice(0, text.indexOf('=')) : `eth${index}`,
+    text: text.slice(text.indexOf('=') + 1),
+  }));
+  let nth = 0;
+  return nets.flatMap((_, index) => {
+    const nic = nics[index];
+    if (nic === undefined) return [];
+    const name = `eth${nth++}`;
+    const text = given[index] ?? (nic.kind === 'user' ? undefined : (own.find((one) => one.name === name)?.text ?? 'dhcp'));
+    const how = text === undefined && nic.kind === 'user' ? vmm.userNetwork(nic.nth) : parseNetwork(text ?? 'dhcp');
+    if (how === undefined) return [];
+    return [several ? { ...how, interface: name, mac: nic.mac } : how];
+  });
+}
+
+/** The guest's interfaces, one for each --net but "none". Ports lead to the first user network. */
+function nicsFor(nets: readonly string[], ports: readonly PortForward[], accel: Machine['accel']): readonly (Nic | undefined)[] {
+  const first = nets.findIndex((net) => netKind(net) === 'user');
+  let nth = 0;
+  const nics = nets.map((net, index) => parseNic(net, index === Math.max(first, 0) ? ports : [], accel, netKind(net) === 'user' ? nth++ : 0));
+  const apart = [...tellApart(nics.filter((nic) => nic !== undefined))];
+  return nics.map((nic) => (nic === undefined ? undefined : apart.shift()));
 }
 
 /** Throws UklError: what was asked for cannot be had. Nothing is started yet. */
@@ -254,10 +282,10 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
   const vmm = vmms.get(options.vmm ?? 'qemu');
   const container = containers.get(manifest.container);
   const memoryMiB = options.memory === undefined ? (run.memoryMiB ?? defaultMemory(image)) : Math.ceil(parseSize(options.memory) / 1024 ** 2);
-  const net = options.net ?? (vmm.supports.nics.includes('user') ? 'user' : 'none');
-  const kind = netKind(net);
+  const nets = [options.net ?? (vmm.supports.nics.includes('user') ? 'user' : 'none')].flat();
+  const kinds = nets.map(netKind).filter((kind) => kind !== 'none');
   // In another network the image's own ports need no forwarding.
-  const wanted = [...(kind === 'user' ? run.ports : []), ...(options.ports ?? []).map(parsePort)];
+  const wanted = [...(kinds.includes('user') ? run.ports : []), ...(options.ports ?? []).map(parsePort)];
   const { disks, volumes } = storageOf(image, options);
   const transport: Transport = manifest.init.kind === 'kmain' ? 'isa' : vmm.supports.transports.includes('virtio-serial') ? 'virtio-serial' : 'console';
   const type = options.machine ?? usualMachine(container.boot);
@@ -272,10 +300,10 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
     disks: disks.length,
     volumes: volumes.length,
     ports: wanted.length,
-    net: kind,
+    nets: kinds,
   });
   checkTwice(wanted, disks, volumes);
-  checkKernel(image, { net: wanted.length > 0 || (kind !== 'user' && kind !== 'none'), smp: (options.cpus ?? run.cpus) > 1 });
+  checkKernel(image, { net: wanted.length > 0 || kinds.some((kind) => kind !== 'user'), smp: (options.cpus ?? run.cpus) > 1 });
   if (!options.anyMemory) checkMemory(image, memoryMiB);
   const ports = await choosePorts(wanted);
   ports.forEach((port, index) => {
@@ -284,12 +312,12 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
   const { accel, why } = await vmm.chooseAccel(options.icount ? 'tcg' : (options.accel ?? 'auto'), await bootableOf(image, container), log);
   if (options.cpu !== undefined) await vmm.checkCpu(options.cpu, accel);
   const icount = options.icount ?? false;
-  const nic = parseNic(net, ports, accel);
-  const network = networkOf(kind, options, vmm);
+  const nics = nicsFor(nets, ports, accel);
+  const networks = networksOf(image, nets, nics, options, vmm);
   const cmdline = kernelCmdline({
     accel,
     transport,
-    network,
+    networks,
     gdb: options.gdb ?? false,
     verbose: options.verbose ?? false,
     icount,
@@ -297,7 +325,7 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
     knowsTimer: manifest.kernel.flavour === 'ukl',
     extra: [
       ...(manifest.init.kind === 'kmain'
-        ? kmainOverrides(image, options, network)
+        ? kmainOverrides(image, options, networks)
         : manifest.kernel.fit === undefined
           ? []
           : ['report_enosys=1', 'loglevel=5']),
@@ -314,7 +342,7 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
     cpus: options.cpus ?? run.cpus,
     cpu: options.cpu ?? vmm.defaultCpu(accel),
     accel,
-    nics: nic === undefined ? [] : [nic],
+    nics: nics.filter((nic) => nic !== undefined),
     disks: disks.map((disk, index) => ({ ...disk, serial: `ukl${index}` })),
     attached: attachedOf(options, payload, type),
     shares: volumes.map((volume, index) => ({ ...volume, tag: `ukl${index}` })),
@@ -339,18 +367,19 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
     argv: [...run.command, ...(options.args && options.args.length > 0 ? options.args : run.args)],
     env: { ...run.env, ...options.env },
     timeoutSeconds: options.timeout ?? run.timeoutSeconds,
-    network,
+    networks,
   };
 }
 
 /** What the guest's init is told for this run. */
-export function specOf({ image, machine, argv, env, network }: RunPlan): Buffer {
+export function specOf({ image, machine, argv, env, networks }: RunPlan): Buffer {
   const { name, program, run } = image.manifest;
   return encodeSpec({
     exec: program,
     argv,
+    fixed: run.command.length,
     hostname: hostnameOf(name),
-    network,
+    networks,
     // With counted instructions time is not the host's, and a question would not be answered after the same number of them.
     clock: !machine.icount,
     disks: machine.disks.map(({ serial, path }) => ({ serial, path })),

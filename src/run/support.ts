@@ -18,12 +18,14 @@ export interface Needs {
   readonly disks: number;
   readonly volumes: number;
   readonly ports: number;
-  /** What the network interface is connected to. */
-  readonly net: Nic['kind'] | 'none';
+  /** What the network interfaces are connected to. */
+  readonly nets: readonly Nic['kind'][];
 }
 
 /** Throws UKL_USAGE with the first thing that cannot be had. */
-export function checkSupport({ title, supports }: Vmm, { container, options, transport, machine, firmware, small, disks, volumes, ports, net }: Needs): void {
+export function checkSupport({ title, supports }: Vmm, { container, options, transport, machine, firmware, small, disks, volumes, ports, nets }: Needs): void {
+  // A VMM without a network of its own gives the guest none.
+  const refusedNet = nets.find((net) => net !== 'user' && !supports.nics.includes(net));
   const refused: readonly (readonly [boolean, string])[] = [
     [!supports.boot.includes(container.boot), `start a ${container.name} image`],
     [supports.machines[machine] === undefined, `be a ${machine}`],
@@ -36,14 +38,7 @@ export function checkSupport({ title, supports }: Vmm, { container, options, tra
     [
       small &&
         machine !== 'microvm' &&
-        (transport === 'virtio-serial' ||
-          disks > 0 ||
-          volumes > 0 ||
-          (options.attach ?? []).length > 0 ||
-          ports > 0 ||
-          net === 'tap' ||
-          net === 'bridge' ||
-          net === 'socket'),
+        (transport === 'virtio-serial' || disks > 0 || volumes > 0 || (options.attach ?? []).length > 0 || ports > 0 || nets.some((net) => net !== 'user')),
       `give a small kernel devices on a ${machine}, which has PCI`,
     ],
     [!supports.transports.includes(transport), `talk to the guest by ${transport}`],
@@ -55,7 +50,7 @@ export function checkSupport({ title, supports }: Vmm, { container, options, tra
     [transport === 'console' && ((options.args ?? []).length > 0 || Object.keys(options.env ?? {}).length > 0), 'tell the guest arguments or variables'],
     [volumes > 0 && !supports.shares, 'share a directory'],
     [ports > 0 && !supports.nics.includes('user'), 'forward a port'],
-    [net !== 'none' && net !== 'user' && !supports.nics.includes(net), `connect the guest to a ${net} network`],
+    [refusedNet !== undefined, `connect the guest to a ${refusedNet} network`],
   ];
   const first = refused.find(([is]) => is)?.[1];
   if (first !== undefined) throw new UklError('UKL_USAGE', `${title} cannot ${first}`);

@@ -20,7 +20,7 @@ export const onConsole = (name: VmmName, title: string): Omit<Vmm, 'command' | '
     icount: false,
     plugins: false,
   },
-  userNetwork: { kind: 'dhcp' },
+  userNetwork: () => ({ dhcp: true, addresses: [], gateways: [], dns: [] }),
   chooseAccel: async (choice) => {
     if (choice === 'tcg') throw new UklError('UKL_ACCEL', `${title} has no emulation`, { hint: '--vmm qemu --accel tcg' });
     return { accel: 'kvm', why: `${title} has nothing else` };

@@ -89,8 +89,8 @@ export interface Vmm {
   readonly title: string;
   readonly requirements: readonly Requirement[];
   readonly supports: VmmSupport;
-  /** How the guest is to set up its network, behind this VMM's interface. */
-  readonly userNetwork: Network;
+  /** How the guest is to set up its network, behind the n-th of this VMM's own interfaces. */
+  userNetwork(nth: number): Network;
   /** Chooses an accelerator; boots the kernel, if there is one by itself, where that is the way to find out. Throws UKL_ACCEL. */
   chooseAccel(choice: Accel | 'auto', kernel: Bootable | undefined, log: Log): Promise<{ readonly accel: Accel; readonly why: string }>;
   /** The processor of a run that names none. */

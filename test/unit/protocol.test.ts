@@ -73,7 +73,9 @@ const SPEC: GuestSpec = {
   exec: '/usr/bin/größe',
   argv: ['app', '', 'two\nlines', '-x'],
   hostname: 'h',
-  network: { kind: 'static', address: '10.0.2.15/24', gateway: '10.0.2.2', dns: ['10.0.2.3', '1.1.1.1', '8.8.8.8', '9.9.9.9'] },
+  fixed: 2,
+  networks: [{ addresses: ['10.0.2.15/24', '2001:db8::2/64'], gateways: ['10.0.2.2'], dns: ['10.0.2.3', '1.1.1.1', '8.8.8.8', '9.9.9.9'] }],
+  ntp: ['192.0.2.1', '2001:db8::1'],
   clock: true,
   disks: [{ serial: 'ukl0', path: '/data' }],
   volumes: [{ tag: 'ukl0', path: '/a:b' }],
@@ -136,12 +138,16 @@ describe("init's half", () => {
       'env A=b=c',
       'clock ',
       'watchdog 30',
+      'fixed 2',
       'interface eth0',
       'address 10.0.2.15/24',
+      'address 2001:db8::2/64',
       'gateway 10.0.2.2',
       'dns 10.0.2.3',
       'dns 1.1.1.1',
       'dns 8.8.8.8',
+      'ntp 192.0.2.1',
+      'ntp 2001:db8::1',
       'disk ukl0',
       'on /data',
       'volume ukl0',
@@ -158,13 +164,21 @@ describe("init's half", () => {
       'options vers=4.2,addr=2001:db8::1',
     ]);
   });
+  const NOTHING = { addresses: [], gateways: [], dns: [] };
   test.each([
-    [{ kind: 'none' }, []],
-    [{ kind: 'dhcp' }, ['dhcp eth0']],
-    [{ kind: 'static', interface: 'eth1', address: '192.0.2.1/32' }, ['interface eth1', 'address 192.0.2.1/32']],
-  ] as const)('has the network %j', (network, words) => {
-    const lines = decode({ ...SPEC, network });
-    expect(lines.filter((line) => /^(dhcp|interface|address|gateway|dns) /.test(line))).toEqual(words);
+    [[], []],
+    [[{ ...NOTHING, dhcp: true }], ['interface eth0', 'dhcp ']],
+    [[{ ...NOTHING, interface: 'eth1', addresses: ['192.0.2.1/32'] }], ['interface eth1', 'address 192.0.2.1/32']],
+    [
+      [
+        { ...NOTHING, interface: 'eth0', mac: '52:54:00:00:00:01', dhcp: true, ipv6: true },
+        { ...NOTHING, interface: 'eth1', mac: '52:54:00:00:00:02', addresses: ['2001:db8::2/64'], gateways: ['2001:db8::1'] },
+      ],
+      ['interface eth0', 'mac 52:54:00:00:00:01', 'dhcp ', 'ipv6 ', 'interface eth1', 'mac 52:54:00:00:00:02', 'address 2001:db8::2/64', 'gateway 2001:db8::1'],
+    ],
+  ])('has the network %j', (networks, words) => {
+    const lines = decode({ ...SPEC, networks });
+    expect(lines.filter((line) => /^(dhcp|ipv6|mac|interface|address|gateway|dns)\b/.test(line))).toEqual(words);
   });
   test('leaves a word that it does not know', () => {
     expect(decode(raw('colour\0green\0exec\0/app\0'))).toEqual(['exec /app', 'cwd /']);
@@ -181,6 +195,9 @@ describe("init's half", () => {
   test.each([
     ['more than there is room for', raw('', 99_999)],
     ['too many disks', raw('disk\0a:b\0'.repeat(33))],
+    ['too many interfaces', raw('interface\0eth0\0'.repeat(9))],
+    ['too many addresses', raw('address\0fe80::1/64\0'.repeat(9))],
+    ['too many gateways', raw('gateway\0fe80::1\0'.repeat(17))],
   ])('refuses %s', (_, words) => expect(decode(words)).toEqual(['refused Argument list too long']));
   test.each([
     ['no length', Buffer.from('\nlength\n')],

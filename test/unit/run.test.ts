@@ -80,7 +80,7 @@ describe('what a VMM does not support is refused by name', () => {
     disks: 0,
     volumes: 0,
     ports: 0,
-    net: 'user',
+    nets: ['user'],
   };
   test.each([
     [{ container: containers.get('bzImage') }, 'a poor VMM cannot start a bzImage image'],
@@ -90,12 +90,12 @@ describe('what a VMM does not support is refused by name', () => {
     [{ disks: 1 }, 'a poor VMM cannot tell the guest of a disk'],
     [{ volumes: 1 }, 'a poor VMM cannot share a directory'],
     [{ ports: 1 }, 'a poor VMM cannot forward a port'],
-    [{ net: 'tap' as const }, 'a poor VMM cannot connect the guest to a tap network'],
+    [{ nets: ['tap' as const] }, 'a poor VMM cannot connect the guest to a tap network'],
   ])('%j', (needs, message) => {
     expect(() => checkSupport(poor, { ...nothing, ...needs })).toThrow(message);
     expect(() => checkSupport(vmms.get('qemu'), { ...nothing, ...needs })).not.toThrow();
   });
-  test('no network', () => expect(() => checkSupport(poor, { ...nothing, net: 'none' })).not.toThrow());
+  test('no network', () => expect(() => checkSupport(poor, { ...nothing, nets: [] })).not.toThrow());
   test('nothing', () => expect(() => checkSupport(poor, nothing)).not.toThrow());
   test('an entry that does not exist is named with those that do', () => {
     expect(() => vmms.get('xen' as 'qemu')).toThrow("there is no VMM 'xen'");

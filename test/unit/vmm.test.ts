@@ -146,7 +146,7 @@ test("QEMU's command line", () => {
       cpus: 2,
       cpu: 'max',
       accel: 'tcg',
-      nics: [{ kind: 'user', ports: [{ address: '127.0.0.1', host: 8080, guest: 80, protocol: 'tcp' }] }],
+      nics: [{ kind: 'user', ports: [{ address: '127.0.0.1', host: 8080, guest: 80, protocol: 'tcp' }], nth: 0 }],
       disks: [{ file: '/a,b.img', path: '/d', serial: 'ukl0' }],
       attached: [],
       shares: [{ directory: '/a,b', path: '/v', tag: 'ukl0' }],

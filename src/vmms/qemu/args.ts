@@ -25,7 +25,7 @@ type Words = readonly string[];
 function netdev(nic: Nic): string {
   switch (nic.kind) {
     case 'user':
-      return ['user', ...nic.ports.map(forwarding)].join(',');
+      return ['user', ...(nic.nth === 0 ? [] : [`net=10.0.${2 + nic.nth}.0/24`]), ...nic.ports.map(forwarding)].join(',');
     case 'tap':
       return `tap,ifname=${value(nic.device)},script=no,downscript=no,vhost=${nic.vhost ? 'on' : 'off'}`;
     case 'bridge':
@@ -37,7 +37,7 @@ function netdev(nic: Nic): string {
 
 function networkCard({ type, nicModel }: Machine, nic: Nic, index: number): Words {
   const [kind = '', ...rest] = netdev(nic).split(',');
-  const mac = nic.kind === 'user' ? '' : `,mac=${nic.mac}`;
+  const mac = nic.mac === undefined ? '' : `,mac=${nic.mac}`;
   return ['-netdev', [kind, `id=net${index}`, ...rest].join(','), '-device', `${nicDevice(type, nicModel)},netdev=net${index}${mac}`];
 }
 

@@ -112,7 +112,7 @@ export const qemu: Vmm = {
     plugins: true,
   },
   // QEMU's documentation, "Network emulation": the user network, which answers DNS as well.
-  userNetwork: { kind: 'static', address: '10.0.2.15/24', gateway: '10.0.2.2', dns: ['10.0.2.3'] },
+  userNetwork: (nth) => ({ addresses: [`10.0.${2 + nth}.15/24`], gateways: [`10.0.${2 + nth}.2`], dns: [`10.0.${2 + nth}.3`] }),
   chooseAccel: (choice, kernel, log) =>
     chooseAccel(choice, () => (kernel === undefined ? probeDevice(choice) : log.step('try KVM', () => probeKvm(kernel, qemu)))),
   defaultCpu,
