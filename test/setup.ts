@@ -23,6 +23,7 @@ const testPackages = [
   { package: 'nginx-light', why: 'a server to run', file: '/usr/sbin/nginx' },
   { package: 'wrk', why: 'load for nginx', file: '/usr/bin/wrk' },
   { package: 'curl', why: 'load for Node.js', file: '/usr/bin/curl' },
+  { package: 'iperf3', why: 'load for a network', file: '/usr/bin/iperf3' },
   { package: 'iproute2', why: 'a network of its own for a TAP device', file: '/usr/sbin/ip' },
   { package: 'openssl', why: 'a certificate to try TLS with', file: '/usr/bin/openssl' },
   { package: 'g++', why: 'C++ programs', file: '/usr/bin/g++' },

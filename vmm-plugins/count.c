@@ -5,8 +5,9 @@
  * it, the counting is part of the translated code: a guest is hardly slower.
  *
  * The argument "at" has names and addresses in hex, NAME:ADDRESS+NAME:ADDRESS...:
- * what is executed there is counted under that name.  Some instructions are
- * counted as well: "halt", "syscall", "iret", "sysret" and "cr3".
+ * what is executed there is counted under that name, and "NAME.at" is how many
+ * instructions of all there were when it was executed last.  Some instructions
+ * are counted as well: "halt", "syscall", "iret", "sysret" and "cr3".
  *
  * The control socket takes the line "read" and answers with lines "NAME COUNT"
  * and a last "end".  Counts begin with the machine and never go back.
@@ -28,6 +29,7 @@ typedef uint64_t qemu_plugin_id_t;
 struct qemu_plugin_tb;
 struct qemu_plugin_insn;
 enum qemu_plugin_op { QEMU_PLUGIN_INLINE_ADD_U64 };
+enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS };
 
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
 		void (*cb)(qemu_plugin_id_t, struct qemu_plugin_tb *));
@@ -35,6 +37,8 @@ void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *tb,
 		enum qemu_plugin_op op, void *to, uint64_t add);
 void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *insn,
 		enum qemu_plugin_op op, void *to, uint64_t add);
+void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn,
+		void (*cb)(unsigned int cpu, void *data), enum qemu_plugin_cb_flags flags, void *data);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
@@ -62,7 +66,7 @@ static struct {
 
 static struct {
 	char name[32];
-	uint64_t address, count;
+	uint64_t address, count, at;
 } places[MAX_PLACES];
 static unsigned int place_count;
 static uint64_t all, user;
@@ -71,6 +75,13 @@ static int control;
 static void add(struct qemu_plugin_insn *insn, uint64_t *to)
 {
 	qemu_plugin_register_vcpu_insn_exec_inline(insn, QEMU_PLUGIN_INLINE_ADD_U64, to, 1);
+}
+
+/* A block of instructions is counted when it begins. */
+static void note(unsigned int cpu, void *at)
+{
+	(void)cpu;
+	*(uint64_t *)at = all;
 }
 
 static void watch(struct qemu_plugin_insn *insn)
@@ -86,8 +97,10 @@ static void watch(struct qemu_plugin_insn *insn)
 			add(insn, &kinds[i].count);
 	}
 	for (i = 0; i < place_count; i++)
-		if (qemu_plugin_insn_vaddr(insn) == places[i].address)
+		if (qemu_plugin_insn_vaddr(insn) == places[i].address) {
 			add(insn, &places[i].count);
+			qemu_plugin_register_vcpu_insn_exec_cb(insn, note, QEMU_PLUGIN_CB_NO_REGS, &places[i].at);
+		}
 }
 
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
@@ -111,7 +124,7 @@ static void answer(FILE *out)
 	for (i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
 		fprintf(out, "%s %" PRIu64 "\n", kinds[i].name, kinds[i].count);
 	for (i = 0; i < place_count; i++)
-		fprintf(out, "%s %" PRIu64 "\n", places[i].name, places[i].count);
+		fprintf(out, "%s %" PRIu64 "\n%s.at %" PRIu64 "\n", places[i].name, places[i].count, places[i].name, places[i].at);
 	fputs("end\n", out);
 	fflush(out);
 }
