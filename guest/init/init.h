@@ -71,6 +71,8 @@ struct spec {
 	int nargs, nenvs;
 	bool clock;
 	long watchdog;		/* seconds, 0 for none */
+	const char *seed;	/* for random numbers, in hex */
+	long time;		/* nanoseconds since 1970, 0 if it is not said */
 	struct mount_point mounts[MAX_MOUNTS];
 	int nmounts;
 	int nfixed;		/* of the arguments: what always comes first */
@@ -78,12 +80,13 @@ struct spec {
 };
 
 enum message_type {
-	MESSAGE_UNKNOWN, MESSAGE_SIGNAL, MESSAGE_KMSG, MESSAGE_PROC, MESSAGE_TIME
+	MESSAGE_UNKNOWN, MESSAGE_SIGNAL, MESSAGE_KMSG, MESSAGE_PROC, MESSAGE_TIME,
+	MESSAGE_SAVE, MESSAGE_GO, MESSAGE_RESUME
 };
 
 struct message {
 	enum message_type type;
-	long number;		/* the signal, or the time in nanoseconds since 1970 */
+	long number;		/* the signal, the time in nanoseconds since 1970, or a length */
 	const char *name;	/* of a file in /proc/PID; good until the next message */
 };
 
@@ -100,6 +103,8 @@ void tell_kmsg(const char *text);
 void tell_clock(void);
 void tell_line(const char *text);
 void tell_end(void);
+void tell_ready(void);
+void tell_held(void);
 
 /* service.c: what else init waits for. */
 
@@ -189,6 +194,12 @@ extern pid_t program;
 void start_program(const struct spec *spec);
 void signal_program(int number);
 void tell_about_program(const char *name);
+
+/* resume.c: a guest that is saved, and goes on as another one. */
+
+void offer_snapshots(void);
+void let_go(void);
+void be_saved(void);
 
 /* relay.c: the program's standard streams. */
 

@@ -53,6 +53,13 @@ static void obey(const struct message *message)
 	case MESSAGE_PROC:
 		tell_about_program(message->name);
 		break;
+	case MESSAGE_SAVE:
+		be_saved();
+		break;
+	case MESSAGE_GO:
+		let_go();
+		break;
+	case MESSAGE_RESUME:	/* only who was saved is told */
 	case MESSAGE_TIME:
 	case MESSAGE_UNKNOWN:
 		break;
@@ -160,6 +167,7 @@ int main(void)
 	}
 	confine_helpers();
 	keep_quiet();
+	offer_snapshots();
 	arm_watchdog(spec.watchdog);
 	start_program(&spec);
 	status = attend(signals);

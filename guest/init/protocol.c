@@ -10,28 +10,32 @@
  * The spec is a sequence of NUL-terminated words, a key and its value:
  *	exec (file), arg, env, cwd, host (name), clock (1), watchdog (seconds), disk (serial:path),
  *	volume (tag:path), data (source:path:type to make, or nothing), remote
- *	(type:path:source, with options behind it), and for the network either dhcp (1) or
- *	address (A.B.C.D/BITS), gateway, dns (each), with interface for another
- *	one than eth0
-=======
- *	volume (tag:path), data (source:path:type to make, or nothing), fixed (how many
+ *	(type:path:source, with options behind it), fixed (how many
  *	of the first args stay whatever metadata say), and for the network dns (each), ntp
  *	(each), and of each card interface (name, if not eth0), mac, dhcp (1), ipv6 (1),
  *	address (ADDRESS/BITS, each), gateway (each).  interface begins a card.
  *
+ * A guest that was saved goes on with such words too, after "resume": host,
+ * arg and env; seed (hex) and time (nanoseconds since 1970).
+ *
  * After that, lines.  To the host:
- *	start			the program is about to be exec'ed
+ *	start			the program is about to be exec'ed, or goes on
  *	exit N | signal N	the program ended; the last word
  *	fail WHAT: TEXT (errno N)	something could not be done; the last word
  *	kmsg TEXT		a record of the kernel log
  *	clock			what time is it?  Answered by "time"
  *	line TEXT		a line of the file that was asked for
  *	end			that file has no more lines
+ *	ready			the program wants to be saved now; answered by "save" or "go"
+ *	held			no program runs: save the machine
  * From the host:
  *	signal N		for the program
  *	kmsg			send the kernel's log
  *	proc NAME		send the program's file of that name in /proc
  *	time N			nanoseconds since 1970
+ *	save			have no program run; answered by "held"
+ *	go			the program that is ready goes on
+ *	resume LENGTH		and as many bytes: what the guest is from now on
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -211,6 +215,11 @@ bool parse_spec(char *words, size_t length, struct spec *spec)
 		} else if (is_card_key(key)) {
 			if (!parse_card(network, key, value))
 				return false;
+		} else if (!strcmp(key, "seed")) {
+			spec->seed = value;
+		} else if (!strcmp(key, "time")) {
+			if (!parse_number(value, &spec->time))
+				return refuse(EINVAL);
 		} else if (!strcmp(key, "dns")) {
 			if (network->ndns < MAX_DNS)
 				network->dns[network->ndns++] = value;
@@ -251,6 +260,13 @@ static void decode_line(const char *line, struct message *message)
 	*message = (struct message) { .type = MESSAGE_UNKNOWN };
 	if (!strcmp(line, "kmsg")) {
 		message->type = MESSAGE_KMSG;
+	} else if (!strcmp(line, "save")) {
+		message->type = MESSAGE_SAVE;
+	} else if (!strcmp(line, "go")) {
+		message->type = MESSAGE_GO;
+	} else if (!strncmp(line, "resume ", 7)) {
+		if (parse_number(line + 7, &message->number))
+			message->type = MESSAGE_RESUME;
 	} else if (!strncmp(line, "proc ", 5)) {
 		message->type = MESSAGE_PROC;
 		message->name = line + 5;
@@ -330,4 +346,14 @@ void tell_line(const char *text)
 void tell_end(void)
 {
 	tell("end\n");
+}
+
+void tell_ready(void)
+{
+	tell("ready\n");
+}
+
+void tell_held(void)
+{
+	tell("held\n");
 }

@@ -13,6 +13,7 @@ import { projectRoot } from '../lib/paths.js';
 import { EXIT, statusOfError, statusOfSignal } from '../model/exit-status.js';
 import type { BuildOptions, RunOptions } from '../options/given.js';
 import type { Scope } from '../options/option.js';
+import { restore } from '../run/snapshot.js';
 import { type BenchFlags, benchCommand, compareCommand } from './bench.js';
 import { type BuildFlags, buildCommand } from './build.js';
 import { ccCommand } from './cc.js';
@@ -25,6 +26,7 @@ import { inspectCommand } from './inspect.js';
 import { type GlobalOptions, logFor, printJson, reportError } from './output.js';
 import { type ProfileFlags, profileCommand } from './profile.js';
 import { type Interruptible, runCommand, SIGNALS } from './run.js';
+import { listCommand, removeCommand, saveCommand } from './snapshot.js';
 
 /** Flags that every command has. */
 function withGlobals<A extends unknown[], O extends OptionValues>(command: Command<A, O>) {
@@ -105,9 +107,48 @@ function createProgram(done: (code: number) => void, begun: (verb: string, flags
       .command('run')
       .description("Build the target if needed, boot it, and exit with the program's status.")
       .argument('[target]', 'a C, TypeScript or JavaScript file, an x86-64 ELF program, a project directory or an image', '.')
-      .argument('[args...]', "the program's arguments, after --"),
+      .argument('[args...]', "the program's arguments, after --")
+      .option('--from-snapshot <name>', 'go on from a guest that was saved, in place of a target'),
   ).action((target, args, flags) =>
-    handle('run', flags, (interruption) => runCommand(target, runOptions(flags, args, interruption.signal), flags, interruption)),
+    handle('run', flags, (interruption) => {
+      const options = runOptions(flags, args, interruption.signal);
+      const { fromSnapshot } = flags;
+      if (fromSnapshot === undefined) return runCommand(target, options, flags, interruption);
+      if (target !== '.') throw new UklError('UKL_USAGE', `a snapshot has its own program: ${target} cannot be another`, { hint: '-- before arguments' });
+      return runCommand(fromSnapshot, options, flags, interruption, restore);
+    }),
+  );
+
+  const snapshot = program.command('snapshot').description('Save guests that are ready, and start others from that.').enablePositionalOptions();
+  withGlobals(
+    withOptions(
+      snapshot
+        .command('save')
+        .description('Boot the target, save the guest once it is ready, and end it.')
+        .argument('[target]', 'as for run', '.')
+        .argument('[args...]', "the program's arguments, after --")
+        .requiredOption('--name <name>', "the snapshot's name; takes the place of one that has it")
+        .option('--ready <port>', "save once something listens on this port (the image's first); a program may also say it itself", whole),
+      'run',
+      'build',
+    ).allowExcessArguments(),
+  ).action((target, args, flags) =>
+    handle('snapshot', flags, ({ signal }) => saveCommand(target, { ...runOptions(flags, args, signal), name: flags.name, ready: flags.ready }, flags)),
+  );
+  withGlobals(snapshot.command('ls').description('List the snapshots, with their sizes.')).action((flags) =>
+    handle('snapshot', flags, () => listCommand(flags)),
+  );
+  withGlobals(snapshot.command('rm').description('Remove snapshots.').argument('<names...>', 'their names')).action((names, flags) =>
+    handle('snapshot', flags, () => removeCommand(names, flags)),
+  );
+  withRunOptions(
+    snapshot
+      .command('restore')
+      .description('Go on from a snapshot: ukl run --from-snapshot.')
+      .argument('<name>', 'its name')
+      .argument('[args...]', "the instance's arguments, after --, for a program that asks"),
+  ).action((name, args, flags) =>
+    handle('run', flags, (interruption) => runCommand(name, runOptions(flags, args, interruption.signal), flags, interruption, restore)),
   );
 
   withRunOptions(

@@ -5,12 +5,14 @@ import { PassThrough, Writable } from 'node:stream';
 import pc from 'picocolors';
 import { portsOf } from '../devices/nic.js';
 import { featureOfCall } from '../kernels/fit.js';
+import { UklError } from '../lib/errors.js';
 import { formatSeconds } from '../lib/log.js';
 import { EXIT } from '../model/exit-status.js';
 import type { RunEnd, RunResult } from '../model/index.js';
 import type { BuildOptions, RunOptions } from '../options/given.js';
 import { dryRun, type RunningVm, run } from '../run/launch.js';
 import type { RunPlan } from '../run/plan.js';
+import { restore } from '../run/snapshot.js';
 import { type GlobalOptions, printJson } from './output.js';
 
 export interface RunFlags extends GlobalOptions {
@@ -127,6 +129,7 @@ export async function runCommand(
   begin: (target: string, options: RunOptions & BuildOptions) => Promise<RunningVm> = run,
 ): Promise<number> {
   if (flags.dryRun) {
+    if (begin === restore) throw new UklError('UKL_USAGE', 'a snapshot has no plan to print', { hint: 'without --dry-run' });
     const plan = await dryRun(target, options);
     if (flags.json) printJson({ ok: true, plan: planOf(plan) });
     else process.stdout.write(`${describePlan(plan)}\n`);

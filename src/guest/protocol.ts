@@ -8,7 +8,7 @@ import { UklError } from '../lib/errors.js';
  * The guest is not trusted: whatever it says is a message, if only an unknown one.
  */
 export type GuestMessage =
-  /** The program is about to be exec'ed. */
+  /** The program is about to be exec'ed, or goes on. */
   | { readonly type: 'start' }
   | { readonly type: 'exit'; readonly status: number }
   | { readonly type: 'signal'; readonly signal: number }
@@ -21,6 +21,10 @@ export type GuestMessage =
   /** A line of the file that was asked for, and that it has no more. */
   | { readonly type: 'line'; readonly text: string }
   | { readonly type: 'end' }
+  /** The program wants to be saved now, and waits. */
+  | { readonly type: 'ready' }
+  /** No program runs: the machine can be saved. */
+  | { readonly type: 'held' }
   | { readonly type: 'unknown'; readonly line: string };
 
 /** More characters than any line of init's has: its longest buffer has 4096 bytes. */
@@ -32,6 +36,9 @@ function numberIn(text: string, low: number, high: number): number | undefined {
   return number >= low && number <= high ? number : undefined;
 }
 
+/** Messages of one word. */
+const WORDS = ['start', 'clock', 'end', 'ready', 'held'] as const;
+
 /** One line of the guest's, without its end. */
 export function decodeGuestLine(line: string): GuestMessage {
   const unknown = { type: 'unknown', line } as const;
@@ -39,7 +46,10 @@ export function decodeGuestLine(line: string): GuestMessage {
   const blank = line.indexOf(' ');
   const word = blank < 0 ? line : line.slice(0, blank);
   const text = blank < 0 ? undefined : line.slice(blank + 1);
-  if (text === undefined) return word === 'start' || word === 'clock' || word === 'end' ? { type: word } : unknown;
+  if (text === undefined) {
+    const type = WORDS.find((one) => one === word);
+    return type === undefined ? unknown : { type };
+  }
   switch (word) {
     case 'exit': {
       const status = numberIn(text, 0, 255);
@@ -89,3 +99,14 @@ export function encodeProc(name: string): string {
 
 /** The time, which `Date.now()` has in milliseconds. */
 export const encodeTime = (milliseconds: number): string => `time ${milliseconds}000000\n`;
+
+/** Has no program run, so that the machine can be saved. */
+export const encodeSave = (): string => 'save\n';
+
+/** The program that is ready goes on. */
+export const encodeGo = (): string => 'go\n';
+
+/** What a guest that was saved is from now on, in words of src/guest/spec.ts. */
+export function encodeResume(words: Uint8Array): Buffer {
+  return Buffer.concat([Buffer.from(`resume ${words.length}\n`), words]);
+}

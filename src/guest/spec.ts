@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+import { randomBytes } from 'node:crypto';
 import { UklError } from '../lib/errors.js';
 import type { Data, Network, RunDefaults } from '../model/index.js';
 
@@ -56,9 +57,41 @@ export function encodeSpec(spec: GuestSpec): Buffer {
     if (remote === undefined) words.push('data', `${source}:${path}:${make}`);
     else words.push('remote', `${remote.type}:${path}:${source}`, 'options', remote.options);
   }
+  return encodeWords(words);
+}
+
+function encodeWords(words: readonly string[]): Buffer {
   const wrong = words.find((word) => word.includes('\0'));
   if (wrong !== undefined) {
     throw new UklError('UKL_USAGE', `${JSON.stringify(wrong)} has a NUL, which no argument, variable or path of Linux can have`);
   }
   return Buffer.from(words.map((word) => `${word}\0`).join(''));
+}
+
+/** What a guest that was saved is told before it goes on. */
+export interface Instance {
+  readonly hostname?: string | undefined;
+  /** For programs that ask. */
+  readonly args?: readonly string[] | undefined;
+  readonly env?: Readonly<Record<string, string>> | undefined;
+}
+
+/** Of the seed, in bytes: what the kernel's pool has, twice. */
+const SEED_BYTES = 64;
+
+/**
+ * The words for an instance, with the time and a seed that no other has.
+ *
+ * @throws UklError if a word has a NUL, which would end it
+ */
+export function encodeInstance({ hostname, args = [], env = {} }: Instance): Buffer {
+  return encodeWords([
+    'seed',
+    randomBytes(SEED_BYTES).toString('hex'),
+    'time',
+    `${Date.now()}000000`,
+    ...(hostname === undefined ? [] : ['host', hostname]),
+    ...args.flatMap((word) => ['arg', word]),
+    ...Object.entries(env).flatMap(([key, value]) => ['env', `${key}=${value}`]),
+  ]);
 }

@@ -2,5 +2,12 @@
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
+/** The first file in PATH of a program's name. */
+export const findInPath = (program: string): string | undefined =>
+  (process.env.PATH ?? '')
+    .split(delimiter)
+    .map((directory) => join(directory, program))
+    .find((path) => existsSync(path));
+
 /** Whether PATH has a program. */
-export const inPath = (program: string): boolean => (process.env.PATH ?? '').split(delimiter).some((directory) => existsSync(join(directory, program)));
+export const inPath = (program: string): boolean => findInPath(program) !== undefined;

@@ -6,3 +6,4 @@ export type * from './kernel.js';
 export type * from './machine.js';
 export type * from './requirement.js';
 export type * from './run.js';
+export type * from './snapshot.js';

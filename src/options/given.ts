@@ -27,6 +27,10 @@ export interface BuildOptions extends Context, Given<'build'> {
 export interface RunOptions extends Context, Given<'run'> {
   /** Do not refuse a memory that the image's files cannot fit into. */
   readonly anyMemory?: boolean | undefined;
+  /** The guest's memory is a file, so that it can be saved: `RunningVm.save()`. */
+  readonly snapshots?: boolean | undefined;
+  /** A program that says it is ready waits to be saved (docs/snapshots.md). */
+  readonly holdsReady?: boolean | undefined;
   /** Streams in place of those of the `RunningVm`. */
   readonly stdin?: Readable | undefined;
   readonly stdout?: Writable | undefined;

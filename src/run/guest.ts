@@ -20,8 +20,23 @@ import {
   setupFailure,
   symbolize,
 } from '../guest/diagnose.js';
-import { decodeGuestLine, encodeGreeting, encodeKmsg, encodeProc, encodeSignal, encodeTime, GREETING, type GuestMessage, MAX_LINE } from '../guest/protocol.js';
-import { UklError } from '../lib/errors.js';
+import {
+  decodeGuestLine,
+  encodeGo,
+  encodeGreeting,
+  encodeKmsg,
+  encodeProc,
+  encodeResume,
+  encodeSave,
+  encodeSignal,
+  encodeTime,
+  GREETING,
+  type GuestMessage,
+  MAX_LINE,
+} from '../guest/protocol.js';
+import { encodeInstance, type Instance } from '../guest/spec.js';
+import { asUklError, UklError } from '../lib/errors.js';
+import { exec } from '../lib/exec.js';
 import { LineSplitter } from '../lib/lines.js';
 import { makeScratch } from '../lib/scratch.js';
 import { statusOfEnd } from '../model/exit-status.js';
@@ -37,6 +52,10 @@ export interface GuestOptions {
   readonly stderr: Writable;
   /** What init is told, in place of what the image says. */
   readonly spec: Buffer;
+  /** What the guest goes on from, in place of a start; and as what, a promise that settles once the guest is wanted and never rejects. */
+  readonly saved?: { readonly state: string; readonly instance: Promise<Instance> } | undefined;
+  /** A program that says it is ready waits to be saved. */
+  readonly holdsReady?: boolean | undefined;
   /** Gets the serial console, the kernel's log, as it comes. */
   readonly onSerial?: (chunk: Buffer) => void;
   /** The serial console is also kept in this file. */
@@ -58,6 +77,12 @@ const MAX_LINES = 100_000;
 /** How long a guest that is to be ended may take to say its last words. */
 const LAST_WORDS_MS = 2000;
 
+/** How long a guest may wait for the VMM to stop it once no program runs in it; its own limit is HOLD_MS in guest/init/resume.c. */
+const HELD_MS = 250;
+
+/** How often a guest is tried to be saved on a host that is too busy. */
+const SAVE_TRIES = 5;
+
 /** Signal numbers are the host's: both run Linux on x86-64. */
 function signalNumber(name: NodeJS.Signals): number {
   return constants.signals[name];
@@ -71,17 +96,21 @@ export class Guest {
   readonly booting: Promise<void>;
   /** Settles when the program starts, or when it never will. */
   readonly started: Promise<void>;
+  /** Settles when the program says that it is ready, or when it never will. */
+  readonly ready: Promise<void>;
 
   readonly #vmm: Vmm;
   readonly #options: GuestOptions;
   readonly #life = new Life();
-  readonly #begin = performance.now();
+  #begin = performance.now();
   readonly #sockets = new Map<ChannelName, Socket>();
   readonly #kernelLog: string[] = [];
   /** Requests for files of /proc, in order, with the lines that came so far. */
   readonly #requests: { readonly lines: string[]; readonly settle: (lines: string[]) => void }[] = [];
   #settleBooting: () => void = () => {};
   #settleStarted: () => void = () => {};
+  #settleReady: () => void = () => {};
+  #settleHeld: () => void = () => {};
   #process: VmmProcess | undefined;
   #serial = '';
   #startMs: number | undefined;
@@ -98,10 +127,15 @@ export class Guest {
     this.started = new Promise((resolve) => {
       this.#settleStarted = resolve;
     });
+    this.ready = new Promise((resolve) => {
+      this.#settleReady = resolve;
+    });
     this.result = this.#run().finally(() => {
       this.#life.ended();
       this.#settleBooting();
       this.#settleStarted();
+      this.#settleReady();
+      this.#settleHeld();
     });
     this.result.catch(() => {}); // each caller that awaits it is told
   }
@@ -147,6 +181,45 @@ export class Guest {
     await this.#process?.resume();
   }
 
+  /**
+   * Saves the guest as it is: `memory` and `state` in a directory. It goes on
+   * then, with a seed of its own.
+   *
+   * @throws UKL_USAGE if its memory is not a file, UKL_VMM if it has ended
+   */
+  async save(directory: string): Promise<void> {
+    const { memoryFile } = this.#options.machine;
+    if (memoryFile === undefined || memoryFile.private)
+      throw new UklError('UKL_USAGE', 'the guest was not started as one that can be saved', { hint: 'snapshots: true' });
+    for (let tries = 1; ; tries++) {
+      const since = await this.#hold();
+      await this.pause();
+      const late = performance.now() - since > HELD_MS;
+      try {
+        if (!late) {
+          await this.#process?.saveState(join(directory, 'state'));
+          await exec('cp', ['--sparse=always', memoryFile.path, join(directory, 'memory')]);
+          return;
+        }
+      } finally {
+        this.#sockets.get('control')?.write(encodeResume(encodeInstance({})));
+        await this.resume();
+      }
+      if (tries === SAVE_TRIES) throw new UklError('UKL_VMM', 'the host is too busy to stop the guest in time', { hint: 'try again with less load' });
+    }
+  }
+
+  /** Has no program run; when that was. Throws UKL_VMM if the guest has ended. */
+  async #hold(): Promise<number> {
+    const held = new Promise<void>((resolve) => {
+      this.#settleHeld = resolve;
+    });
+    this.#sockets.get('control')?.write(encodeSave());
+    await held;
+    if (this.#life.state === 'ended') throw new UklError('UKL_VMM', 'the guest ended before it could be saved', { hint: 'ukl run, to see why' });
+    return performance.now();
+  }
+
   /** The guest's memory at a kernel's address, as the first processor sees it. Throws UKL_VMM if there is none, or no guest. */
   async memory(address: bigint, bytes: number): Promise<Buffer> {
     if (this.#process === undefined) throw new UklError('UKL_VMM', 'the guest has no memory before it runs');
@@ -184,7 +257,9 @@ export class Guest {
         this.#sockets.set(name, socket);
         await this.#attach(name, socket, log);
       });
-      if (timeoutSeconds !== undefined) void this.#timeOutAfter(timeoutSeconds, timer.signal);
+      void this.#goOn(process).then(() => {
+        if (timeoutSeconds !== undefined) void this.#timeOutAfter(timeoutSeconds, timer.signal);
+      });
       const exit = await process.exit;
       timer.abort();
       // The streams of a VMM that never got as far as to connect would be waited for in vain.
@@ -202,12 +277,30 @@ export class Guest {
     }
   }
 
+  /** Has a machine that waits take its state, once its instance is wanted. */
+  async #goOn(process: VmmProcess): Promise<void> {
+    const { saved } = this.#options;
+    if (saved === undefined) return;
+    const instance = await saved.instance;
+    this.#begin = performance.now();
+    const control = await process.channels.control;
+    try {
+      await process.loadState(saved.state);
+      control?.write(encodeResume(encodeInstance(instance)));
+      await process.resume();
+    } catch (error) {
+      // How the VMM ended says more.
+      if (this.#life.state !== 'ended') this.#forced ??= { kind: 'vmm', message: asUklError(error).message };
+      process.kill();
+    }
+  }
+
   /** Connects a channel with the streams of the options; settles when it is closed. */
   #attach(name: ChannelName, socket: Socket, log: Writable): Promise<unknown> {
     const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
     switch (name) {
       case 'control': {
-        if (this.hears) socket.write(encodeGreeting(this.#options.spec));
+        if (this.hears && this.#options.saved === undefined) socket.write(encodeGreeting(this.#options.spec));
         // One more than a message may have, by which the codec knows that the line was cut.
         const lines = new LineSplitter(MAX_LINE + 1);
         socket.on('data', (chunk: Buffer) => {
@@ -216,7 +309,7 @@ export class Guest {
         return closed;
       }
       case 'stdin':
-        socket.write(GREETING);
+        if (this.#options.saved === undefined) socket.write(GREETING);
         socket.resume();
         if (this.#options.stdin) {
           const { stdin } = this.#options;
@@ -281,6 +374,13 @@ export class Guest {
         request?.settle(request.lines);
         break;
       }
+      case 'ready':
+        this.#settleReady();
+        if (!this.#options.holdsReady) control.write(encodeGo());
+        break;
+      case 'held':
+        this.#settleHeld();
+        break;
       case 'unknown':
         // A hostile guest can send anything; only what is known counts.
         break;

@@ -9,6 +9,7 @@ import { requirements as diskRequirements, ensureDisk } from '../devices/disk.js
 import { portsOf } from '../devices/nic.js';
 import { checkPorts } from '../devices/ports.js';
 import { checkVolume } from '../devices/volume.js';
+import type { Instance } from '../guest/spec.js';
 import { ensurePackages } from '../host/requirements.js';
 import { isImage, openImage } from '../image/image.js';
 import { findKernel } from '../kernels/kernel.js';
@@ -16,7 +17,7 @@ import { UklError } from '../lib/errors.js';
 import { silentLog } from '../lib/log.js';
 import { storeRoot } from '../lib/paths.js';
 import { makeScratch, ownerMark } from '../lib/scratch.js';
-import type { Image, RunResult } from '../model/index.js';
+import type { Image, Machine, RunResult } from '../model/index.js';
 import type { UklConfig } from '../options/config.js';
 import type { BuildOptions, Context, RunOptions } from '../options/given.js';
 import { optionsIn } from '../options/options.js';
@@ -42,6 +43,8 @@ export interface RunningVm extends AsyncDisposable {
   readonly stderr: Readable;
   /** Settles when the program starts, or when it never will. */
   readonly started: Promise<void>;
+  /** Settles when the program says that it is ready (docs/snapshots.md), or when it never will. */
+  readonly ready: Promise<void>;
   /** How the run ended; settles when the VMM is gone. */
   readonly result: Promise<RunResult>;
   /** The port of this host that leads to a port of the guest. Throws UKL_USAGE if none does. */
@@ -55,6 +58,11 @@ export interface RunningVm extends AsyncDisposable {
   /** Stops the machine, with its clock, until `resume()`. Throws UKL_VMM if it cannot be stopped now. */
   pause(): Promise<void>;
   resume(): Promise<void>;
+  /**
+   * Saves the guest as it is, into a directory: `memory` and `state`. It goes on then.
+   * Throws UKL_USAGE without `snapshots: true` in the options, UKL_VMM if it has ended.
+   */
+  save(directory: string): Promise<void>;
   /** Sends the program a signal; before it has started, ends the guest. */
   signal(name: NodeJS.Signals): void;
   /** Ends the guest at once, as a power failure would; `signal` is the reason that the result gives. */
@@ -70,8 +78,17 @@ export async function openGiven(path: string, options: BuildOptions): Promise<Im
   return openImage(path);
 }
 
+/** What a guest goes on from, in place of a start. */
+export interface Origin {
+  /** Files. */
+  readonly memory: string;
+  readonly state: string;
+  /** Settles once the guest is wanted. */
+  readonly instance: Promise<Instance>;
+}
+
 /** The image of a target: the one it is, or one made for this run in `work`. */
-async function imageOf(target: string | UklConfig, work: string | undefined, options: BuildOptions): Promise<Image> {
+export async function imageOf(target: string | UklConfig, work: string | undefined, options: BuildOptions): Promise<Image> {
   if (typeof target === 'string' && (await isImage(target))) return openGiven(target, options);
   // What is only run need not be small, and an ELF is not decompressed.
   const made = { container: 'elf', ...options } as const;
@@ -114,9 +131,15 @@ export async function run(target: string | UklConfig, options: RunOptions & Buil
 }
 
 /** Starts an image that is open already; otherwise as `run`. */
-export const runImage = (image: Image, options: RunOptions): Promise<RunningVm> => start(async () => image, options);
+export const runImage = (image: Image, options: RunOptions, origin?: Origin): Promise<RunningVm> => start(async () => image, options, origin);
 
-async function start(getImage: (work: string) => Promise<Image>, options: RunOptions): Promise<RunningVm> {
+/** The machine as a run has it: with its memory in a file, or waiting for a saved one. */
+function machineOf({ machine }: RunPlan, work: string, { snapshots }: RunOptions, origin: Origin | undefined): Machine {
+  if (origin !== undefined) return { ...machine, memoryFile: { path: origin.memory, private: true }, incoming: true };
+  return snapshots ? { ...machine, memoryFile: { path: join(work, 'memory'), private: false } } : machine;
+}
+
+async function start(getImage: (work: string) => Promise<Image>, options: RunOptions, origin?: Origin): Promise<RunningVm> {
   const scratch = await makeScratch('run');
   const work = scratch.path;
   const clean = async (): Promise<void> => scratch[Symbol.asyncDispose]();
@@ -124,7 +147,8 @@ async function start(getImage: (work: string) => Promise<Image>, options: RunOpt
     await ensurePackages(options.log ?? silentLog, vmms.get(options.vmm ?? 'qemu').requirements, options.signal);
     const image = await getImage(work);
     const planned = await plan(image, options);
-    const { machine, vmm } = planned;
+    const { vmm } = planned;
+    const machine = machineOf(planned, work, options, origin);
     const ports = portsOf(machine);
     await checkPorts(ports);
     if (machine.disks.length > 0) await ensurePackages(options.log ?? silentLog, diskRequirements, options.signal);
@@ -141,6 +165,8 @@ async function start(getImage: (work: string) => Promise<Image>, options: RunOpt
       machine: { ...machine, gdb },
       preload: planned.preload,
       spec: specOf(planned),
+      saved: origin,
+      holdsReady: options.holdsReady,
       stdin: options.stdin ?? stdin,
       stdout: options.stdout ?? stdout,
       stderr: errors,
@@ -170,6 +196,7 @@ async function start(getImage: (work: string) => Promise<Image>, options: RunOpt
       stdout,
       stderr,
       started: guest.started,
+      ready: guest.ready,
       result,
       port(wanted) {
         const port = ports.find((candidate) => candidate.guest === wanted);
@@ -182,6 +209,7 @@ async function start(getImage: (work: string) => Promise<Image>, options: RunOpt
       memory: (address, bytes) => guest.memory(address, bytes),
       pause: () => guest.pause(),
       resume: () => guest.resume(),
+      save: (directory) => guest.save(directory),
       signal: (name) => guest.signal(name),
       kill: (signal = 'SIGKILL') => kill(signal),
       async [Symbol.asyncDispose]() {

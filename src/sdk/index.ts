@@ -9,6 +9,7 @@ export { build } from '../build/build.js';
 export { type Deployed, type DeployOptions, deploy } from '../deploy/deploy.js';
 export { dev } from '../dev/dev.js';
 export { doctor, type ProbeResult } from '../doctor/doctor.js';
+export type { Instance } from '../guest/spec.js';
 export { type Inspection, type InspectOptions, inspect } from '../inspect/inspect.js';
 export { type ErrorCode, UklError } from '../lib/errors.js';
 export { createLog, type Log } from '../lib/log.js';
@@ -20,4 +21,6 @@ export { type Profile, type ProfileOptions, profile } from '../profile/profile.j
 export { init } from '../project/init.js';
 export { dryRun, type RunningVm, run } from '../run/launch.js';
 export type { RunPlan } from '../run/plan.js';
+export { listSnapshots, restore, type SaveOptions, type Snapshot, type Standby, saveSnapshot, standby } from '../run/snapshot.js';
 export { type Cleaned, clean } from '../store/clean.js';
+export { removeSnapshot } from '../store/snapshots.js';

@@ -116,10 +116,12 @@ async function treeSize(path: string): Promise<number> {
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
-/** What the store holds, with sizes in bytes on the disk. */
-export async function listStore(): Promise<StoreEntry[]> {
+/** What the store holds, or what it has of a kind, with sizes in bytes on the disk. */
+export async function listStore(kind?: string): Promise<StoreEntry[]> {
   const root = storeRoot();
-  const names = (await readdir(root).catch(() => [])).filter((name) => existsSync(join(root, name, '.store.json')));
+  const names = (await readdir(root).catch(() => [])).filter(
+    (name) => (kind === undefined || name.startsWith(`${kind}-`)) && existsSync(join(root, name, '.store.json')),
+  );
   return Promise.all(
     names.sort().map(async (name) => {
       const path = join(root, name);

@@ -19,12 +19,14 @@ export const onConsole = (name: VmmName, title: string): Omit<Vmm, 'command' | '
     gdb: false,
     icount: false,
     plugins: false,
+    snapshots: false,
   },
   userNetwork: () => ({ dhcp: true, addresses: [], gateways: [], dns: [] }),
   chooseAccel: async (choice) => {
     if (choice === 'tcg') throw new UklError('UKL_ACCEL', `${title} has no emulation`, { hint: '--vmm qemu --accel tcg' });
     return { accel: 'kvm', why: `${title} has nothing else` };
   },
+  identity: async () => ({}),
   defaultCpu: () => 'host',
   checkCpu: async (cpu) => {
     throw new UklError('UKL_USAGE', `${title} is not told of a processor: ${cpu}`, { hint: '--vmm qemu' });

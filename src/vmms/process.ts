@@ -34,6 +34,8 @@ export function startOnConsole(title: string, command: readonly string[], hint: 
     resume: cannot(title, 'go on'),
     saveMemory: cannot(title, 'read memory'),
     instructionPointers: async () => [],
+    saveState: cannot(title, 'save the machine'),
+    loadState: cannot(title, 'go on with a saved machine'),
     kill: () => void child.kill('SIGKILL'),
   };
 }

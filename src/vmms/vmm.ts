@@ -21,6 +21,8 @@ export interface VmmSupport {
   readonly gdb: boolean;
   readonly icount: boolean;
   readonly plugins: boolean;
+  /** It saves a machine, and starts others from that. */
+  readonly snapshots: boolean;
 }
 
 /** Sockets between a VMM and the tool, which has the listening end. */
@@ -66,6 +68,10 @@ export interface VmmProcess {
   saveMemory(address: bigint, bytes: number, file: string): Promise<void>;
   /** The address at which each processor is, in hex. */
   instructionPointers(): Promise<readonly string[]>;
+  /** Writes the state of a paused machine's devices to a file; its memory is in a file already (`Machine.memoryFile`). */
+  saveState(file: string): Promise<void>;
+  /** Takes the state that a machine like it has saved; it is paused then. Throws UKL_VMM. */
+  loadState(file: string): Promise<void>;
   kill(): void;
 }
 
@@ -97,6 +103,8 @@ export interface Vmm {
   defaultCpu(accel: Accel): string;
   /** Throws UKL_USAGE if there is no such processor. */
   checkCpu(cpu: string, accel: Accel): Promise<void>;
+  /** What a saved machine depends on besides its own description: the VMM's version, and the processor where it is the host's. */
+  identity(accel: Accel): Promise<Readonly<Record<string, string>>>;
   /** The command line, as `start()` has it. */
   command(machine: Machine, options: StartOptions): readonly string[];
   start(machine: Machine, options: StartOptions): Promise<VmmProcess>;

@@ -6,8 +6,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { setupFailure } from '../../src/guest/diagnose.js';
-import { decodeGuestLine, encodeGreeting, encodeKmsg, encodeProc, encodeSignal, encodeTime, MAX_LINE } from '../../src/guest/protocol.js';
-import { encodeSpec, type GuestSpec } from '../../src/guest/spec.js';
+import {
+  decodeGuestLine,
+  encodeGo,
+  encodeGreeting,
+  encodeKmsg,
+  encodeProc,
+  encodeResume,
+  encodeSave,
+  encodeSignal,
+  encodeTime,
+  MAX_LINE,
+} from '../../src/guest/protocol.js';
+import { encodeInstance, encodeSpec, type GuestSpec } from '../../src/guest/spec.js';
 import { LineSplitter } from '../../src/lib/lines.js';
 import { projectRoot } from '../../src/lib/paths.js';
 
@@ -46,6 +57,8 @@ describe("the guest's lines", () => {
     ['line ', { type: 'line', text: '' }],
     ['end', { type: 'end' }],
     ['clock', { type: 'clock' }],
+    ['ready', { type: 'ready' }],
+    ['held', { type: 'held' }],
   ])('%j', (line, message) => expect(decodeGuestLine(line)).toEqual(message));
 
   test('of no form that is known', () => {
@@ -207,12 +220,42 @@ describe("init's half", () => {
   ])('refuses %s', (_, words) => expect(decode(words)).toEqual(['refused Protocol error']));
 
   test("has the host's messages", () => {
-    const said = [encodeSignal(15), encodeKmsg(), encodeProc('net/tcp'), encodeProc('ü'.repeat(120)), encodeTime(1_790_000_000_123)];
-    expect(decode(SPEC, ...said).slice(-5)).toEqual(['signal 15', 'kmsg ', 'proc net/tcp', `proc ${'ü'.repeat(120)}`, 'time 1790000000123000000']);
+    const said = [encodeSignal(15), encodeKmsg(), encodeProc('net/tcp'), encodeProc('ü'.repeat(120)), encodeTime(1_790_000_000_123), encodeSave(), encodeGo()];
+    expect(decode(SPEC, ...said).slice(-7)).toEqual([
+      ...['signal 15', 'kmsg ', 'proc net/tcp', `proc ${'ü'.repeat(120)}`, 'time 1790000000123000000', 'save ', 'go '],
+    ]);
+  });
+  test('knows how many words a guest that was saved goes on with, and the words', () => {
+    const words = encodeInstance({ hostname: 'h', args: ['a'], env: { A: 'b\nc' } });
+    expect(
+      decode(
+        SPEC,
+        encodeResume(words)
+          .subarray(0, encodeResume(words).indexOf('\n') + 1)
+          .toString(),
+      ).at(-1),
+    ).toBe(`resume ${words.length}`);
+    const [, , name, arg, variable, seed, time, ...rest] = decode(encodeGreeting(words));
+    expect([name, arg, variable, ...rest]).toEqual(['host h', 'arg a', 'env A=b\nc']);
+    expect(seed).toMatch(/^seed [\da-f]{128}$/);
+    expect(seed).not.toBe(decode(encodeGreeting(encodeInstance({}))).find((line) => line.startsWith('seed ')));
+    expect(Number(time?.slice('time '.length)) / 1e6).toBeGreaterThan(Date.now() - 60_000);
   });
   test('knows what it does not know', () => {
-    const said = ['', 'kmsg ', 'look maps', 'signal', 'signal -9', 'signal x', `signal ${'9'.repeat(19)}`, `proc ${'a'.repeat(300)}`];
-    expect(decode(SPEC, ...said.map((line) => `${line}\n`), encodeKmsg()).slice(-9)).toEqual([...said.map(() => 'unknown '), 'kmsg ']);
+    const said = [
+      '',
+      'kmsg ',
+      'look maps',
+      'signal',
+      'signal -9',
+      'signal x',
+      'resume',
+      'resume x',
+      'save now',
+      `signal ${'9'.repeat(19)}`,
+      `proc ${'a'.repeat(300)}`,
+    ];
+    expect(decode(SPEC, ...said.map((line) => `${line}\n`), encodeKmsg()).slice(-said.length - 1)).toEqual([...said.map(() => 'unknown '), 'kmsg ']);
   });
 
   test('says what the tool decodes', () => {
@@ -230,6 +273,8 @@ describe("init's half", () => {
       { type: 'line', text: '  sl  local_address' },
       { type: 'line', text: '' },
       { type: 'end' },
+      { type: 'ready' },
+      { type: 'held' },
     ]);
     const failure = messages.find((message) => message.type === 'fail');
     expect(setupFailure(failure?.type === 'fail' ? failure.text : '').message).toBe('/data: No such device (ENODEV)');

@@ -68,6 +68,7 @@ describe('what a VMM does not support is refused by name', () => {
       gdb: false,
       icount: false,
       plugins: false,
+      snapshots: false,
     },
   } as const;
   const nothing: Needs = {

@@ -135,6 +135,37 @@ describe('words of the command line', () => {
   test('quoting', () => expect(['a', 'a b', "it's", ''].map(shellQuote)).toEqual(['a', "'a b'", `'it'\\''s'`, "''"]));
 });
 
+test.each([
+  [
+    { memoryFile: { path: '/m,1', private: false } },
+    ['-object', 'memory-backend-file,id=memory,size=64M,share=on,mem-path=/m,,1', '-machine', 'memory-backend=memory'],
+  ],
+  [{ memoryFile: { path: '/m', private: true }, incoming: true }, ['share=off,mem-path=/m', '-incoming defer']],
+])('memory that is a file: %j', (has, words) => {
+  const args = qemuArgs(
+    {
+      payload: { boot: 'pvh', kernel: '/k', cmdline: '' },
+      ...{
+        type: 'microvm',
+        firmware: 'none',
+        nicModel: 'virtio',
+        memoryMiB: 64,
+        cpus: 1,
+        cpu: 'max',
+        accel: 'tcg',
+        nics: [],
+        disks: [],
+        attached: [],
+        shares: [],
+      },
+      ...{ devices: [], legacy: true, console: 'serial', transport: 'virtio-serial', icount: false },
+      ...has,
+    },
+    '/d',
+  ).join(' ');
+  for (const word of words) expect(args).toContain(word);
+});
+
 test("QEMU's command line", () => {
   const args = qemuArgs(
     {

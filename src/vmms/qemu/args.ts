@@ -71,6 +71,17 @@ function board({ type, firmware, legacy }: Machine): string {
   }
 }
 
+/** The memory, where it is a file, and the state that it waits for (docs/interop/live-migration of QEMU). */
+function memoryWords({ memoryMiB, memoryFile, incoming }: Machine): Words {
+  const share = memoryFile?.private ? 'off' : 'on';
+  return [
+    ...(memoryFile === undefined
+      ? []
+      : ['-object', `memory-backend-file,id=memory,size=${memoryMiB}M,share=${share},mem-path=${value(memoryFile.path)}`, '-machine', 'memory-backend=memory']),
+    ...(incoming ? ['-incoming', 'defer'] : []),
+  ];
+}
+
 /** What boots. A medium is not written to: two guests may have the same, and it stays what was built. */
 function payloadWords({ type, payload }: Machine): readonly Words[] {
   switch (payload.boot) {
@@ -111,6 +122,7 @@ export function qemuArgs(machine: Machine, directory: string): string[] {
     machine.icount ? ['-icount', 'shift=0,sleep=off'] : [],
     ['-cpu', machine.cpu],
     ['-m', `${machine.memoryMiB}M`],
+    memoryWords(machine),
     ['-smp', String(machine.cpus)],
     ['-nodefaults', '-no-user-config'],
     // Linux drives virtio 1 only without VIRTIO_PCI_LEGACY and its like.

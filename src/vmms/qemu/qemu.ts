@@ -15,6 +15,7 @@ import { QEMU, qemuArgs } from './args.js';
 import { checkCpu, defaultCpu } from './cpu.js';
 import { VARIABLES, variablesOf } from './firmware.js';
 import { Qmp } from './qmp.js';
+import { identity, loadState, saveState } from './state.js';
 
 function preloads(library: string): string {
   return [library, process.env.LD_PRELOAD].filter(Boolean).join(':');
@@ -91,6 +92,8 @@ async function start(machine: Machine, options: StartOptions): Promise<VmmProces
     resume: async () => (await qmp).resume(),
     saveMemory: async (address, bytes, file) => (await qmp).saveMemory(address, bytes, file),
     instructionPointers: async () => (await qmp).instructionPointers(),
+    saveState: async (file) => saveState(await qmp, directory, file),
+    loadState: async (file) => loadState(await qmp, directory, file),
     kill: () => void child.kill('SIGKILL'),
   };
 }
@@ -110,12 +113,14 @@ export const qemu: Vmm = {
     gdb: true,
     icount: true,
     plugins: true,
+    snapshots: true,
   },
   // QEMU's documentation, "Network emulation": the user network, which answers DNS as well.
   userNetwork: (nth) => ({ addresses: [`10.0.${2 + nth}.15/24`], gateways: [`10.0.${2 + nth}.2`], dns: [`10.0.${2 + nth}.3`] }),
   chooseAccel: (choice, kernel, log) =>
     chooseAccel(choice, () => (kernel === undefined ? probeDevice(choice) : log.step('try KVM', () => probeKvm(kernel, qemu)))),
   defaultCpu,
+  identity,
   checkCpu,
   command: (machine, { directory, preload }) => [...(preload === undefined ? [] : [`LD_PRELOAD=${preload}`]), QEMU, ...qemuArgs(machine, directory)],
   start,

@@ -4,13 +4,17 @@ import { z } from 'zod';
 import { UklError } from '../../lib/errors.js';
 import { LineSplitter } from '../../lib/lines.js';
 
-/** A message of QEMU's: a greeting, an answer, or an event, which the tool has no use for. */
+/** A message of QEMU's: a greeting, an answer, or an event, of which the tool has a use for one. */
 const message = z.union([
   z.object({ QMP: z.unknown() }),
   z.object({ return: z.unknown() }),
   z.object({ error: z.object({ class: z.string(), desc: z.string() }) }),
+  z.object({ event: z.literal('MIGRATION'), data: z.object({ status: z.string() }) }),
   z.object({ event: z.string() }),
 ]);
+
+/** How a migration ends (MigrationStatus in qapi/migration.json of QEMU). */
+const MIGRATED = new Set(['completed', 'failed', 'cancelled']);
 
 interface Waiting {
   readonly command: string;
@@ -26,6 +30,7 @@ export class Qmp {
   readonly #socket: Socket;
   readonly #waiting: Waiting[] = [];
   readonly #ready: Promise<unknown>;
+  #migrated: (status: string) => void = () => {};
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -39,6 +44,7 @@ export class Qmp {
     socket.on('error', () => {});
     socket.on('close', () => {
       for (const { command, reject } of this.#waiting.splice(0)) reject(new UklError('UKL_VMM', `QEMU ended before it had answered '${command}'`));
+      this.#migrated('ended');
       greet();
     });
     socket.on('data', (chunk: Buffer) => {
@@ -49,7 +55,7 @@ export class Qmp {
         else if ('error' in parsed) {
           const asked = this.#waiting.shift();
           asked?.reject(new UklError('UKL_VMM', `QEMU refused '${asked.command}': ${parsed.error.desc}`));
-        }
+        } else if ('data' in parsed && MIGRATED.has(parsed.data.status)) this.#migrated(parsed.data.status);
       }
     });
   }
@@ -84,6 +90,25 @@ export class Qmp {
   /** Writes memory to a file, as the first processor sees it now. The protocol's integers are signed, as the kernel's addresses need it. */
   async saveMemory(address: bigint, bytes: number, filename: string): Promise<void> {
     await this.execute('memsave', { val: Number(BigInt.asIntN(64, address)), size: bytes, filename, 'cpu-index': 0 });
+  }
+
+  /**
+   * Moves the machine's state, but for memory that is in a file, to or from a
+   * socket where `carry` is the other end.
+   *
+   * @param command migrate, or migrate-incoming for a machine that waits
+   * @throws UKL_VMM if QEMU cannot
+   */
+  async migrate(command: 'migrate' | 'migrate-incoming', path: string, carry: () => Promise<void>): Promise<void> {
+    await this.execute('migrate-set-capabilities', {
+      capabilities: ['events', 'x-ignore-shared'].map((capability) => ({ capability, state: true })),
+    });
+    const ended = new Promise<string>((resolve) => {
+      this.#migrated = resolve;
+    });
+    await this.execute(command, { uri: `unix:${path}` });
+    const [status] = await Promise.all([ended, carry()]);
+    if (status !== 'completed') throw new UklError('UKL_VMM', `QEMU could not move the machine's state: ${status}`);
   }
 
   /** RIP of each virtual CPU, in hex, as `info registers` prints it. */
