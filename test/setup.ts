@@ -29,6 +29,8 @@ const testPackages = [
   { package: 'g++', why: 'C++ programs', file: '/usr/bin/g++' },
   { package: 'gdb', why: 'debugs a ring 0 program from ring 3', file: '/usr/bin/gdb' },
   { package: 'strace', why: 'traces a ring 0 program from ring 3', file: '/usr/bin/strace' },
+  { package: 'skopeo', why: 'reads and writes container images', file: '/usr/bin/skopeo' },
+  { package: 'zstd', why: 'compresses layers', file: '/usr/bin/zstd' },
   { package: 'cpio', why: 'checks the initramfs', file: '/usr/bin/cpio' },
   { package: 'chromium', why: 'looks at the reports', file: '/usr/bin/chromium' },
   { package: 'procps', why: 'looks for processes left behind', file: '/usr/bin/ps' },

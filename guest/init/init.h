@@ -15,6 +15,7 @@
 
 #define MAX_WORDS	4096
 #define MAX_MOUNTS	32
+#define MAX_GROUPS	64
 #define MAX_DNS		3	/* MAXNS of <resolv.h>: the C library reads no more */
 #define MAX_LINE	256	/* of the host's, with its end */
 
@@ -31,6 +32,12 @@ struct mount_point {
 	char *path;
 	char *make;		/* the type of a file system that is to be made, or nothing */
 	char *type, *options;	/* of what is remote, as mount(2) takes them */
+};
+
+/* Whom the program runs as. */
+struct user {
+	long uid, gid, groups[MAX_GROUPS];
+	int ngroups;
 };
 
 #define MAX_CARDS	8
@@ -73,6 +80,9 @@ struct spec {
 	long watchdog;		/* seconds, 0 for none */
 	const char *seed;	/* for random numbers, in hex */
 	long time;		/* nanoseconds since 1970, 0 if it is not said */
+	bool has_user;		/* root without it */
+	bool ring0;		/* the user's program is for ring 0 */
+	struct user user;
 	struct mount_point mounts[MAX_MOUNTS];
 	int nmounts;
 	int nfixed;		/* of the arguments: what always comes first */

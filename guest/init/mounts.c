@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Disks, directories that the host shares, and file systems of other machines. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "init.h"
 
@@ -50,27 +52,56 @@ static void mount_volume(const char *tag, const char *path)
 		 "trans=virtio,version=9p2000.L,cache=mmap,msize=512000");
 }
 
+static bool is_blank(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	bool blank = dir;
+
+	while (blank && (entry = readdir(dir)))
+		blank = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
+			!strcmp(entry->d_name, "lost+found");
+	if (dir)
+		closedir(dir);
+	return blank;
+}
+
+/*
+ * A file system that has nothing yet takes the owner and the mode of the directory
+ * that it covers: a program that is not root's is to write there.
+ */
+static void mount_one(const struct mount_point *mount)
+{
+	struct stat place;
+	bool owned = !stat(mount->path, &place) && (place.st_uid || place.st_gid);
+
+	switch (mount->kind) {
+	case MOUNT_DISK:
+		mount_disk(mount->source, mount->path);
+		break;
+	case MOUNT_VOLUME:
+		mount_volume(mount->source, mount->path);
+		return;
+	case MOUNT_REMOTE:	/* mount_remotes() */
+		return;
+	case MOUNT_DATA:
+		mount_data(mount->source, mount->path, mount->make);
+		break;
+	}
+	if (owned && is_blank(mount->path) &&
+	    (chown(mount->path, place.st_uid, place.st_gid) || chmod(mount->path, place.st_mode & 07777)))
+		fail(mount->path);
+}
+
 void mount_all(const struct spec *spec)
 {
 	int i;
 
 	for (i = 0; i < spec->nmounts; i++) {
-		const struct mount_point *mount = &spec->mounts[i];
-
-		switch (mount->kind) {
-		case MOUNT_DISK:
-			mount_disk(mount->source, mount->path);
-			break;
-		case MOUNT_VOLUME:
-			mount_volume(mount->source, mount->path);
-			break;
-		case MOUNT_DATA:
-			mount_data(mount->source, mount->path, mount->make);
-			break;
-		case MOUNT_REMOTE:
+		if (spec->mounts[i].kind == MOUNT_REMOTE)
 			continue;
-		}
-		mounted[nmounted++] = mount->path;
+		mount_one(&spec->mounts[i]);
+		mounted[nmounted++] = spec->mounts[i].path;
 	}
 }
 

@@ -7,12 +7,14 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -61,6 +63,47 @@ static void let_program_go(void)
 		fail("ptrace");
 }
 
+/*
+ * An exec by who is not root keeps no capability but the ambient ones, and ring 0
+ * is entered with CAP_SYS_RAWIO only.  The kernel takes it away as it enters; a
+ * program for ring 3 is not given it.
+ */
+static bool keep_rawio(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { 0 };
+	struct __user_cap_data_struct *word = &data[CAP_TO_INDEX(CAP_SYS_RAWIO)];
+	unsigned int mask = CAP_TO_MASK(CAP_SYS_RAWIO);
+
+	word->effective = word->permitted = word->inheritable = mask;
+	return !syscall(SYS_capset, &header, data) &&
+	       !prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SYS_RAWIO, 0, 0);
+}
+
+static bool become(const struct user *user, bool ring0)
+{
+	/* The kernel's 4096 are for root, who may raise them. */
+	static const struct rlimit files = { .rlim_cur = 1024, .rlim_max = 524288 };
+	gid_t groups[MAX_GROUPS];
+	int i;
+
+	for (i = 0; i < user->ngroups; i++)
+		groups[i] = user->groups[i];
+	/* Programs open /dev/stdout by name, which is a pipe of ours. */
+	for (i = 0; i < NRELAYS; i++)
+		if (fchown(i, user->uid, user->gid))
+			return false;
+	if (setrlimit(RLIMIT_NOFILE, &files))
+		return false;
+	if (setgroups(user->ngroups, groups) || setgid(user->gid))
+		return false;
+	if (user->uid == 0)
+		return true;
+	if (ring0 && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
+		return false;
+	return !setuid(user->uid) && (!ring0 || keep_rawio());
+}
+
 void start_program(const struct spec *spec)
 {
 	int pipes[NRELAYS][2], i;
@@ -81,6 +124,10 @@ void start_program(const struct spec *spec)
 		dup2(pipes[RELAY_STDERR][1], 2);
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
+		if (spec->has_user && !become(&spec->user, spec->ring0)) {
+			report("user");
+			_exit(127);
+		}
 		if (chdir(spec->cwd) == 0 && ptrace(PTRACE_TRACEME, 0, 0, 0) == 0)
 			execve(spec->file, spec->args, spec->envs);
 		report("exec");

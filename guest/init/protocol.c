@@ -8,7 +8,8 @@
  * its own, /.ukl/spec.
  *
  * The spec is a sequence of NUL-terminated words, a key and its value:
- *	exec (file), arg, env, cwd, host (name), clock (1), watchdog (seconds), disk (serial:path),
+ *	exec (file), arg, env, cwd, host (name), clock (1), watchdog (seconds), user (uid:gid:other groups, with
+ *	commas), ring0 (1, if that user's program is to be there), disk (serial:path),
  *	volume (tag:path), data (source:path:type to make, or nothing), remote
  *	(type:path:source, with options behind it), fixed (how many
  *	of the first args stay whatever metadata say), and for the network dns (each), ntp
@@ -37,6 +38,7 @@
  *	go			the program that is ready goes on
  *	resume LENGTH		and as many bytes: what the guest is from now on
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -99,6 +101,32 @@ bool receive_spec(char *words, size_t size, size_t *length)
 		have += n;
 	}
 	*length = have;
+	return true;
+}
+
+/* Linux' ids have 32 bits, and the last one means none. */
+static bool parse_id(const char *text, long *id)
+{
+	return parse_number(text, id) && *id < 0xffffffffL;
+}
+
+static bool parse_user(char *value, struct user *user)
+{
+	char *gid = strchr(value, ':'), *groups, *group;
+
+	groups = gid ? strchr(gid + 1, ':') : NULL;
+	if (!groups)
+		return false;
+	*gid++ = 0;
+	*groups++ = 0;
+	if (!parse_id(value, &user->uid) || !parse_id(gid, &user->gid))
+		return false;
+	user->ngroups = 0;
+	while (groups && *groups) {
+		group = strsep(&groups, ",");
+		if (user->ngroups == MAX_GROUPS || !parse_id(group, &user->groups[user->ngroups++]))
+			return false;
+	}
 	return true;
 }
 
@@ -208,6 +236,15 @@ bool parse_spec(char *words, size_t length, struct spec *spec)
 		} else if (!strcmp(key, "watchdog")) {
 			if (!parse_number(value, &spec->watchdog) || spec->watchdog > 3600)
 				return refuse(EINVAL);
+		} else if (!strcmp(key, "user")) {
+			char *last = value + strlen(value);
+
+			if (!parse_user(value, &spec->user))
+				return refuse(EINVAL);
+			spec->has_user = true;
+			value = last;
+		} else if (!strcmp(key, "ring0")) {
+			spec->ring0 = true;
 		} else if (!strcmp(key, "fixed")) {
 			if (!parse_number(value, &number) || number > MAX_WORDS)
 				return refuse(EINVAL);

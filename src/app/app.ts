@@ -23,6 +23,9 @@ export interface AppOptions {
   readonly libc?: 'ukl' | 'host' | undefined;
   /** Whether types are checked, if the configuration is not to decide. */
   readonly check?: boolean | undefined;
+  /** Words in place of a container image's CMD, and a program in place of its ENTRYPOINT. */
+  readonly words?: readonly string[] | undefined;
+  readonly entrypoint?: string | undefined;
   /** The program runs under a supervisor that takes new versions of it. */
   readonly dev: boolean;
   /** Makes our C library; only called if it is wanted. */
@@ -44,6 +47,8 @@ export async function makeApp(target: Target, options: AppOptions): Promise<App>
     config,
     outDir,
     check: options.check ?? config.check,
+    words: options.words ?? config.args,
+    entrypoint: options.entrypoint ?? config.entrypoint,
     dev: options.dev,
     libcOf,
     log,

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
+import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { findConfig, loadConfig, parseConfig } from '../config/load.js';
 import { UklError } from '../lib/errors.js';
+import { findReference, nameOf } from '../oci/reference.js';
 import { configSchema, type ResolvedConfig, type UklConfig } from '../options/config.js';
 import { runtimeOf, runtimes } from '../runtimes/index.js';
 import type { Runtime } from '../runtimes/runtime.js';
@@ -32,8 +34,8 @@ async function fromDirectory(path: string): Promise<Target> {
 }
 
 /**
- * Tells what a TARGET is: a file of one of the runtimes, or a directory with a
- * ukl.config or what a runtime recognises.
+ * Tells what a TARGET is: a file of one of the runtimes, a directory with a
+ * ukl.config or what a runtime recognises, or where a container image is.
  *
  * @throws UKL_NO_TARGET, UKL_NOT_ELF, UKL_CONFIG
  */
@@ -42,11 +44,13 @@ export async function resolveTarget(what: string | UklConfig): Promise<Target> {
     const config = parseConfig(what, 'the configuration');
     return target(config.name ?? 'app', process.cwd(), config);
   }
+  const reference = existsSync(what) ? undefined : findReference(what);
+  if (reference !== undefined) return target(nameOf(reference), process.cwd(), configSchema.parse({ image: what }));
   const path = resolve(what);
   const info = await stat(path).catch(() => undefined);
   if (!info) {
     throw new UklError('UKL_NO_TARGET', `${what} does not exist`, {
-      hint: 'name a C, TypeScript or JavaScript file, an ELF program, or a directory with a ukl.config.ts or a package.json',
+      hint: 'name a C, TypeScript or JavaScript file, an ELF program, a directory with a ukl.config.ts or a package.json, or a container image: HOST/NAME:TAG',
     });
   }
   if (info.isDirectory()) return fromDirectory(path);

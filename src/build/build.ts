@@ -17,7 +17,7 @@ import { isElf, isScript } from '../elf/elf.js';
 import { getInit, getLoader, requirements as guestRequirements } from '../guest/programs.js';
 import { ensurePackages } from '../host/requirements.js';
 import { writeImage } from '../image/image.js';
-import { canonicalGuestPath } from '../image/initramfs.js';
+import { imagePath } from '../image/initramfs.js';
 import { needsInit } from '../image/kmain.js';
 import { type Fit, fitKernel, hasFeature, needsOfCalls, needsOfWords } from '../kernels/fit.js';
 import { readFragment, readOptions } from '../kernels/kconfig.js';
@@ -37,14 +37,26 @@ import type { ResolvedConfig, UklConfig } from '../options/config.js';
 import type { BuildOptions } from '../options/given.js';
 import { vmms } from '../vmms/index.js';
 
+/** Root is who a program runs as anyway. */
+function userOf({ process }: App): Pick<RunDefaults, 'user'> {
+  const user = process?.user;
+  if (user === undefined || (user.uid === 0 && user.gid === 0 && user.groups.length === 0)) return {};
+  return { user: { ...user, groups: [...user.groups] } };
+}
+
 function runDefaults({ config, runtime }: Target, app: App, profile: ResolvedConfig['profile']): RunDefaults {
   return {
     command: [...app.command],
-    args: config.args,
-    env: config.env,
-    cwd: config.cwd,
+    args: [...(app.process?.args ?? config.args)],
+    env: { ...app.process?.env, ...config.env },
+    cwd: config.cwd ?? app.process?.cwd ?? '/',
+    ...userOf(app),
+    ...(app.process?.stopSignal === undefined ? {} : { stopSignal: app.process.stopSignal }),
+    exposed: [...(app.process?.exposed ?? [])],
     ...(config.timeout === undefined ? {} : { timeoutSeconds: config.timeout }),
-    ...(config.memory === undefined && isSmall(profile) ? {} : { memoryMiB: Math.ceil(parseSize(config.memory ?? runtime.defaultMemory) / 1024 ** 2) }),
+    ...(config.memory === undefined && (isSmall(profile) || runtime.defaultMemory === undefined)
+      ? {}
+      : { memoryMiB: Math.ceil(parseSize(config.memory ?? runtime.defaultMemory ?? '') / 1024 ** 2) }),
     cpus: config.cpus,
     ...(config.watchdog === undefined ? {} : { watchdogSeconds: config.watchdog }),
     ports: config.ports.map(parsePort),
@@ -96,7 +108,7 @@ async function chooseStart(
       hint: "profile: 'server'",
     });
   const { calls, script } = wanted === 'fit' ? await lookAt(app) : { calls: new Set<string>(), script: false };
-  const whyInit = needsInit({ flavour, profile, runtime: runtime.name, calls, program: canonicalGuestPath(app.guest), run });
+  const whyInit = needsInit({ flavour, profile, runtime: runtime.name, calls, program: imagePath(app.guest, app.wholeRoot), run });
   if (wanted === 'hello' && flavour === 'ukl' && whyInit !== undefined)
     throw new UklError('UKL_CONFIG', `a kernel of the profile 'hello' has nothing for an init, and one is needed: ${whyInit}`, { hint: "profile: 'fit'" });
   if (wanted !== 'fit') return { profile, whyInit, fitted: undefined };
@@ -158,6 +170,8 @@ export async function buildTo(path: string, target: Target, options: BuildOption
   const log = options.log ?? silentLog;
   const context = { log, signal: options.signal };
   const { config } = target;
+  if (options.entrypoint !== undefined && config.image === undefined)
+    throw new UklError('UKL_USAGE', `${target.name} is no container image, whose entry point could be another`, { hint: 'name the program itself' });
   const flavour = options.kernel ?? 'ukl';
   const ring: Ring = options.ring ?? (flavour === 'stock' ? 3 : (config.ring ?? 0));
   const container = containers.get(options.container ?? 'bzImage');
@@ -177,6 +191,8 @@ export async function buildTo(path: string, target: Target, options: BuildOption
     // What calls by a trap is served as ever.
     libc: options.libc ?? (express && config.libc === undefined ? 'ukl' : undefined),
     check: options.check,
+    words: options.words,
+    entrypoint: options.entrypoint,
     dev: options.dev ?? false,
     getLibc: async (kind) => {
       await ensurePackages(log, libcRequirements, options.signal);

@@ -75,6 +75,8 @@ export async function inspectCommand(target: string, flags: InspectFlags): Promi
     `  PID 1      ${manifest.init.kind === 'kmain' ? 'kmain(), in the kernel' : `our init: ${manifest.init.why}`}`,
     `  cmdline    ${manifest.cmdline}`,
     `  starts     ${[...manifest.run.command, ...manifest.run.args].join(' ')}`,
+    ...(manifest.run.user === undefined ? [] : [`  user       ${manifest.run.user.uid}:${manifest.run.user.gid}`]),
+    ...(manifest.run.exposed.length === 0 ? [] : [`  exposes    ${manifest.run.exposed.join(', ')}`]),
     `  machine    ${manifest.run.memoryMiB === undefined ? 'memory by its files' : `${manifest.run.memoryMiB} MiB`}, ${manifest.run.cpus} processor(s)`,
     ...manifest.run.ports.map((port) => `  port       ${port.address}:${port.host} -> ${port.guest}/${port.protocol}`),
     ...manifest.run.disks.map((disk) => `  disk       ${disk.file} at ${disk.path}`),

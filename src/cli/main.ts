@@ -106,7 +106,7 @@ function createProgram(done: (code: number) => void, begun: (verb: string, flags
     program
       .command('run')
       .description("Build the target if needed, boot it, and exit with the program's status.")
-      .argument('[target]', 'a C, TypeScript or JavaScript file, an x86-64 ELF program, a project directory or an image', '.')
+      .argument('[target]', 'a C, TypeScript or JavaScript file, an x86-64 ELF program, a project directory, an image or a container image', '.')
       .argument('[args...]', "the program's arguments, after --")
       .option('--from-snapshot <name>', 'go on from a guest that was saved, in place of a target'),
   ).action((target, args, flags) =>
@@ -166,7 +166,7 @@ function createProgram(done: (code: number) => void, begun: (verb: string, flags
       program
         .command('build')
         .description('Build an image.')
-        .argument('[target]', 'a C, TypeScript or JavaScript file, an x86-64 ELF program or a project directory', '.')
+        .argument('[target]', 'a C, TypeScript or JavaScript file, an x86-64 ELF program, a project directory or a container image', '.')
         .option('-o, --out <path>', 'write the image to this file (.ukl/NAME.image)')
         .option('--optimize', 'compile the kernel for what the program does under --load')
         .option('--load <command>', 'give the server work, with the port in $PORT; for --optimize'),

@@ -149,9 +149,11 @@ export async function runCommand(
 
   // The first signal is the program's; whoever repeats it means the machine.
   let seen = 0;
+  const stopSignal = running.plan.image.manifest.run.stopSignal as NodeJS.Signals | undefined;
   const handler = (name: NodeJS.Signals): void => {
     seen++;
-    if (seen === 1) running.signal(name);
+    // An image says what asks its program to end.
+    if (seen === 1) running.signal(name === 'SIGTERM' ? (stopSignal ?? name) : name);
     else running.kill(name);
   };
   for (const name of SIGNALS) process.on(name, handler);

@@ -63,6 +63,9 @@ function checkTools({ tools, title }: Platform): void {
   });
 }
 
+/** Of a machine for a program whose needs depend on its files. */
+const USUAL_MEMORY = '512M';
+
 const SUFFIXES: Readonly<Partial<Record<ContainerName, string>>> = { bzImage: 'bz', disk: 'raw', 'gce-tar': 'tar.gz', uki: 'efi' };
 
 /**
@@ -94,7 +97,7 @@ export async function deploy(targetPath: string, options: DeployOptions): Promis
   const deployment = platform.plan({
     name,
     files,
-    memoryMiB: run?.memoryMiB ?? Math.ceil(parseSize(config.memory ?? target.runtime.defaultMemory) / 2 ** 20),
+    memoryMiB: run?.memoryMiB ?? Math.ceil(parseSize(config.memory ?? target.runtime.defaultMemory ?? USUAL_MEMORY) / 2 ** 20),
     cpus: config.cpus,
     ports: run?.ports ?? config.ports.map(parsePort),
     settings: chosen,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 import { randomBytes } from 'node:crypto';
 import { UklError } from '../lib/errors.js';
-import type { Data, Network, RunDefaults } from '../model/index.js';
+import type { Data, Network, Ring, RunDefaults } from '../model/index.js';
 
 /** What the guest's init is told; see guest/init/protocol.c for the words. */
 export interface GuestSpec {
@@ -21,7 +21,9 @@ export interface GuestSpec {
   /** 9p mount tags and where the host's directories go. */
   readonly volumes: readonly { readonly tag: string; readonly path: string }[];
   readonly data: readonly Data[];
-  readonly run: Pick<RunDefaults, 'env' | 'cwd' | 'watchdogSeconds'>;
+  readonly run: Pick<RunDefaults, 'env' | 'cwd' | 'watchdogSeconds' | 'user'>;
+  /** Of the program: who is not root is given the capability for ring 0 only if it is for that. */
+  readonly ring: Ring;
 }
 
 /** A name as Linux takes it for the host's (HOST_NAME_MAX). */
@@ -52,6 +54,11 @@ export function encodeSpec(spec: GuestSpec): Buffer {
   if (spec.clock) words.push('clock', '1');
   for (const { serial, path } of spec.disks) words.push('disk', `${serial}:${path}`);
   for (const { tag, path } of spec.volumes) words.push('volume', `${tag}:${path}`);
+  if (spec.run.user !== undefined) {
+    const { uid, gid, groups } = spec.run.user;
+    words.push('user', `${uid}:${gid}:${groups.join(',')}`);
+    if (spec.ring === 0) words.push('ring0', '1');
+  }
   if (spec.run.watchdogSeconds !== undefined) words.push('watchdog', String(spec.run.watchdogSeconds));
   for (const { source, path, make = '', remote } of spec.data) {
     if (remote === undefined) words.push('data', `${source}:${path}:${make}`);

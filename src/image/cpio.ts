@@ -13,6 +13,8 @@ export interface CpioEntry {
   readonly mode: number;
   readonly uid?: number;
   readonly gid?: number;
+  /** How many names the inode has, if more than one: each is an entry, and the first one of a file has the content. */
+  readonly links?: number;
   /** Length in bytes of the content that follows the header. */
   readonly length: number;
   /** Of a device: major and minor number. */
@@ -50,7 +52,7 @@ export function cpioHeader(entry: CpioEntry, inode: number, nameBytes = 0): Buff
     entry.mode,
     entry.uid ?? 0,
     entry.gid ?? 0,
-    (entry.mode & 0o170000) === S_IFDIR ? 2 : 1,
+    (entry.mode & 0o170000) === S_IFDIR ? 2 : (entry.links ?? 1),
     0, // mtime
     entry.length,
     0, // device major, minor

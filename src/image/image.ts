@@ -15,7 +15,7 @@ import { makeScratch } from '../lib/scratch.js';
 import { imageHost, imageManifest } from '../model/image.js';
 import type { App, Image, ImageHost, ImageManifest, Kernel, Network, Ring, RunDefaults } from '../model/index.js';
 import { isSmall } from '../model/kernel.js';
-import { canonicalGuestPath, writeInitramfs } from './initramfs.js';
+import { imagePath, writeInitramfs } from './initramfs.js';
 import { kmainFiles, kmainWords } from './kmain.js';
 
 /** An image ends with its manifest, the manifest's length and this. */
@@ -81,7 +81,7 @@ export interface ImageParts {
 
 /** All that runs in ring 0, the program first if it does. */
 function ring0Of({ app, kernel, ring, ring0 }: ImageParts): string[] {
-  const all = [...new Set([...(ring === 0 ? [app.guest] : []), ...ring0].map(canonicalGuestPath))];
+  const all = [...new Set([...(ring === 0 ? [app.guest, ...(app.starts ?? [])] : []), ...ring0].map((path) => imagePath(path, app.wholeRoot)))];
   if (all.length > 0 && kernel.flavour !== 'ukl') {
     throw new UklError('UKL_USAGE', 'the stock kernel runs programs in ring 3 only', { hint: 'add --ring 3, or leave --kernel stock out' });
   }
@@ -89,7 +89,7 @@ function ring0Of({ app, kernel, ring, ring0 }: ImageParts): string[] {
 }
 
 /** What init does without a host: the disks and volumes that a host would bring are named as it names them. */
-function ownSpec({ app, run, networks }: ImageParts, program: string): Buffer {
+function ownSpec({ app, run, networks, ring }: ImageParts, program: string): Buffer {
   return encodeSpec({
     exec: program,
     argv: [...run.command, ...run.args],
@@ -101,6 +101,7 @@ function ownSpec({ app, run, networks }: ImageParts, program: string): Buffer {
     volumes: run.volumes.map(({ path }, index) => ({ tag: `ukl${index}`, path })),
     data: run.data,
     run,
+    ring,
   });
 }
 
@@ -133,7 +134,7 @@ const hostFile = (path: string): string => `${path}.host.json`;
  */
 export async function writeImage(path: string, parts: ImageParts): Promise<Image> {
   const { app, kernel, container } = parts;
-  const program = canonicalGuestPath(app.guest);
+  const program = imagePath(app.guest, app.wholeRoot);
   const ring0 = ring0Of(parts);
   const partial = `${resolve(path)}.partial-${process.pid}`;
   const archive = `${partial}.initramfs`;
@@ -143,16 +144,20 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
       ? ['loglevel=5', `rdinit=${program}`, ...kmainWords({ program, hostname: hostnameOf(app.name), networks: parts.networks, run: parts.run })]
       : ['quiet', 'rdinit=/.ukl/init'];
   try {
-    const initramfs = await writeInitramfs(archive, [
-      ...app.files,
-      ...(whyInit === undefined
-        ? kmainFiles(parts.networks)
-        : [
-            { guest: '/.ukl/init', kind: 'file' as const, host: parts.init, mode: 0o755 },
-            ...parts.modules.map((host, index) => ({ guest: `/.ukl/modules/${index}`, kind: 'file' as const, host, mode: 0o600 })),
-            { guest: '/.ukl/spec', kind: 'data' as const, data: ownSpec(parts, program), mode: 0o600 },
-          ]),
-    ]);
+    const initramfs = await writeInitramfs(
+      archive,
+      [
+        ...app.files,
+        ...(whyInit === undefined
+          ? kmainFiles(parts.networks)
+          : [
+              { guest: '/.ukl/init', kind: 'file' as const, host: parts.init, mode: 0o755 },
+              ...parts.modules.map((host, index) => ({ guest: `/.ukl/modules/${index}`, kind: 'file' as const, host, mode: 0o600 })),
+              { guest: '/.ukl/spec', kind: 'data' as const, data: ownSpec(parts, program), mode: 0o600 },
+            ]),
+      ],
+      app.wholeRoot,
+    );
     const missing = ring0.filter((one) => !initramfs.files.some((file) => file.path === one));
     if (missing.length > 0) throw new UklError('UKL_NO_FILE', `the image has no ${missing.join(', ')} to run in ring 0`, { hint: `--file HOST:${missing[0]}` });
     const compression = isSmall(kernel.spec.profile) && container.name === 'bzImage' ? 'xz' : 'none';

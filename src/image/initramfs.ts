@@ -4,7 +4,7 @@ import { type FileHandle, open, stat } from 'node:fs/promises';
 import { dirname, posix } from 'node:path';
 import { align, PAGE } from '../lib/align.js';
 import { UklError } from '../lib/errors.js';
-import type { GuestFile } from '../model/index.js';
+import type { App, GuestFile } from '../model/index.js';
 import { aligned, cpioHeader, cpioTrailer, MAX_FILE_BYTES, padding, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG } from './cpio.js';
 import { ETC } from './etc.js';
 
@@ -56,6 +56,18 @@ export function canonicalGuestPath(path: string): string {
   return MERGED.test(normal) ? `/usr${normal}` : normal;
 }
 
+/** A path as the image has it: one of a root file system that is there already stays. */
+export const imagePath = (path: string, wholeRoot: boolean | undefined): string => (wholeRoot ? posix.normalize(path) : canonicalGuestPath(path));
+
+/** What our init and a container's program rely on, if the root file system lacks it. */
+const PLACES: readonly GuestFile[] = [
+  { guest: '/dev', kind: 'directory', mode: 0o755 },
+  { guest: '/proc', kind: 'directory', mode: 0o555 },
+  { guest: '/sys', kind: 'directory', mode: 0o555 },
+  { guest: '/etc', kind: 'directory', mode: 0o755 },
+  ...ETC.filter(({ guest }) => guest === '/etc/hosts'),
+];
+
 async function copyInto(target: FileHandle, host: string, take: (chunk: Buffer) => void, expected: number): Promise<void> {
   const source = await open(host, 'r');
   try {
@@ -73,22 +85,37 @@ async function copyInto(target: FileHandle, host: string, take: (chunk: Buffer) 
   }
 }
 
+/** The names that each file has, by any of them. */
+function linksOf(tree: ReadonlyMap<string, GuestFile>): ReadonlyMap<string, readonly string[]> {
+  const names = new Map<string, string[]>();
+  for (const [guest, file] of tree) {
+    if (file.kind !== 'hardlink') continue;
+    const all = names.get(file.target) ?? [file.target];
+    all.push(guest);
+    for (const name of all) names.set(name, all);
+  }
+  return names;
+}
+
 /**
- * Writes an initramfs with the given files, the skeleton, and the directories
- * that lead to each file. Later files replace earlier ones of the same path.
+ * Writes an initramfs with the given files, the skeleton unless they are a whole root
+ * file system, and the directories that lead to each file. Later files replace earlier
+ * ones of the same path.
  */
-export async function writeInitramfs(path: string, files: readonly GuestFile[]): Promise<Initramfs> {
+export async function writeInitramfs(path: string, files: readonly GuestFile[], wholeRoot?: App['wholeRoot']): Promise<Initramfs> {
   const tree = new Map<string, GuestFile>();
   const add = (file: GuestFile): void => {
-    const guest = canonicalGuestPath(file.guest);
+    const guest = imagePath(file.guest, wholeRoot);
     // /bin/bash as a link to /usr/bin/bash would take the place of what it leads to.
-    if (file.kind === 'symlink' && canonicalGuestPath(file.target) === guest) return;
+    if (file.kind === 'symlink' && !wholeRoot && canonicalGuestPath(file.target) === guest) return;
     for (let parent = dirname(guest); parent !== '/'; parent = dirname(parent)) {
       if (!tree.has(parent)) tree.set(parent, { guest: parent, kind: 'directory', mode: 0o755 });
     }
     tree.set(guest, { ...file, guest });
   };
-  for (const file of [...SKELETON, ...ETC, ...files]) add(file);
+  for (const file of [...(wholeRoot ? PLACES : [...SKELETON, ...ETC]), ...files]) add(file);
+  const links = linksOf(tree);
+  const inodes = new Map<readonly string[], { readonly inode: number; readonly packed: PackedFile }>();
 
   const packed: PackedFile[] = [];
   const total = createHash('sha256');
@@ -105,25 +132,38 @@ export async function writeInitramfs(path: string, files: readonly GuestFile[]):
     };
     // Sorted by path: parents come first, and the result is reproducible.
     for (const guest of [...tree.keys()].sort()) {
-      const file = tree.get(guest) as GuestFile;
-      const name = guest.slice(1);
+      // A root file system has its own owner and mode.
+      const name = guest.slice(1) || '.';
+      const names = links.get(guest);
+      const file = tree.get(names?.[0] ?? guest);
+      if (file === undefined || file.kind === 'hardlink' || (names !== undefined && file.kind !== 'file' && file.kind !== 'data')) {
+        throw new UklError('UKL_IMAGE', `${guest} is another name of ${names?.[0]}, which is no file`, { hint: 'build it again' });
+      }
+      const owner = { uid: file.uid ?? 0, gid: file.gid ?? 0 };
       if (file.kind === 'directory') {
-        await emit(cpioHeader({ path: name, mode: S_IFDIR | file.mode, length: 0, uid: file.uid ?? 0, gid: file.gid ?? 0 }, inode++));
+        await emit(cpioHeader({ path: name, mode: S_IFDIR | file.mode, length: 0, ...owner }, inode++));
       } else if (file.kind === 'symlink') {
         const target = Buffer.from(file.target);
-        await emit(cpioHeader({ path: name, mode: S_IFLNK | 0o777, length: target.length }, inode++));
+        await emit(cpioHeader({ path: name, mode: S_IFLNK | 0o777, length: target.length, ...owner }, inode++));
         await emit(Buffer.concat([target, padding(target.length)]));
       } else if (file.kind === 'device') {
-        await emit(cpioHeader({ path: name, mode: S_IFCHR | file.mode, length: 0, device: [file.major, file.minor] }, inode++));
+        await emit(cpioHeader({ path: name, mode: S_IFCHR | file.mode, length: 0, device: [file.major, file.minor], ...owner }, inode++));
       } else {
+        const known = names === undefined ? undefined : inodes.get(names);
+        const header = { path: name, mode: S_IFREG | file.mode, links: names?.length ?? 1, ...owner };
+        if (known !== undefined) {
+          // The content came with the first name.
+          await emit(cpioHeader({ ...header, length: 0 }, known.inode));
+          packed.push({ ...known.packed, path: guest });
+          continue;
+        }
         const length = file.kind === 'data' ? file.data.length : (await stat(file.host)).size;
         if (length > MAX_FILE_BYTES) {
           throw new UklError('UKL_IMAGE', `${guest} is larger than 4 GiB, more than an initramfs can hold`, { hint: 'put it on a --disk' });
         }
-        const owner = file.kind === 'file' ? { uid: file.uid ?? 0, gid: file.gid ?? 0 } : {};
         const { before, nameBytes } = length < IN_PLACE_MIN ? { before: 0, nameBytes: 0 } : aligned(name, bytes, PAGE);
         await emit(Buffer.alloc(before));
-        await emit(cpioHeader({ path: name, mode: S_IFREG | file.mode, length, ...owner }, inode++, nameBytes));
+        await emit(cpioHeader({ ...header, length }, inode, nameBytes));
         if (length >= IN_PLACE_MIN) inPlaceBytes += length - (length % PAGE);
         const hash = createHash('sha256');
         if (file.kind === 'data') {
@@ -143,7 +183,10 @@ export async function writeInitramfs(path: string, files: readonly GuestFile[]):
         }
         await emit(padding(length));
         unpackedBytes += align(length, PAGE);
-        packed.push({ path: guest, bytes: length, sha256: hash.digest('hex') });
+        const one = { path: guest, bytes: length, sha256: hash.digest('hex') };
+        packed.push(one);
+        if (names !== undefined) inodes.set(names, { inode, packed: one });
+        inode++;
       }
     }
     await emit(cpioTrailer());

@@ -7,6 +7,7 @@ import { type CallSites, callSites } from '../elf/calls.js';
 import { isElf } from '../elf/elf.js';
 import { readSections, type Section } from '../elf/sections.js';
 import { filesOf } from '../image/extract.js';
+import { findImage } from '../image/find.js';
 import { isImage, openImage } from '../image/image.js';
 import { findKernel } from '../kernels/kernel.js';
 import { UklError } from '../lib/errors.js';
@@ -14,6 +15,7 @@ import { silentLog } from '../lib/log.js';
 import { makeScratch } from '../lib/scratch.js';
 import type { Image } from '../model/index.js';
 import type { Context } from '../options/given.js';
+import type { StoreContext } from '../store/store.js';
 import { type Surface, surfaceOf } from './surface.js';
 
 export interface InspectOptions extends Context {
@@ -53,8 +55,9 @@ async function detailsOf(image: Image, { calls, sections }: InspectOptions): Pro
   return details;
 }
 
-async function findImage(target: string): Promise<string> {
-  if (await isImage(target)) return target;
+async function imageOf(target: string, context: StoreContext): Promise<string> {
+  const found = await findImage(target, context);
+  if (found !== undefined) return found;
   if (existsSync(target) && findConfig(target) !== undefined) {
     const { name } = await loadConfig(target);
     const path = join(target, '.ukl', `${name}.image`);
@@ -69,7 +72,7 @@ async function findImage(target: string): Promise<string> {
  * @throws UKL_IMAGE
  */
 export async function inspect(target: string, options: InspectOptions = {}): Promise<Inspection> {
-  const image = await openImage(await findImage(target));
+  const image = await openImage(await imageOf(target, { log: options.log ?? silentLog, signal: options.signal }));
   const elf = await (options.log ?? silentLog).step(`read ${image.manifest.name}`, () => detailsOf(image, options));
   const kernel = await findKernel(image.manifest.kernel.sha256);
   if (kernel === undefined) return { image, elf, kernelSections: undefined, surface: undefined };

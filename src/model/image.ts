@@ -29,6 +29,12 @@ const runDefaults = z.object({
   args: z.array(z.string()),
   env: z.record(z.string(), z.string()),
   cwd: z.string(),
+  /** Whom the program runs as; root without it. */
+  user: z.object({ uid: whole(0, 2 ** 32 - 2), gid: whole(0, 2 ** 32 - 2), groups: z.array(whole(0, 2 ** 32 - 2)) }).optional(),
+  /** What asks the program to end, if it is not SIGTERM. */
+  stopSignal: z.string().optional(),
+  /** Ports that the program says it listens on; none is forwarded for that. */
+  exposed: z.array(z.string()).default([]),
   /** Without it, what the image's files and its kernel take, and some more. */
   memoryMiB: whole(1, 2 ** 24).optional(),
   cpus: whole(1, 64),
@@ -58,7 +64,7 @@ export const imageManifest = z.object({
   format: z.literal(5),
   container: z.enum(CONTAINER_NAMES),
   name: z.string(),
-  runtime: z.enum(['native', 'node']),
+  runtime: z.enum(['native', 'node', 'container']),
   /** Of the program. */
   ring: z.union([z.literal(0), z.literal(3)]),
   /** All that runs in ring 0, by path in the guest. */

@@ -9,9 +9,10 @@ export const configSchema = z
   .strictObject(shape)
   .refine((config) => config.build === undefined || config.program !== undefined, { error: "'build' needs 'program': the file that the commands make" })
   .refine((config) => config.debianSource === undefined || config.build !== undefined, { error: "'debianSource' needs 'build'" })
-  .refine((config) => [config.program, config.sources, config.entry].filter((what) => what !== undefined).length === 1, {
-    error: "give one of 'program', 'sources' and 'entry'",
-  });
+  .refine((config) => [config.program, config.sources, config.entry, config.image].filter((what) => what !== undefined).length === 1, {
+    error: "give one of 'program', 'sources', 'entry' and 'image'",
+  })
+  .refine((config) => config.entrypoint === undefined || config.image !== undefined, { error: "'entrypoint' is of an 'image'" });
 
 /** ukl.schema.json. */
 export function jsonSchema(): string {

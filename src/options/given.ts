@@ -13,6 +13,8 @@ export interface Context {
 }
 
 export interface BuildOptions extends Context, Given<'build'> {
+  /** Words in place of a container image's CMD. */
+  readonly words?: readonly string[] | undefined;
   /** A TypeScript program runs under a supervisor that takes new versions of it; see `dev()`. */
   readonly dev?: boolean | undefined;
   /** The kernel counts the arcs of its functions (gcov); see `optimize()`. */

@@ -51,6 +51,17 @@ export const OPTIONS = {
   }),
   buildPackages: option({ schema: words.default([]), scopes: ['config'], help: 'Debian packages that the build needs' }),
   entry: option({ schema: z.string().min(1).optional(), scopes: ['config'], help: 'TypeScript or JavaScript module, run by Node.js' }),
+  image: option({
+    schema: z.string().min(1).optional(),
+    scopes: ['config'],
+    help: 'Container image to run: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, HOST[:PORT]/NAME[:TAG]',
+  }),
+  entrypoint: option({
+    schema: z.string().min(1).optional(),
+    scopes: ['config', 'build'],
+    help: "Program in place of a container image's ENTRYPOINT and CMD",
+    flag: { words: '--entrypoint <program>', help: "start this program of a container image, in place of the image's own" },
+  }),
   runtime: option({
     schema: z
       .string()
@@ -78,7 +89,12 @@ export const OPTIONS = {
     help: 'Serve TCP clients of a ring 0 program on a short way through the kernel',
     flag: { words: '--express', kind: 'switch', help: 'serve TCP clients of a ring 0 program on a short way' },
   }),
-  cwd: option({ schema: z.string().startsWith('/').default('/'), scopes: ['config'], help: 'Working directory of the program in the guest' }),
+  cwd: option({
+    schema: z.string().startsWith('/').optional(),
+    scopes: ['config'],
+    help: 'Working directory of the program in the guest',
+    byDefault: "/, or the container image's",
+  }),
   args: option({ schema: words.default([]), scopes: ['config', 'run'], help: 'Arguments of the program' }),
   env: option({
     schema: z.record(z.string().regex(/^[^=\0]+$/, 'a name without ='), z.string()).default({}),

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { build } from '../build/build.js';
 import { getProfiler } from '../guest/programs.js';
-import { isImage } from '../image/image.js';
+import { findImage } from '../image/find.js';
 import { findKernel } from '../kernels/kernel.js';
 import { UklError } from '../lib/errors.js';
 import { silentLog } from '../lib/log.js';
@@ -80,7 +80,8 @@ export async function profile(target: string, options: ProfileOptions): Promise<
   const socket = join(work, 'socket');
   using profiler = await Profiler.listen(socket);
   // Kept until its symbols are read, which is after the run.
-  const image = (await isImage(target)) ? await openGiven(target, options) : await build(target, { container: 'elf', ...options, out: join(work, 'image') });
+  const found = await findImage(target, { log, signal });
+  const image = found !== undefined ? await openGiven(found, options) : await build(target, { container: 'elf', ...options, out: join(work, 'image') });
   const { manifest } = image;
   const vmlinux = await findKernel(manifest.kernel.sha256);
   if (vmlinux === undefined) {

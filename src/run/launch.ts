@@ -11,7 +11,8 @@ import { checkPorts } from '../devices/ports.js';
 import { checkVolume } from '../devices/volume.js';
 import type { Instance } from '../guest/spec.js';
 import { ensurePackages } from '../host/requirements.js';
-import { isImage, openImage } from '../image/image.js';
+import { findImage } from '../image/find.js';
+import { openImage } from '../image/image.js';
 import { findKernel } from '../kernels/kernel.js';
 import { UklError } from '../lib/errors.js';
 import { silentLog } from '../lib/log.js';
@@ -87,12 +88,21 @@ export interface Origin {
   readonly instance: Promise<Instance>;
 }
 
-/** The image of a target: the one it is, or one made for this run in `work`. */
-export async function imageOf(target: string | UklConfig, work: string | undefined, options: BuildOptions): Promise<Image> {
-  if (typeof target === 'string' && (await isImage(target))) return openGiven(target, options);
+/** The image of a target, the one it is or one made for this run in `work`, with the options that are left for the run. */
+export async function imageOf<Options extends RunOptions & BuildOptions>(
+  target: string | UklConfig,
+  work: string | undefined,
+  options: Options,
+): Promise<readonly [Image, Options]> {
+  const given = typeof target === 'string' ? await findImage(target, { log: options.log ?? silentLog, signal: options.signal }) : undefined;
+  if (given !== undefined) return [await openGiven(given, options), options];
+  const resolved = await resolveTarget(target);
+  const container = resolved.config.image !== undefined;
   // What is only run need not be small, and an ELF is not decompressed.
-  const made = { container: 'elf', ...options } as const;
-  return work === undefined ? build(target, made) : buildTo(join(work, 'image'), await resolveTarget(target), made);
+  const made = { container: 'elf', ...options, ...(container ? { words: options.args } : {}) } as const;
+  const image = work === undefined ? await build(target, made) : await buildTo(join(work, 'image'), resolved, made);
+  // A container's program may be one of the words.
+  return [image, container ? { ...options, args: [] } : options];
 }
 
 const isDefault = (value: unknown): boolean => value === undefined || (Array.isArray(value) && value.length === 0);
@@ -131,7 +141,7 @@ export async function run(target: string | UklConfig, options: RunOptions & Buil
 }
 
 /** Starts an image that is open already; otherwise as `run`. */
-export const runImage = (image: Image, options: RunOptions, origin?: Origin): Promise<RunningVm> => start(async () => image, options, origin);
+export const runImage = (image: Image, options: RunOptions, origin?: Origin): Promise<RunningVm> => start(async () => [image, options], options, origin);
 
 /** The machine as a run has it: with its memory in a file, or waiting for a saved one. */
 function machineOf({ machine }: RunPlan, work: string, { snapshots }: RunOptions, origin: Origin | undefined): Machine {
@@ -139,13 +149,13 @@ function machineOf({ machine }: RunPlan, work: string, { snapshots }: RunOptions
   return snapshots ? { ...machine, memoryFile: { path: join(work, 'memory'), private: false } } : machine;
 }
 
-async function start(getImage: (work: string) => Promise<Image>, options: RunOptions, origin?: Origin): Promise<RunningVm> {
+async function start(getImage: (work: string) => Promise<readonly [Image, RunOptions]>, given: RunOptions, origin?: Origin): Promise<RunningVm> {
   const scratch = await makeScratch('run');
   const work = scratch.path;
   const clean = async (): Promise<void> => scratch[Symbol.asyncDispose]();
   try {
-    await ensurePackages(options.log ?? silentLog, vmms.get(options.vmm ?? 'qemu').requirements, options.signal);
-    const image = await getImage(work);
+    await ensurePackages(given.log ?? silentLog, vmms.get(given.vmm ?? 'qemu').requirements, given.signal);
+    const [image, options] = await getImage(work);
     const planned = await plan(image, options);
     const { vmm } = planned;
     const machine = machineOf(planned, work, options, origin);
@@ -225,5 +235,5 @@ async function start(getImage: (work: string) => Promise<Image>, options: RunOpt
 
 /** What `run` would do. The image is built where `build` puts it, for the command to name; nothing is started. */
 export async function dryRun(target: string | UklConfig, options: RunOptions & BuildOptions = {}): Promise<RunPlan> {
-  return plan(await imageOf(target, undefined, options), options);
+  return plan(...(await imageOf(target, undefined, options)));
 }

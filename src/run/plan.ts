@@ -83,7 +83,10 @@ function memoryFor({ manifest }: Image): { readonly tmpfs: number; readonly ramf
 /** For a program of which nothing is known but its files. */
 const PROGRAM_MIB = 16;
 
-const defaultMemory = (image: Image): number => align(memoryFor(image).tmpfs + PROGRAM_MIB, 4);
+/** A container's program may be any. */
+const CONTAINER_MIB = 192;
+
+const defaultMemory = (image: Image): number => align(memoryFor(image).tmpfs + (image.manifest.runtime === 'container' ? CONTAINER_MIB : PROGRAM_MIB), 4);
 
 function checkMemory(image: Image, memoryMiB: number): void {
   const need = memoryFor(image).ramfs;
@@ -385,6 +388,7 @@ export function specOf({ image, machine, argv, env, networks }: RunPlan): Buffer
     disks: machine.disks.map(({ serial, path }) => ({ serial, path })),
     volumes: machine.shares.map(({ tag, path }) => ({ tag, path })),
     data: run.data,
-    run: { env, cwd: run.cwd, watchdogSeconds: run.watchdogSeconds },
+    run: { env, cwd: run.cwd, watchdogSeconds: run.watchdogSeconds, user: run.user },
+    ring: image.manifest.ring,
   });
 }

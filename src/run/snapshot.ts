@@ -99,8 +99,8 @@ async function linkOrCopy(from: string, to: string): Promise<void> {
 export async function saveSnapshot(target: string | UklConfig, options: SaveOptions): Promise<Snapshot> {
   const log = options.log ?? silentLog;
   await using scratch = await makeScratch('save');
-  const image = await imageOf(target, scratch.path, options);
-  const { verbose: _, ...given } = options;
+  const [image, left] = await imageOf(target, scratch.path, options);
+  const { verbose: _, ...given } = left;
   const planned = await plan(image, { ...given, snapshots: true });
   checkSavable(planned, options);
   const { machine, argv, env } = planned;

@@ -4,11 +4,12 @@
 import { UklError } from '../lib/errors.js';
 import { Registry } from '../lib/registry.js';
 import type { ResolvedConfig } from '../options/config.js';
+import { container } from './container/container.js';
 import { native } from './native/native.js';
 import { node } from './node/runtime.js';
 import type { Runtime, RuntimeName } from './runtime.js';
 
-export const runtimes = new Registry<RuntimeName, Runtime>('runtime', [node, native]);
+export const runtimes = new Registry<RuntimeName, Runtime>('runtime', [node, container, native]);
 
 /** The runtime that a configuration is for. Throws UKL_BUG: the schema asks for one. */
 export function runtimeOf(config: ResolvedConfig): Runtime {

@@ -17,6 +17,10 @@ export interface RuntimeContext {
   readonly outDir: string;
   /** Whether types are checked. */
   readonly check: boolean;
+  /** What a container image's command is replaced by. */
+  readonly words: readonly string[];
+  /** What a container image's entry point is replaced by. */
+  readonly entrypoint: string | undefined;
   /** The program is to run under a supervisor that takes new versions of it. */
   readonly dev: boolean;
   /** Our C library, if the target or the user wants it; the runtime says what it wants by default. */
@@ -36,8 +40,8 @@ export interface Runtime {
   readonly name: RuntimeName;
   /** For help and documentation. */
   readonly title: string;
-  /** Memory of a guest whose configuration does not say. */
-  readonly defaultMemory: string;
+  /** Memory of a guest whose configuration does not say; undefined if that depends on its files. */
+  readonly defaultMemory: string | undefined;
   /** Whether `ukl dev` can give a running guest new versions. */
   readonly dev: boolean;
   requirements(config: ResolvedConfig): readonly Requirement[];

@@ -91,6 +91,7 @@ test('the spec is words that end in NUL', () => {
     disks: [{ serial: 's', path: '/d' }],
     volumes: [{ tag: 't', path: '/v' }],
     data: [],
+    ring: 0,
     run: { env: { A: 'b=c', PATH: '/p' }, cwd: '/' },
   })
     .toString()

@@ -6,7 +6,7 @@ import { projectRoot } from '../../src/lib/paths.js';
 
 /** The folders of src, in the order of the data's way: each may import those before it. */
 const ORDER = [
-  ...['lib', 'model', 'elf', 'store', 'host'],
+  ...['lib', 'model', 'elf', 'store', 'host', 'oci'],
   ...['kernels', 'libc', 'guest', 'containers', 'devices', 'vmms'],
   ...['options', 'config', 'packing', 'runtimes', 'app', 'image', 'build', 'run'],
   ...['deploy', 'inspect', 'doctor', 'project', 'dev', 'profile', 'optimize', 'bench', 'sdk', 'cli'],

@@ -97,7 +97,8 @@ const SPEC: GuestSpec = {
     { source: '/dev/sda', path: '/old' },
     { source: '[2001:db8::1]:/export', path: '/far', remote: { type: 'nfs4', options: 'vers=4.2,addr=2001:db8::1' } },
   ],
-  run: { env: { A: 'b=c', PATH: '/p', HOME: '/' }, cwd: '/tmp', watchdogSeconds: 30 },
+  run: { env: { A: 'b=c', PATH: '/p', HOME: '/' }, cwd: '/tmp', watchdogSeconds: 30, user: { uid: 999, gid: 99, groups: [4, 100] } },
+  ring: 0,
 };
 
 test('a word of the spec cannot end early', () => {
@@ -151,6 +152,8 @@ describe("init's half", () => {
       'env A=b=c',
       'clock ',
       'watchdog 30',
+      'user 999 99 4 100',
+      'ring0 ',
       'fixed 2',
       'interface eth0',
       'address 10.0.2.15/24',

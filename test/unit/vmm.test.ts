@@ -202,10 +202,10 @@ test('models of processors', () => {
 });
 
 describe('configuration', () => {
-  test('defaults', () => expect(parseConfig({ sources: ['a.c'] }, 'x')).toMatchObject({ cpus: 1, runtime: 'node@24', cwd: '/' }));
+  test('defaults', () => expect(parseConfig({ sources: ['a.c'] }, 'x')).toMatchObject({ cpus: 1, runtime: 'node@24' }));
   test.each([
-    [{}, /one of 'program', 'sources' and 'entry'/],
-    [{ program: 'a', sources: ['b'] }, /one of 'program', 'sources' and 'entry'/],
+    [{}, /one of 'program', 'sources', 'entry' and 'image'/],
+    [{ program: 'a', sources: ['b'] }, /one of 'program', 'sources', 'entry' and 'image'/],
     [{ program: 'a', memroy: '1G' }, /memroy/],
     [{ program: 'a', ports: ['80'] }, /HOST:GUEST/],
     [{ program: 'a', ring: 1 }, /ring/],

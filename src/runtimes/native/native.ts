@@ -90,7 +90,7 @@ export const native: Runtime = {
     ...(debianSource === undefined ? [] : [{ package: 'dpkg-dev', why: 'unpacks source packages', file: '/usr/bin/dpkg-source' }]),
     ...buildPackages.map((wanted) => ({ package: wanted, why: `builds ${name ?? 'the program'}` })),
   ],
-  takes: ({ entry }) => entry === undefined,
+  takes: ({ entry, image }) => entry === undefined && image === undefined,
   async fromFile(path) {
     if (path.endsWith('.c')) return { name: basename(path, '.c'), config: { sources: [path] } };
     return (await isElf(path)) ? { name: basename(path), config: { program: path } } : undefined;

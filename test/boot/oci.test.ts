@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+/** Container images as unikernels. */
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { exec } from '../../src/lib/exec.js';
+import { projectRoot } from '../../src/lib/paths.js';
+import { packFile } from '../../src/packing/files.js';
+import { type Entry, entriesOf, layerOf, writeLayout } from '../fixtures/container.js';
+import { freePort, host, runGuest, startGuest, ukl } from './harness.js';
+
+let work: string;
+let probe: Buffer;
+beforeAll(async () => {
+  work = await mkdtemp(join(tmpdir(), 'ukl-oci-'));
+  await exec('gcc', ['-O1', '-static', '-o', join(work, 'contained'), join(projectRoot, 'test/fixtures/contained.c')]);
+  probe = await readFile(join(work, 'contained'));
+});
+afterAll(() => rm(work, { recursive: true, force: true }));
+
+/** Files of this host, with what they need. */
+async function packed(...words: readonly string[]): Promise<Entry[]> {
+  return entriesOf((await Promise.all(words.map((word) => packFile(word, '/')))).flat());
+}
+
+const ACCOUNTS: readonly Entry[] = [
+  { name: 'etc/passwd', text: 'root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/app:\n' },
+  { name: 'etc/group', text: 'root:x:0:\napp:x:1001:\nmore:x:50:app\n' },
+];
+
+describe('a program in layers', () => {
+  let image: string;
+  beforeAll(async () => {
+    const lower = await layerOf(
+      { name: './', type: 'directory', mode: 0o711 },
+      { name: 'bin/probe', data: probe, mode: 0o755 },
+      ...ACCOUNTS,
+      { name: 'gone', text: 'x' },
+      { name: 'one', text: 'a'.repeat(40_000), uid: 3, gid: 4, mode: 0o640 },
+      { name: 'two', type: 'link', linkname: 'one' },
+      { name: 'link', type: 'symlink', linkname: '/one', uid: 8, gid: 9 },
+    );
+    const upper = await layerOf({ name: '.wh.gone' }, { name: 'usr/bin/probe', text: '', mode: 0o755 });
+    image = await writeLayout(join(work, 'probe'), {
+      layers: [lower, upper],
+      config: { Entrypoint: ['probe', 'first'], Cmd: ['/one'], User: 'app', WorkingDir: '/made/here', Env: ['GREETING=hi', 'PATH=/bin:/usr/bin'] },
+    });
+  });
+
+  test('finds its user, its files and its place, in ring 0', async () => {
+    const { stdout, stderr, end } = await runGuest(image, { args: ['/', '/one', '/two', '/link', '/gone', '/made/here', '/usr/bin/probe'], status: 7 });
+    expect(stdout.split('\n')).toEqual([
+      'ring 0 on probe',
+      'user 1000:1001 50',
+      'in /made/here, HOME /home/app, GREETING hi',
+      'argv [probe] [first] [/] [/one] [/two] [/link] [/gone] [/made/here] [/usr/bin/probe]',
+      '/dev/stderr opens',
+      '/: 40711 0:0, 1 names, 0 bytes',
+      '/one: 100640 3:4, 2 names, 40000 bytes',
+      '/two: 100640 3:4, 2 names, 40000 bytes',
+      '/link: 120777 8:9, 1 names, 0 bytes',
+      '/gone: No such file or directory',
+      '/made/here: 40755 0:0, 1 names, 0 bytes',
+      '/usr/bin/probe: 100755 0:0, 1 names, 0 bytes',
+      'CapPrm:\t0000000000000000',
+      'CapAmb:\t0000000000000000',
+      '',
+    ]);
+    expect(stderr).toBe('by name\n');
+    expect(end).toEqual({ kind: 'exit', status: 7 });
+  });
+
+  test('has no capability in ring 3 either, and takes CMD from the image', async () => {
+    const { stdout } = await runGuest(image, { ring: 3, status: 7 });
+    expect(stdout).toMatch(/^ring 3 on probe\nuser 1000:1001 50\n/);
+    expect(stdout).toContain('argv [probe] [first] [/one]');
+    expect(stdout).toMatch(/CapPrm:\t0+\nCapAmb:\t0+\n$/);
+  });
+});
+
+describe('a script', () => {
+  let image: string;
+  beforeAll(async () => {
+    const layer = await layerOf(
+      ...(await packed('/bin/dash:/bin/sh', '/usr/bin/setpriv')),
+      ...ACCOUNTS,
+      { name: 'bin/probe', data: probe, mode: 0o755 },
+      { name: 'entry.sh', text: '#!/bin/sh\necho "for $#"\n[ "$(id -u 2>/dev/null)" ] || exec "$@"\n', mode: 0o755 },
+      { name: 'drop.sh', text: '#!/bin/sh -e\nexec setpriv --reuid=app --regid=app --clear-groups "$@"\n', mode: 0o755 },
+    );
+    image = await writeLayout(join(work, 'script'), { layers: [layer], config: { Entrypoint: ['/entry.sh'], Cmd: ['probe'] } });
+  });
+
+  test('that executes CMD leaves it in ring 0', async () => {
+    const { stdout } = await runGuest(image, { status: 7 });
+    expect(stdout).toMatch(/^for 1\nring 0 on script\nuser 0:0\nin \/, HOME \/root, GREETING \(null\)\nargv \[probe\]\n/);
+  });
+
+  test('that becomes another user on the way leaves it there too; --entrypoint is in its place', async () => {
+    const { stdout } = await runGuest(image, { entrypoint: '/drop.sh', args: ['probe', 'x'], status: 7 });
+    expect(stdout).toMatch(/^ring 0 on script\nuser 1000:1001\n/);
+    expect(stdout).toContain('argv [probe] [x]');
+  });
+});
+
+describe("Debian's redis, in an image that podman could run", () => {
+  let image: string;
+  beforeAll(async () => {
+    const layer = await layerOf(
+      ...(await packed('/usr/bin/redis-server:/usr/bin/redis-server')),
+      { name: 'etc/passwd', text: 'redis:x:999:998::/data:\n' },
+      { name: 'data', type: 'directory', uid: 999, gid: 998, mode: 0o700 },
+    );
+    const config = { User: 'redis', WorkingDir: '/data', Volumes: { '/data': {} }, ExposedPorts: { '6379/tcp': {} }, StopSignal: 'SIGINT' };
+    const layout = await writeLayout(join(work, 'redis'), { layers: [layer], config: { ...config, Cmd: ['redis-server', '--protected-mode', 'no'] } });
+    image = `docker-archive:${join(work, 'redis.tar')}`;
+    await exec('skopeo', ['copy', '--quiet', layout, `${image}:redis:7`]);
+  });
+
+  test('serves, and keeps its data on a disk that is new', async () => {
+    const disk = `${join(work, 'data.ext4')}:/data`;
+    for (const before of ['', 'value']) {
+      const port = await freePort();
+      await using guest = await startGuest(image, { ports: [`${port}:6379`], disks: [disk] });
+      await guest.listening(6379);
+      const cli = async (...words: string[]): Promise<string> => (await host('redis-cli', ['-p', String(port), ...words])).stdout.trim();
+      expect(await cli('get', 'key')).toBe(before);
+      expect(await cli('set', 'key', 'value')).toBe('OK');
+      guest.signal('SIGTERM');
+      expect((await guest.result).end).toEqual({ kind: 'exit', status: 0 });
+      expect(guest.stdout.text()).toContain('DB saved on disk');
+    }
+  });
+
+  test('says in its image what it listens on', async () => {
+    const file = join(work, 'redis.image');
+    expect((await host(ukl, ['build', image, '-o', file])).stderr).not.toContain('✖');
+    const { stdout } = await host(ukl, ['inspect', file]);
+    expect(stdout).toContain('exposes    6379/tcp');
+    expect(stdout).toContain('user       999:998');
+    expect(stdout).toContain('starts     redis-server --protected-mode no');
+  });
+});
+
+test.each([
+  [['run', 'oci:/nowhere'], 'is no OCI image layout', 125],
+  [['run', 'examples/hello', '--entrypoint', 'x'], 'is no container image', 2],
+])('%j is refused', async (words, message, status) => {
+  const { code, stderr } = await host(
+    ukl,
+    words.map((word) => (word.startsWith('examples/') ? join(projectRoot, word) : word)),
+  );
+  expect(stderr).toContain(message);
+  expect(stderr).toContain('next:');
+  expect(code).toBe(status);
+});
