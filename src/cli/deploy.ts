@@ -9,15 +9,16 @@ export type DeployFlags = GlobalOptions & {
   readonly to: PlatformName;
   readonly name?: string;
   readonly set?: Readonly<Record<string, string>>;
+  readonly replace?: boolean;
   readonly dryRun?: boolean;
 };
 
 /** `ukl deploy`: builds what a platform imports and runs its tools, or shows what would be run. */
 export async function deployCommand(target: string, options: BuildOptions, flags: DeployFlags): Promise<number> {
-  const { to, name, set, dryRun, json } = flags;
+  const { to, name, set, replace, dryRun, json } = flags;
   const deployed = await deploy(target, {
     ...options,
-    ...{ to, name, settings: set, dryRun },
+    ...{ to, name, settings: set, replace, dryRun },
     ...(json || dryRun ? {} : { onLine: (line: string) => void process.stdout.write(`${line}\n`) }),
   });
   if (json) printJson({ ok: true, ...deployed });

@@ -185,6 +185,7 @@ function createProgram(done: (code: number) => void, begun: (verb: string, flags
         .addOption(new Option('--to <platform>', 'where to').choices(platforms.names).makeOptionMandatory())
         .option('--name <name>', "the machine's name there (the target's)")
         .option('--set <key=value>', 'tell the platform something: a bucket, a region; repeat it', setting)
+        .option('--replace', 'take the place of a machine that has the name there')
         .option('--dry-run', 'print the commands and files, and do nothing'),
       'build',
     ),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** Amazon EC2, Google Compute Engine, Azure: an image is uploaded, registered, and started once. */
 import { shellQuote } from '../lib/shell.js';
-import type { DeployParts, Platform } from './platform.js';
+import { type DeployParts, ifFound, type Platform } from './platform.js';
 
 const q = shellQuote;
 
@@ -29,6 +29,7 @@ export const aws: Platform = {
     );
     return {
       files: {},
+      occupied: `aws ec2 describe-instances --region ${q(region)} --filters ${q(`Name=tag:Name,Values=${name}`)} Name=instance-state-name,Values=pending,running,stopping,stopped --query 'Reservations[].Instances[].InstanceId' --output text`,
       script: `export AWS_DEFAULT_REGION=${q(region)}
 aws s3 cp ${q(files.disk ?? '')} ${q(`s3://${bucket}/${name}.raw`)}
 task=$(aws ec2 import-snapshot --description ${q(name)} --disk-container ${q(`Format=raw,UserBucket={S3Bucket=${bucket},S3Key=${name}.raw}`)} --query ImportTaskId --output text)
@@ -39,7 +40,7 @@ group=$(aws ec2 create-security-group --group-name ${q(name)}-"$(date +%s)" --de
 ${rules.join('\n')}
 instance=$(aws ec2 run-instances --image-id "$image" --instance-type ${q(type)} --security-group-ids "$group" --metadata-options HttpTokens=required --tag-specifications ${q(`ResourceType=instance,Tags=[{Key=Name,Value=${name}}]`)} --query 'Instances[0].InstanceId' --output text)
 aws ec2 wait instance-running --instance-ids "$instance"
-aws ec2 describe-instances --instance-ids "$instance" --query 'Reservations[0].Instances[0].[InstanceId,PublicIpAddress]' --output text
+${ifFound(parts, ['aws ec2 terminate-instances --instance-ids $found > /dev/null'])}aws ec2 describe-instances --instance-ids "$instance" --query 'Reservations[0].Instances[0].[InstanceId,PublicIpAddress]' --output text
 `,
     };
   },
@@ -66,10 +67,11 @@ export const gcp: Platform = {
     const allowed = openPorts(parts).map(({ guest, protocol }) => `${protocol}:${guest}`);
     return {
       files: {},
+      occupied: `gcloud compute instances list --project ${q(project)} --zones ${q(zone)} --filter ${q(`name=${name}`)} --format 'value(name)'`,
       script: `gsutil cp ${q(files['gce-tar'] ?? '')} ${q(`gs://${bucket}/${name}.tar.gz`)}
 image=${q(name)}-$(date +%s)
 gcloud compute images create "$image" --project ${q(project)} --source-uri ${q(`gs://${bucket}/${name}.tar.gz`)} --guest-os-features UEFI_COMPATIBLE,GVNIC,VIRTIO_SCSI_MULTIQUEUE --architecture X86_64
-${allowed.length === 0 ? '' : `gcloud compute firewall-rules describe ${q(`ukl-${name}`)} --project ${q(project)} > /dev/null 2>&1 || gcloud compute firewall-rules create ${q(`ukl-${name}`)} --project ${q(project)} --allow ${q(allowed.join(','))} --target-tags ${q(`ukl-${name}`)}\n`}gcloud compute instances create ${q(name)} --project ${q(project)} --zone ${q(zone)} --machine-type ${q(type)} --image "$image" --image-project ${q(project)} --network-interface nic-type=GVNIC --tags ${q(`ukl-${name}`)} --metadata serial-port-enable=TRUE --format 'value(name,networkInterfaces[0].accessConfigs[0].natIP)'
+${allowed.length === 0 ? '' : `gcloud compute firewall-rules describe ${q(`ukl-${name}`)} --project ${q(project)} > /dev/null 2>&1 || gcloud compute firewall-rules create ${q(`ukl-${name}`)} --project ${q(project)} --allow ${q(allowed.join(','))} --target-tags ${q(`ukl-${name}`)}\n`}${ifFound(parts, [`gcloud compute instances delete ${q(name)} --project ${q(project)} --zone ${q(zone)} --quiet`])}gcloud compute instances create ${q(name)} --project ${q(project)} --zone ${q(zone)} --machine-type ${q(type)} --image "$image" --image-project ${q(project)} --network-interface nic-type=GVNIC --tags ${q(`ukl-${name}`)} --metadata serial-port-enable=TRUE --format 'value(name,networkInterfaces[0].accessConfigs[0].natIP)'
 `,
     };
   },
@@ -97,12 +99,18 @@ export const azure: Platform = {
     const opened = openPorts(parts)
       .filter(({ protocol }) => protocol === 'tcp')
       .map(({ guest }, index) => `az vm open-port --resource-group ${q(group)} --name ${q(name)} --port ${guest} --priority ${900 + index} --output none`);
+    const machine = `--resource-group ${q(group)} --name ${q(name)}`;
     return {
       files: {},
+      occupied: `az vm list --resource-group ${q(group)} --query ${q(`[?name=='${name}'].name`)} --output tsv`,
       script: `az storage blob upload --account-name ${q(account)} --container-name ${q(storage)} --name ${q(`${name}.vhd`)} --file ${q(files.vhd ?? '')} --type page --overwrite --output none
 disk=${q(name)}-$(date +%s)
 az disk create --resource-group ${q(group)} --location ${q(region)} --name "$disk" --os-type Linux --hyper-v-generation V2 --source ${q(`https://${account}.blob.core.windows.net/${storage}/${name}.vhd`)} --output none
-az vm create --resource-group ${q(group)} --location ${q(region)} --name ${q(name)} --attach-os-disk "$disk" --os-type linux --size ${q(type)} --output none
+${ifFound(parts, [
+  `old=$(az vm show ${machine} --query storageProfile.osDisk.managedDisk.id --output tsv)`,
+  `az vm delete ${machine} --yes --output none`,
+  'az disk delete --ids "$old" --yes --output none',
+])}az vm create --resource-group ${q(group)} --location ${q(region)} --name ${q(name)} --attach-os-disk "$disk" --os-type linux --size ${q(type)} --output none
 ${opened.map((line) => `${line}\n`).join('')}az vm show --resource-group ${q(group)} --name ${q(name)} --show-details --query '[name,publicIps]' --output tsv
 `,
     };

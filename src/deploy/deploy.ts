@@ -12,10 +12,10 @@ import { silentLog } from '../lib/log.js';
 import { shellQuote } from '../lib/shell.js';
 import { parseSize } from '../lib/size.js';
 import { inPath } from '../lib/which.js';
-import type { ContainerName, Image } from '../model/index.js';
+import type { ContainerName, Image, RunDefaults } from '../model/index.js';
 import type { BuildOptions } from '../options/given.js';
 import { platforms } from './index.js';
-import type { Deployment, Platform, PlatformName } from './platform.js';
+import { type Deployment, guarded, type Platform, type PlatformName } from './platform.js';
 
 export interface DeployOptions extends BuildOptions {
   readonly to: PlatformName;
@@ -23,6 +23,8 @@ export interface DeployOptions extends BuildOptions {
   readonly name?: string | undefined;
   /** What the platform has to be told, as KEY=VALUE on the command line. */
   readonly settings?: Readonly<Record<string, string>> | undefined;
+  /** A machine of that name makes room. */
+  readonly replace?: boolean | undefined;
   /** Only say what would be done: nothing is built. */
   readonly dryRun?: boolean | undefined;
   /** Gets the lines that the platform's tools print. */
@@ -66,6 +68,16 @@ function checkTools({ tools, title }: Platform): void {
 /** Of a machine for a program whose needs depend on its files. */
 const USUAL_MEMORY = '512M';
 
+/** Throws UKL_USAGE if something has the machine's place, UKL_COMMAND if the platform's tools cannot tell. */
+async function checkPlace({ title }: Platform, name: string, occupied: string | undefined): Promise<void> {
+  if (occupied === undefined) return;
+  const found = (await exec('sh', ['-eu', '-c', occupied], { hint: `are its tools logged in?` })).trim();
+  if (found === '') return;
+  throw new UklError('UKL_USAGE', `${title} has a machine there already: ${found.replaceAll(/\s+/g, ' ')}`, {
+    hint: `--replace, which takes the place of ${name}, or --name for another one`,
+  });
+}
+
 const SUFFIXES: Readonly<Partial<Record<ContainerName, string>>> = { bzImage: 'bz', disk: 'raw', 'gce-tar': 'tar.gz', uki: 'efi' };
 
 /**
@@ -75,7 +87,7 @@ const SUFFIXES: Readonly<Partial<Record<ContainerName, string>>> = { bzImage: 'b
  * @throws UKL_USAGE, UKL_PACKAGES before any work; UKL_COMMAND if a tool fails
  */
 export async function deploy(targetPath: string, options: DeployOptions): Promise<Deployed> {
-  const { to, dryRun = false, settings = {}, name: wanted, onLine, ...buildOptions } = options;
+  const { to, dryRun = false, replace = false, settings = {}, name: wanted, onLine, ...buildOptions } = options;
   const log = options.log ?? silentLog;
   const platform = platforms.get(to);
   const target = await resolveTarget(targetPath);
@@ -83,25 +95,27 @@ export async function deploy(targetPath: string, options: DeployOptions): Promis
   const chosen = settingsOf(platform, settings);
   if (!dryRun) checkTools(platform);
   const directory = resolve(target.directory, '.ukl', 'deploy', to);
-  const files: Partial<Record<ContainerName, string>> = {};
-  const images: Image[] = [];
-  if (!dryRun) await mkdir(directory, { recursive: true });
-  for (const container of platform.containers) {
-    const file = join(directory, `${name}.${SUFFIXES[container] ?? container}`);
-    const signed = containers.get(container).kind === 'medium' ? {} : { key: undefined, cert: undefined };
-    if (!dryRun) images.push(await build(targetPath, { ...buildOptions, ...signed, container, profile: buildOptions.profile ?? 'hardware', out: file }));
-    files[container] = file;
-  }
   const { config } = target;
-  const run = images[0]?.manifest.run;
-  const deployment = platform.plan({
-    name,
-    files,
-    memoryMiB: run?.memoryMiB ?? Math.ceil(parseSize(config.memory ?? target.runtime.defaultMemory ?? USUAL_MEMORY) / 2 ** 20),
-    cpus: config.cpus,
-    ports: run?.ports ?? config.ports.map(parsePort),
-    settings: chosen,
-  });
+  const files = Object.fromEntries(platform.containers.map((container) => [container, join(directory, `${name}.${SUFFIXES[container] ?? container}`)]));
+  const planFor = (run?: RunDefaults): Deployment => {
+    const parts = {
+      ...{ name, files, settings: chosen, replace, cpus: config.cpus },
+      memoryMiB: run?.memoryMiB ?? Math.ceil(parseSize(config.memory ?? target.runtime.defaultMemory ?? USUAL_MEMORY) / 2 ** 20),
+      ports: run?.ports ?? config.ports.map(parsePort),
+    };
+    const plan = platform.plan(parts);
+    return { ...plan, script: guarded(parts, plan) };
+  };
+  const images: Image[] = [];
+  if (!dryRun) {
+    if (!replace) await checkPlace(platform, name, planFor().occupied);
+    await mkdir(directory, { recursive: true });
+    for (const container of platform.containers) {
+      const signed = containers.get(container).kind === 'medium' ? {} : { key: undefined, cert: undefined };
+      images.push(await build(targetPath, { ...buildOptions, ...signed, container, profile: buildOptions.profile ?? 'hardware', out: files[container] }));
+    }
+  }
+  const deployment = planFor(images[0]?.manifest.run);
   const deployed = { ...deployment, platform: to, name, directory };
   if (dryRun) return deployed;
   for (const [file, text] of Object.entries(deployment.files)) await writeFile(join(directory, file), text);

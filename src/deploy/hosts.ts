@@ -2,7 +2,7 @@
 /** Machines of one's own: Proxmox, libvirt, and whatever boots from the network. */
 import { basename } from 'node:path';
 import { shellQuote } from '../lib/shell.js';
-import type { Platform } from './platform.js';
+import { ifFound, type Platform } from './platform.js';
 
 const q = shellQuote;
 
@@ -17,13 +17,28 @@ export const proxmox: Platform = {
     { name: 'storage', help: 'storage for the disk', byDefault: 'local-lvm' },
     { name: 'bridge', help: 'bridge of the network', byDefault: 'vmbr0' },
   ],
-  plan: ({ name, files, memoryMiB, cpus, settings: { vmid = '', storage = '', bridge = '' } }) => ({
-    files: {},
-    script: `qm create ${q(vmid)} --name ${q(name)} --memory ${memoryMiB} --cores ${cpus} --cpu host --machine q35 --ostype l26 --net0 ${q(`virtio,bridge=${bridge}`)} --serial0 socket --vga serial0 --scsihw virtio-scsi-single
-qm set ${q(vmid)} --scsi0 ${q(`${storage}:0,import-from=${files.qcow2 ?? ''}`)} --boot order=scsi0
+  plan: (parts) => {
+    const { name, files, memoryMiB, cpus, settings } = parts;
+    const { vmid = '', storage = '', bridge = '' } = settings;
+    return {
+      files: {},
+      occupied: `qm list | awk ${q(`$1 == "${vmid}" { print $2 }`)}`,
+      // Its other disks stay.
+      script: `${ifFound(
+        parts,
+        [
+          `[ "$found" = ${q(name)} ] || { echo ${q(`${vmid} is another machine, which stays: `)}"$found" >&2; exit 1; }`,
+          `qm stop ${q(vmid)}`,
+          `qm disk unlink ${q(vmid)} --idlist scsi0 --force 1`,
+        ],
+        [
+          `qm create ${q(vmid)} --name ${q(name)} --memory ${memoryMiB} --cores ${cpus} --cpu host --machine q35 --ostype l26 --net0 ${q(`virtio,bridge=${bridge}`)} --serial0 socket --vga serial0 --scsihw virtio-scsi-single`,
+        ],
+      )}qm set ${q(vmid)} --scsi0 ${q(`${storage}:0,import-from=${files.qcow2 ?? ''}`)} --boot order=scsi0
 qm start ${q(vmid)}
 `,
-  }),
+    };
+  },
 };
 
 const escapeXml = (text: string): string => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll("'", '&apos;');
@@ -71,13 +86,16 @@ export const libvirt: Platform = {
     { name: 'pool', help: 'directory for the disk', byDefault: '/var/lib/libvirt/images' },
     { name: 'network', help: 'network', byDefault: 'default' },
   ],
-  plan: ({ name, files, memoryMiB, cpus, settings: { uri = '', pool = '', network = '' } }) => {
+  plan: (parts) => {
+    const { name, files, memoryMiB, cpus, settings } = parts;
+    const { uri = '', pool = '', network = '' } = settings;
     const disk = `${pool}/${name}.qcow2`;
     return {
       files: { 'domain.xml': domain(name, disk, memoryMiB, cpus, network) },
-      script: `install -m 0644 ${q(files.qcow2 ?? '')} ${q(disk)}
-virsh --connect ${q(uri)} define domain.xml
-virsh --connect ${q(uri)} start ${q(name)}
+      occupied: `virsh --connect ${q(uri)} list --all --name | grep -Fx ${q(name)} || true`,
+      // Its definition stays, with what else it has.
+      script: `${ifFound(parts, [`virsh --connect ${q(uri)} destroy ${q(name)} || true`])}install -m 0644 ${q(files.qcow2 ?? '')} ${q(disk)}
+${ifFound(parts, [], [`virsh --connect ${q(uri)} define domain.xml`])}virsh --connect ${q(uri)} start ${q(name)}
 virsh --connect ${q(uri)} domifaddr ${q(name)} || true
 `,
     };

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+import { shellQuote } from '../lib/shell.js';
 import type { ContainerName, RunDefaults } from '../model/index.js';
 
 /** Where an image goes, and as what. All have defaults but those that name somebody's account. */
@@ -12,6 +13,8 @@ export interface DeployParts {
   readonly ports: RunDefaults['ports'];
   /** What the user said: a bucket, a region, a type of machine. */
   readonly settings: Readonly<Record<string, string>>;
+  /** Whether a machine of that name makes room. */
+  readonly replace: boolean;
 }
 
 export interface Setting {
@@ -23,7 +26,9 @@ export interface Setting {
 
 /** What is to be done, as the platform's own tools do it. */
 export interface Deployment {
-  /** A POSIX shell script, run with sh -eu. */
+  /** A command that prints what has the machine's place, and nothing if it is free. None: what is there is written over. */
+  readonly occupied?: string;
+  /** A POSIX shell script, run with sh -eu; in `found` it has what `occupied` printed. */
   readonly script: string;
   /** Files that it uses, by name, in the directory where it runs. */
   readonly files: Readonly<Record<string, string>>;
@@ -41,4 +46,22 @@ export interface Platform {
   readonly tools: readonly { readonly command: string; readonly from: string }[];
   readonly settings: readonly Setting[];
   plan(parts: DeployParts): Deployment;
+}
+
+const indented = (lines: readonly string[]): string => lines.map((line) => `  ${line}\n`).join('');
+
+/** Lines of a script for a place that something has, and for a free one. */
+export function ifFound({ replace }: DeployParts, found: readonly string[], free: readonly string[] = []): string {
+  if (!replace) return free.map((line) => `${line}\n`).join('');
+  return [
+    ...(found.length > 0 ? [`if [ -n "$found" ]; then\n${indented(found)}fi\n`] : []),
+    ...(free.length > 0 ? [`if [ -z "$found" ]; then\n${indented(free)}fi\n`] : []),
+  ].join('');
+}
+
+/** The script with the question before it whether the place is free. */
+export function guarded({ name, replace }: Pick<DeployParts, 'name' | 'replace'>, { occupied, script }: Deployment): string {
+  if (occupied === undefined) return script;
+  const refuse = `[ -z "$found" ] || { echo ${shellQuote(`${name} is there already: `)}"$found" >&2; exit 1; }\n`;
+  return `found=$(${occupied})\n${replace ? '' : refuse}${script}`;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { createReadStream, createWriteStream, existsSync } from 'node:fs';
+import { createReadStream, createWriteStream } from 'node:fs';
 import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -9,7 +9,7 @@ import type { Container, Signer } from '../containers/container.js';
 import { encodeSpec, hostnameOf } from '../guest/spec.js';
 import { UklError } from '../lib/errors.js';
 import { exec } from '../lib/exec.js';
-import { hashFile } from '../lib/hash.js';
+import { hashFile, hashFileOnce } from '../lib/hash.js';
 import { storeRoot } from '../lib/paths.js';
 import { makeScratch } from '../lib/scratch.js';
 import { imageHost, imageManifest } from '../model/image.js';
@@ -216,7 +216,7 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
     }
     const host: ImageHost = {
       ...{ format: 5, initramfs: shipped.sha256, program: app.host, directory: parts.directory },
-      ...(container.kind === 'medium' ? { manifest, bytes: (await stat(partial)).size } : {}),
+      ...(container.kind === 'medium' ? { manifest, sha256: await hashFile(partial) } : {}),
     };
     await writeFile(hostFile(path), `${JSON.stringify(host, null, 2)}\n`);
     await rename(partial, path);
@@ -250,18 +250,27 @@ export async function isImage(path: string): Promise<boolean> {
   return (await readTrailer(path)) !== undefined || (await mediumOf(path)) !== undefined;
 }
 
-/** A medium has no room for a manifest: it is beside it, on the host that built it. */
+/**
+ * A medium has no room for a manifest: it is beside it, on the host that built it.
+ *
+ * @throws UKL_IMAGE if what is beside it is about another one
+ */
 async function mediumOf(path: string): Promise<Image | undefined> {
   const text = await readFile(hostFile(path), 'utf8').catch(() => undefined);
-  if (text === undefined || !existsSync(path)) return undefined;
+  if (text === undefined || !(await stat(path).catch(() => undefined))?.isFile()) return undefined;
+  let value: unknown;
   try {
-    const { success, data: host } = imageHost.safeParse(JSON.parse(text));
-    return success && host.manifest !== undefined && host.bytes === (await stat(path)).size
-      ? { path: resolve(path), manifest: host.manifest, host }
-      : undefined;
+    value = JSON.parse(text);
   } catch {
     return undefined;
   }
+  const { data: host } = imageHost.safeParse(value);
+  if (host?.manifest === undefined) return undefined;
+  if (host.sha256 !== (await hashFileOnce(path)))
+    throw new UklError('UKL_IMAGE', `${path} is not the medium that ${hostFile(path)} tells of: one of them was changed or comes from another build`, {
+      hint: `ukl build TARGET --container ${host.manifest.container} -o ${path}, which makes both again; or rm ${hostFile(path)}, if it is no medium`,
+    });
+  return { path: resolve(path), manifest: host.manifest, host };
 }
 
 /** What the building host left beside the image, if it did and if it is about this one. */

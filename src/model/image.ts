@@ -110,8 +110,8 @@ export const imageHost = z.object({
   directory: z.string(),
   /** Of a medium, which has no room for it. */
   manifest: imageManifest.optional(),
-  /** The medium's own size: another file of its name is not it. */
-  bytes: bytes.optional(),
+  /** The medium's own SHA-256: another file of its name is not it. */
+  sha256: z.string().optional(),
 });
 
 export type RunDefaults = z.output<typeof runDefaults>;

@@ -4,7 +4,7 @@
  * hardware of other machines: `npx tsx test/machines/run.ts`.
  */
 import { createHash } from 'node:crypto';
-import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -140,4 +140,17 @@ test('a medium whose notes are not beside it is not taken for a program', async 
   expect(code).not.toBe(0);
   await writeFile(file('alone.host.json'), '{}');
   expect((await host(ukl, ['run', file('alone')])).code).not.toBe(0);
+});
+
+test('a medium beside the notes of another build of the same size is told from it', async () => {
+  await copyFile(file('disk'), file('other'));
+  await copyFile(file('disk.host.json'), file('other.host.json'));
+  const handle = await open(file('other'), 'r+');
+  // Of the GUID in the partition table's head.
+  await handle.write(Buffer.from([0xff]), 0, 1, 512 + 56);
+  await handle.close();
+  const { code, stderr } = await host(ukl, ['run', file('other')]);
+  expect(stderr).toContain('is not the medium that');
+  expect(stderr).toContain('--container disk -o');
+  expect(code).not.toBe(0);
 });

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { asUklError } from '../../src/lib/errors.js';
 import { exec } from '../../src/lib/exec.js';
+import { hashFile } from '../../src/lib/hash.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { makeScratch } from '../../src/lib/scratch.js';
 import { build, createLog, type RunOptions, run } from '../../src/sdk/index.js';
@@ -65,7 +66,7 @@ for (const name of ['disk', 'signed']) {
   await copyFile(image(name), card);
   await truncate(card, bytes);
   const notes = JSON.parse(await readFile(`${image(name)}.host.json`, 'utf8')) as object;
-  await writeFile(`${card}.host.json`, JSON.stringify({ ...notes, bytes }));
+  await writeFile(`${card}.host.json`, JSON.stringify({ ...notes, sha256: await hashFile(card) }));
 }
 await build(EXAMPLE, { log, container: 'elf', profile: 'hardware', out: image('elf') });
 await build(EXAMPLE, { log, container: 'uki', out: image('uki') });
