@@ -259,6 +259,8 @@ function networksOf({ manifest: { run } }: Image, nets: readonly string[], nics:
   let nth = 0;
   return nets.flatMap((_, index) => {
     const nic = nics[index];
+    if (nic === undefined && (given[index] ?? 'none') !== 'none')
+      throw new UklError('UKL_USAGE', `--network ${given[index]} is for an interface, and the guest has none there`, { hint: '--net tap:NAME' });
     if (nic === undefined) return [];
     const name = `eth${nth++}`;
     const text = given[index] ?? (nic.kind === 'user' ? undefined : (own.find((one) => one.name === name)?.text ?? 'dhcp'));

@@ -127,8 +127,8 @@ test('a VMM that is not here is named, with where it comes from', async () => {
   expect(code).not.toBe(0);
 });
 
-test('init takes its network from the command line', async () => {
-  const { stdout } = await run('firecracker', '--network', '10.9.0.2/24,10.9.0.1', '--dry-run');
-  expect(stdout).toContain('UKL_NETWORK=10.9.0.2/24,10.9.0.1');
+test('addresses without an interface are refused before it starts', async () => {
+  const { stderr } = await run('firecracker', '--network', '10.9.0.2/24,10.9.0.1', '--dry-run');
+  expect(stderr).toContain('--network 10.9.0.2/24,10.9.0.1 is for an interface, and the guest has none there');
   expect(await readFile(join(work, 'firecracker'), 'utf8')).toBe(FIRECRACKER);
 });
