@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/ioctl.h>
@@ -24,39 +23,6 @@ struct request {
 	};
 	char attributes[128];
 };
-
-static size_t bytes_of(const struct ip *ip)
-{
-	return ip->family == AF_INET6 ? sizeof(ip->v6) : sizeof(ip->v4);
-}
-
-/* An address of IPv4 or of IPv6. */
-bool parse_ip(const char *text, struct ip *ip)
-{
-	memset(ip, 0, sizeof(*ip));
-	ip->family = strchr(text, ':') ? AF_INET6 : AF_INET;
-	return inet_pton(ip->family, text, ip->bytes) == 1;
-}
-
-/* ADDRESS/BITS */
-bool parse_prefix(const char *text, struct prefix *prefix)
-{
-	const char *slash = strchr(text, '/');
-	char address[INET6_ADDRSTRLEN], *end;
-
-	if (!slash || slash - text >= (long)sizeof(address) || slash[1] < '0' || slash[1] > '9')
-		return false;
-	memcpy(address, text, slash - text);
-	address[slash - text] = 0;
-	prefix->bits = strtoul(slash + 1, &end, 10);
-	return parse_ip(address, &prefix->ip) && !*end && end - slash <= 4 &&
-		prefix->bits <= 8 * (int)bytes_of(&prefix->ip);
-}
-
-const char *ip_text(const struct ip *ip, char text[INET6_ADDRSTRLEN])
-{
-	return inet_ntop(ip->family, ip->bytes, text, INET6_ADDRSTRLEN);
-}
 
 static void put(struct request *request, int type, const void *data, size_t length)
 {
@@ -179,7 +145,7 @@ static struct request address_request(int type, int flags, int index, const stru
 	request.address.ifa_family = address->ip.family;
 	request.address.ifa_prefixlen = address->bits;
 	request.address.ifa_index = index;
-	put(&request, IFA_LOCAL, address->ip.bytes, bytes_of(&address->ip));
+	put(&request, IFA_LOCAL, address->ip.bytes, ip_bytes(&address->ip));
 	return request;
 }
 
@@ -220,9 +186,9 @@ bool add_route(int index, const struct prefix *to, const struct ip *via, uint32_
 		.rtm_flags = direct ? 0 : RTNH_F_ONLINK,
 	};
 	if (to->bits)
-		put(&request, RTA_DST, to->ip.bytes, bytes_of(&to->ip));
+		put(&request, RTA_DST, to->ip.bytes, ip_bytes(&to->ip));
 	if (!direct)
-		put(&request, RTA_GATEWAY, via->bytes, bytes_of(via));
+		put(&request, RTA_GATEWAY, via->bytes, ip_bytes(via));
 	put(&request, RTA_OIF, &index, sizeof(index));
 	if (metric)
 		put(&request, RTA_PRIORITY, &metric, sizeof(metric));

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include "init.h"
 
-/* link.c: what the kernel is told, by rtnetlink(7). */
+/* addresses.c: as people write them. */
 
 struct ip {
 	int family;		/* AF_INET, AF_INET6, or 0 for none */
@@ -25,9 +25,13 @@ struct prefix {
 
 #define FOREVER		0xffffffffu	/* seconds, of leases and advertisements alike */
 
+size_t ip_bytes(const struct ip *ip);
 bool parse_ip(const char *text, struct ip *ip);
 bool parse_prefix(const char *text, struct prefix *prefix);
 const char *ip_text(const struct ip *ip, char text[INET6_ADDRSTRLEN]);
+
+/* link.c: what the kernel is told, by rtnetlink(7). */
+
 bool find_card(const char *mac, char name[IF_NAMESIZE]);
 bool rename_card(const char *from, const char *to);
 bool bring_up(int index);

@@ -9,7 +9,8 @@
 #include <string.h>
 #include "yaml.h"
 
-#define BLANKS	" \t"
+#define BLANKS		" \t"
+#define MAX_NUMBER	100
 
 struct parser {
 	char *rest;		/* what follows the line */
@@ -19,7 +20,6 @@ struct parser {
 	bool (*take)(void *context, const struct yaml_scalar *scalar);
 	void *context;
 	struct yaml_scalar scalar;
-	char numbers[YAML_DEPTH][12];
 	char *problem;
 	size_t size;
 };
@@ -80,15 +80,15 @@ static bool push(struct parser *parser, const char *name)
 	return true;
 }
 
+/* Numbers stay, as keys do: who takes a scalar may keep its path. */
 static bool push_number(struct parser *parser, int number)
 {
-	char *text;
+	static char numbers[MAX_NUMBER][12];
 
-	if (parser->scalar.depth == YAML_DEPTH)
-		return refuse(parser, "too deep");
-	text = parser->numbers[parser->scalar.depth];
-	snprintf(text, sizeof(parser->numbers[0]), "%d", number);
-	return push(parser, text);
+	if (number >= MAX_NUMBER)
+		return refuse(parser, "too long a sequence");
+	snprintf(numbers[number], sizeof(numbers[0]), "%d", number);
+	return push(parser, numbers[number]);
 }
 
 static void pop(struct parser *parser)

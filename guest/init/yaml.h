@@ -17,8 +17,8 @@ struct yaml_scalar {
 };
 
 /*
- * Hands over each scalar, in order; an empty mapping or sequence has none.  Keys and values stay in
- * the text.  False, with what is wrong in `problem`, if the text is not of this part, or if `take`
+ * Hands over each scalar, in order; an empty mapping or sequence has none.  Keys and values are in
+ * the text, and good as long as that is.  False, with what is wrong in `problem`, if the text is not of this part, or if `take`
  * says so, which then has said why.
  */
 bool parse_yaml(char *text, bool (*take)(void *context, const struct yaml_scalar *scalar), void *context,
