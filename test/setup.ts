@@ -25,6 +25,7 @@ const testPackages = [
   { package: 'curl', why: 'load for Node.js', file: '/usr/bin/curl' },
   { package: 'iperf3', why: 'load for a network', file: '/usr/bin/iperf3' },
   { package: 'iproute2', why: 'a network of its own for a TAP device', file: '/usr/sbin/ip' },
+  { package: 'dnsmasq-base', why: 'gives guests addresses: DHCP, DHCPv6, router advertisements', file: '/usr/sbin/dnsmasq' },
   { package: 'openssl', why: 'a certificate to try TLS with', file: '/usr/bin/openssl' },
   { package: 'g++', why: 'C++ programs', file: '/usr/bin/g++' },
   { package: 'gdb', why: 'debugs a ring 0 program from ring 3', file: '/usr/bin/gdb' },

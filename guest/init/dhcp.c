@@ -300,7 +300,7 @@ static void configure(struct dhcp *dhcp, const struct packet *packet, size_t siz
 	if (!set_address(card->index, &dhcp->address, FOREVER, FOREVER) && !program)
 		fail(card->name);
 	card->leased = true;
-	if (find_option(packet, size, OPT_MTU, 2, value)) {
+	if (!card->config->mtu && find_option(packet, size, OPT_MTU, 2, value)) {
 		mtu = value[0] << 8 | value[1];
 		/* What the card cannot do it refuses. */
 		if (mtu >= LEAST_MTU)

@@ -143,7 +143,7 @@ static void send_message(struct dhcp6 *dhcp)
 	if (dhcp->state == REQUESTING || dhcp->state == RENEWING)
 		at = put(at, OPT_SERVER, dhcp->server, dhcp->server_length);
 	if (dhcp->state == SOLICITING)
-		at = put(at, OPT_RAPID, NULL, 0);
+		at = put(at, OPT_RAPID, "", 0);
 	if (dhcp->state != ASKING)
 		at = put_ia(dhcp, at);
 	at = put(at, OPT_ELAPSED, elapsed, sizeof(elapsed));

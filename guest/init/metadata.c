@@ -177,7 +177,7 @@ static bool read_file(const char *path, char *text, size_t size)
 	return n >= 0;
 }
 
-static bool seeded;
+static bool seeded;	/* a disk has been found, whatever was on it */
 
 /* A machine that has both is set up as the disk says. */
 static void take_network(struct spec *spec, bool in_time)
@@ -208,6 +208,7 @@ static void take_seed(struct spec *spec, bool in_time)
 
 	if (!find_seed(device, sizeof(device)))
 		return;
+	seeded = true;
 	mkdir("/run", 0755);
 	mkdir(where, 0755);
 	if (mount(device, where, "iso9660", MS_RDONLY, NULL) && mount(device, where, "vfat", MS_RDONLY, NULL)) {
@@ -224,7 +225,6 @@ static void take_seed(struct spec *spec, bool in_time)
 	read_file("/run/cidata/user-data", user_data, sizeof(user_data));
 	take_network(spec, in_time);
 	umount2(where, 0);
-	seeded = true;
 }
 
 void read_seed(struct spec *spec)

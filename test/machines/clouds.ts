@@ -96,6 +96,39 @@ await exec('xorriso', ['-as', 'mkisofs', '-quiet', '-V', 'cidata', '-J', '-r', '
 const { stdout: seeded } = await bareQemu(180, 'q35', words(disk, LINK_LOCAL, ['-cdrom', iso]));
 expectAll('NoCloud, on a CD', seeded, ['host seeded, hello from the cloud, 2 arguments: one, two words']);
 
+// The network as the disk has it: by MAC, with a new name, in place of DHCP; and user data in place of the arguments.
+const NETWORK = `network:
+  version: 2
+  ethernets:
+    outside:
+      match: {macaddress: '52:54:00:00:00:01'}
+      set-name: outside
+      addresses: [169.254.7.7/16, '2001:db8::7/64']
+      nameservers: {addresses: [169.254.0.3], search: [lab.test]}
+`;
+const REPLACED = '#ukl\nenv GREETING=hello from the disk\nargs /script three\narg four words\n';
+async function seedWith(files: Readonly<Record<string, string>>): Promise<string> {
+  for (const [name, text] of Object.entries(files)) await writeFile(join(seed, name), text);
+  await exec('xorriso', ['-as', 'mkisofs', '-quiet', '-V', 'cidata', '-J', '-r', '-o', iso, seed]);
+  return iso;
+}
+const twoCards = (image: string): readonly string[] =>
+  words(image, LINK_LOCAL, ['-netdev', 'user,id=m,net=10.0.3.0/24', '-device', 'e1000e,netdev=m,romfile=,mac=52:54:00:00:00:01', '-cdrom', iso]);
+await seedWith({ 'network-config': NETWORK, 'user-data': REPLACED });
+const { stdout: configured } = await bareQemu(180, 'q35', twoCards(disk));
+expectAll("NoCloud's network-config: a card by its MAC, with a name and addresses", configured, [
+  'seeded: 169.254.7.7 on outside',
+  'seeded: 2001:db8::7 on outside',
+  'host seeded, hello from the disk, 2 arguments: three, four words',
+]);
+expectAll('and no other card', configured.includes(' on eth') ? 'another card' : 'one card', ['one card']);
+await seedWith({ 'network-config': 'version: 2\nbonds:\n  bond0: {interfaces: [eth0]}\n' });
+const { stdout: refused } = await bareQemu(180, 'q35', twoCards(disk));
+expectAll("what init does not know of it is said, and the image's own network is used", refused, [
+  "init: network-config: not known here: bonds: the image's own network is used",
+  ': 169.254.1.1 on eth0',
+]);
+
 // A kernel that hangs: the watchdog resets the machine, and QEMU then ends.
 const hangs = join(scratch.path, 'hangs');
 const fixture = join(projectRoot, 'test/fixtures/hang');

@@ -62,7 +62,8 @@ beforeAll(async () => {
 afterAll(() => rm(work, { recursive: true, force: true }));
 
 /** What a part of init makes of bytes. */
-const feed = (part: Part, input: Buffer): string[] => execFileSync(join(work, part), { input, encoding: 'utf8' }).split('\n').slice(0, -1);
+const feed = (part: Part, input: Buffer, ...words: readonly string[]): string[] =>
+  execFileSync(join(work, part), words, { input, encoding: 'utf8' }).split('\n').slice(0, -1);
 const survives = (part: Part, input: Buffer): void => expect(execFileSync(join(work, part), ['fuzz', '20000'], { input, encoding: 'utf8' })).toBe('survived\n');
 
 const bytes = (...parts: readonly (number | string | Buffer)[]): Buffer =>
@@ -131,6 +132,13 @@ describe('DHCP', () => {
     ['a route of 33 bits', packet(ack, mask, option(121, bytes(33, 1, 2, 3, 4, 5, v4('10.9.0.1'))))],
     ['a route that ends early', packet(ack, mask, option(121, bytes(24, 1, 2, 3, 10, 9)))],
   ])('%s is left', (_, damaged) => expect(feed('DHCP', damaged)).toEqual(['address 10.9.0.50/24 valid 4294967295 preferred 4294967295', 'search ', 'due -1']));
+  test('a lease that nobody renews: asked of its server from half of it on, of all from 7/8 on, and given up at its end', () => {
+    const [, , , ...life] = feed('DHCP', packet(ack, mask, option(54, v4('10.9.0.1')), option(51, big(3600, 4))), 'live');
+    expect(life[0]).toBe('after 1800: sent to the server');
+    expect(life.find((line) => line.endsWith('all'))).toBe('after 3150: sent to all');
+    expect(life).toContain('after 3600: drop 10.9.0.50');
+    expect(life.filter((line) => line.endsWith('the server')).length).toBeGreaterThan(3);
+  });
   test('damaged packets', () => survives('DHCP', all));
 });
 
@@ -150,7 +158,7 @@ describe('DHCPv6', () => {
   test('an address, names and the time, and without the address for who asks for none', () => {
     expect(feed('DHCP6', reply)).toEqual([...SAID, 'address 2001:db8::7/128 valid 3600 preferred 3000', 'state 3 due 1500', ...SAID, 'state 7 due 86400']);
   });
-  test('an offer is asked for', () => expect(feed('DHCP6', message(2, client, server, lease('2001:db8::7')))[0]).toMatch(/^state 2 /));
+  test('an offer is asked for', () => expect(feed('DHCP6', message(2, client, server, lease('2001:db8::7')))[0]).toMatch(/^sent 3, /));
   test.each([
     ["another client's", message(7, option(1, bytes(0, 3, 0, 1, 'others')), server, rapid, lease('2001:db8::7'))],
     ["another question's", bytes(7, 9, 9, 9, client, server, rapid, lease('2001:db8::7'))],
@@ -168,6 +176,18 @@ describe('DHCPv6', () => {
     ['of nobody', lease('0::')],
     ['of another association', option(3, bytes(9, 9, 9, 9, big(0, 4), big(0, 4), option(5, bytes(v6('2001:db8::7'), big(1, 4), big(2, 4)))))],
   ])('an address %s is left', (_, ia) => expect(feed('DHCP6', message(7, client, server, rapid, ia)).filter((line) => line.startsWith('address'))).toEqual([]));
+  test('a lease that nobody renews: renewed at half of its preferred life, rebound at 4/5, and sought anew at its end', () => {
+    const life = feed('DHCP6', message(7, client, server, rapid, lease('2001:db8::7')), 'live').filter((line) => line.startsWith('after'));
+    const first = (type: number): string | undefined => life.find((line) => line.includes(` sent ${type},`));
+    expect([first(5), first(6), first(1)]).toEqual([
+      'after 1500: sent 5, 98 bytes',
+      'after 2400: sent 6, 84 bytes',
+      expect.stringMatching(/^after 3600: sent 1, /),
+    ]);
+    // Each waits about twice as long as the one before: RFC 8415, 15.
+    const renewals = life.filter((line) => line.includes(' sent 5,')).map((line) => Number(/\d+/.exec(line)?.[0]));
+    expect(renewals.slice(0, 5)).toEqual([1500, 1510, 1531, 1575, 1665]);
+  });
   test('damaged packets', () => survives('DHCP6', reply));
 });
 
