@@ -362,6 +362,7 @@ static void take_answer(struct dhcp *dhcp, const struct packet *packet, size_t s
 		/* Past T2 it may be another server's. */
 		if (server.s_addr)
 			dhcp->server = server;
+		take_names(dhcp, packet, size);
 		start_lease(dhcp, packet, size);
 	}
 }

@@ -30,6 +30,7 @@ static struct said {
 	long ends[MAX_DNS];		/* by now_ms(); 0 if there is none */
 	char search[MAX_SEARCH];
 	long search_ends;
+	bool changed;
 	struct names names;
 } all_said[MAX_CARDS];
 
@@ -52,6 +53,7 @@ static void publish(struct card *card)
 	struct said *said = said_of(card);
 	int i;
 
+	said->changed = false;
 	said->names.nservers = 0;
 	for (i = 0; i < MAX_DNS; i++)
 		if (said->ends[i])
@@ -65,8 +67,11 @@ static long end_of(uint32_t lifetime)
 	return lifetime == FOREVER ? NEVER : now_ms() + lifetime * 1000l;
 }
 
-/* What is over by now, and when the next is. */
-static void expire(void)
+/*
+ * Takes away what is over by now, and publishes what has changed: once for all messages that
+ * have come, or who sends many would have a file written for each.
+ */
+static void settle(void)
 {
 	long now = now_ms();
 	int i, j;
@@ -74,19 +79,18 @@ static void expire(void)
 	service.due = NEVER;
 	for (i = 0; i < MAX_CARDS && card_at[i]; i++) {
 		struct said *said = &all_said[i];
-		bool changed = false;
 
 		for (j = 0; j <= MAX_DNS; j++) {
 			long *end = j < MAX_DNS ? &said->ends[j] : &said->search_ends;
 
 			if (*end && *end <= now) {
 				*end = 0;
-				changed = true;
+				said->changed = true;
 			} else if (*end && *end < service.due) {
 				service.due = *end;
 			}
 		}
-		if (changed)
+		if (said->changed)
 			publish(card_at[i]);
 	}
 }
@@ -127,7 +131,6 @@ static bool take_search(struct said *said, const uint8_t *data, size_t length, u
 static void take_options(struct card *card, const uint8_t *at, size_t left)
 {
 	struct said *said = said_of(card);
-	bool changed = false;
 	size_t length, i;
 	uint32_t lifetime;
 
@@ -138,17 +141,14 @@ static void take_options(struct card *card, const uint8_t *at, size_t left)
 		memcpy(&lifetime, at + 4, sizeof(lifetime));
 		lifetime = ntohl(lifetime);
 		if (at[0] == OPTION_DNSSL)
-			changed |= take_search(said, at + 8, length - 8, lifetime);
+			said->changed |= take_search(said, at + 8, length - 8, lifetime);
 		for (i = 8; at[0] == OPTION_RDNSS && i + 16 <= length; i += 16) {
 			struct in6_addr address;
 
 			memcpy(&address, at + i, sizeof(address));
-			changed |= take_server(said, &address, lifetime);
+			said->changed |= take_server(said, &address, lifetime);
 		}
 	}
-	if (changed)
-		publish(card);
-	expire();
 }
 
 static void take_user_option(const struct nduseroptmsg *message, size_t length)
@@ -273,7 +273,7 @@ static void step(struct service *this)
 		for (head = (void *)buffer; NLMSG_OK(head, (unsigned int)n); head = NLMSG_NEXT(head, n))
 			take_message(head);
 	}
-	expire();
+	settle();
 }
 
 /* Where the kernel has no IPv6, nothing comes. */

@@ -79,6 +79,9 @@ export function parseNic(text: string, ports: readonly PortForward[], accel: Acc
   }
 }
 
+/** MAX_ADDRESSES of guest/init/init.h. */
+const ADDRESSES_MAX = 8;
+
 const MAC = /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i;
 
 /** "NAME=" or "MAC=" in front of how an interface gets its addresses. */
@@ -123,6 +126,7 @@ export function parseNetwork(text: string, index = 0): Network | undefined {
     } else if (isIP(word) === 0) throw wrong;
     else dns.push(word);
   });
+  if (addresses.length > ADDRESSES_MAX) throw wrong;
   return { ...place, dhcp: words.includes('dhcp'), ipv6: words.includes('ipv6'), addresses, gateways, dns };
 }
 

@@ -13,6 +13,9 @@ import { vmms } from '../vmms/index.js';
 import type { VmmName } from '../vmms/vmm.js';
 import { option, type Scope } from './option.js';
 
+/** MAX_CARDS of guest/init/init.h. */
+const INTERFACES_MAX = 8;
+
 /** Host 0 is any free port. */
 const portWord = z
   .string()
@@ -20,7 +23,9 @@ const portWord = z
 const words = z.array(z.string());
 const paths = z.array(z.string().min(1, 'an empty path'));
 const oneOrMore = <One extends z.ZodType>(one: One): z.ZodUnion<[One, z.ZodArray<One>]> =>
-  z.union([one, z.array(one).min(1)], { error: ({ input }) => one.safeParse([input].flat()[0]).error?.issues[0]?.message ?? 'expected one or more' });
+  z.union([one, z.array(one).min(1).max(INTERFACES_MAX)], {
+    error: ({ input }) => one.safeParse([input].flat()[0]).error?.issues[0]?.message ?? 'expected one or more',
+  });
 const names = <Name extends string>(all: readonly Name[]): z.ZodEnum<{ [Key in Name]: Key }> => z.enum(all as readonly [Name, ...Name[]]);
 
 export const OPTIONS = {

@@ -88,9 +88,28 @@ test.each([
   [{ net: 'tap:lo' }, 'there is no TAP device lo here'],
   [{ net: 'none', ports: ['0:80'] }, 'ports of this host lead to the guest in the user network only'],
   [{ network: '10.0.0.300/24' }, "'10.0.0.300/24' is no way to get addresses"],
+  [{ network: ['dhcp', 'dhcp'] }, '2 --network for 1 --net'],
+  [{ net: 'none', network: 'dhcp' }, '--network dhcp is for an interface, and the guest has none there'],
+  [{ network: 'eth1=dhcp' }, "'eth1=dhcp' names an interface, which has its place by --net"],
   [{ network: '10.0.0.3/33' }, "'10.0.0.3/33' is no way to get addresses"],
 ])('refused before anything starts: %j', async (options, message) => {
   await expect(runGuest('/bin/true', options)).rejects.toThrow(message);
+});
+
+test('two user networks, each with addresses of its own', async () => {
+  const routes = 'while read -r name to gateway _; do echo "$name $to $gateway"; done < /proc/net/route; echo /sys/class/net/e*';
+  const { stdout, stderr } = await runGuest('/bin/bash', { net: ['user', 'user'], args: ['-c', routes] });
+  expect(stdout, stderr).toBe(
+    [
+      'Iface Destination Gateway',
+      'eth0 00000000 0202000A',
+      'eth1 00000000 0203000A',
+      'eth0 0002000A 00000000',
+      'eth1 0003000A 00000000',
+      '/sys/class/net/eth0 /sys/class/net/eth1',
+      '',
+    ].join('\n'),
+  );
 });
 
 test('no interface at all', async () => {

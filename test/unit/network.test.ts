@@ -233,6 +233,23 @@ describe('SNTP', () => {
     ['one from before the machine was made', answer({ time: 1_000_000_000 })],
     ['one that is too short', answer({}).subarray(0, 47)],
   ])('%s is not taken', (_, packet) => expect(feed('NTP', packet)).toEqual(['not taken']));
+  test('a good clock is slewed, and asked for the less often', () => {
+    expect(feed('NTP', answer({ time: NOW + 0.005 }), 'live')).toEqual([
+      ...['step 0.005', 'next in 128'],
+      ...['slew 5000 us, constant 3', 'next in 256'],
+      ...['slew 5000 us, constant 4', 'next in 512'],
+      ...['slew 5000 us, constant 5', 'next in 1024'],
+      ...Array<string[]>(3).fill(['slew 5000 us, constant 6', 'next in 1024']).flat(),
+    ]);
+  });
+  test('a clock that is far off later is believed at the third time', () => {
+    const votes = Array<string>(2).fill('next in 64');
+    expect(feed('NTP', answer({ time: NOW + 3600.25 }), 'live')).toEqual([
+      ...['step 3600.250', 'next in 64'],
+      ...[...votes, 'step 3600.250', 'next in 64'],
+      ...[...votes, 'step 3600.250', 'next in 64'],
+    ]);
+  });
   test('damaged packets', () => survives('NTP', answer({})));
 });
 
