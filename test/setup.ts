@@ -31,6 +31,8 @@ const testPackages = [
   { package: 'gdb', why: 'debugs a ring 0 program from ring 3', file: '/usr/bin/gdb' },
   { package: 'strace', why: 'traces a ring 0 program from ring 3', file: '/usr/bin/strace' },
   { package: 'skopeo', why: 'reads and writes container images', file: '/usr/bin/skopeo' },
+  { package: 'umoci', why: 'unpacks them', file: '/usr/bin/umoci' },
+  { package: 'docker-registry', why: 'keeps container images', file: '/usr/bin/docker-registry' },
   { package: 'zstd', why: 'compresses layers', file: '/usr/bin/zstd' },
   { package: 'cpio', why: 'checks the initramfs', file: '/usr/bin/cpio' },
   { package: 'chromium', why: 'looks at the reports', file: '/usr/bin/chromium' },

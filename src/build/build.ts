@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 /** From a target to an image: composes the stages, which do not know each other. */
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, stat } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { mkdir, readFile, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { makeApp } from '../app/app.js';
 import { resolveTarget, type Target } from '../app/target.js';
-import type { Signer } from '../containers/container.js';
+import type { PackageContainer, Signer } from '../containers/container.js';
 import { containers } from '../containers/index.js';
 import { dataFiles, dataRequirements, parseData } from '../devices/data.js';
 import { splitDisk } from '../devices/disk.js';
@@ -28,6 +28,7 @@ import { UklError } from '../lib/errors.js';
 import { hashValue } from '../lib/hash.js';
 import { silentLog } from '../lib/log.js';
 import { storeRoot } from '../lib/paths.js';
+import { makeScratch } from '../lib/scratch.js';
 import { parseSize } from '../lib/size.js';
 import { getCompiler } from '../libc/compiler.js';
 import { requirements as libcRequirements } from '../libc/glibc.js';
@@ -165,8 +166,20 @@ function signerOf({ key, cert, container = 'bzImage' }: BuildOptions): Signer | 
   return { key, cert };
 }
 
+/** Builds an image, and puts it into what carries it around. */
+async function buildPackage(out: string, target: Target, options: BuildOptions, container: PackageContainer): Promise<Image> {
+  await using scratch = await makeScratch('package');
+  const { path: file, manifest } = await buildTo(join(scratch.path, 'image'), target, { ...options, container: container.carries });
+  const path = await (options.log ?? silentLog).step(`put ${manifest.name} into ${basename(out)}`, () =>
+    container.write({ file, manifest, out, work: scratch.path, signal: options.signal }),
+  );
+  return { path, manifest, host: undefined };
+}
+
 /** Builds the image of a target at `path`. */
 export async function buildTo(path: string, target: Target, options: BuildOptions): Promise<Image> {
+  const container = containers.get(options.container ?? 'bzImage');
+  if (container.kind === 'package') return buildPackage(path, target, options, container);
   const log = options.log ?? silentLog;
   const context = { log, signal: options.signal };
   const { config } = target;
@@ -174,7 +187,6 @@ export async function buildTo(path: string, target: Target, options: BuildOption
     throw new UklError('UKL_USAGE', `${target.name} is no container image, whose entry point could be another`, { hint: 'name the program itself' });
   const flavour = options.kernel ?? 'ukl';
   const ring: Ring = options.ring ?? (flavour === 'stock' ? 3 : (config.ring ?? 0));
-  const container = containers.get(options.container ?? 'bzImage');
   const express = options.express ?? config.express;
   const data = config.data.map(parseData);
   const shortcuts = [...(express ? EXPRESS : []), ...config.shortcuts].map((word) => findShortcut(word, target.directory));
@@ -272,8 +284,12 @@ export async function buildTo(path: string, target: Target, options: BuildOption
  */
 export async function build(targetPath: string | UklConfig, options: BuildOptions = {}): Promise<Image> {
   const target = await resolveTarget(targetPath);
-  const out = options.out ?? join(target.directory, '.ukl', `${target.name}.image`);
-  if (options.out === undefined) await mkdir(dirname(out), { recursive: true });
+  const container = containers.get(options.container ?? 'bzImage');
+  const out = resolve(options.out ?? join(target.directory, '.ukl', `${target.name}.${container.kind === 'package' ? container.name : 'image'}`));
+  if (options.out === undefined) {
+    await mkdir(dirname(out), { recursive: true });
+    if (container.kind === 'package') await rm(out, { recursive: true, force: true });
+  } else if (container.kind === 'package' && container.takes(out)) return buildTo(out, target, options);
   else if (options.out === '' || (await stat(out).catch(() => undefined))?.isDirectory()) {
     throw new UklError('UKL_USAGE', `an image is a file, and '${options.out}' is not the name of one`, {
       hint: `-o ${join(options.out, `${target.name}.image`)}`,

@@ -5,6 +5,7 @@ import { UklError } from '../lib/errors.js';
 import { formatSize } from '../lib/size.js';
 import { EXIT } from '../model/exit-status.js';
 import type { Image } from '../model/index.js';
+import { findReference } from '../oci/reference.js';
 import { commandLoad, optimize } from '../optimize/optimize.js';
 import type { BuildOptions } from '../options/given.js';
 import { describeFit, type GlobalOptions, printJson } from './output.js';
@@ -28,7 +29,8 @@ export async function buildCommand(target: string, options: BuildOptions, flags:
   if (flags.json) {
     printJson({ ok: true, image: path, manifest });
   } else if (!flags.quiet) {
-    const shown = relative(process.cwd(), path) || '.';
+    // A package is named by where it is, and what.
+    const shown = findReference(path) === undefined ? relative(process.cwd(), path) || '.' : path;
     const { kernel, initramfs, ring } = manifest;
     for (const line of describeFit(kernel.fit)) process.stdout.write(`${line}\n`);
     process.stdout.write(

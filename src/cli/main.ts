@@ -25,6 +25,7 @@ import { initCommand } from './init.js';
 import { inspectCommand } from './inspect.js';
 import { type GlobalOptions, logFor, printJson, reportError } from './output.js';
 import { type ProfileFlags, profileCommand } from './profile.js';
+import { pullCommand, pushCommand } from './push.js';
 import { type Interruptible, runCommand, SIGNALS } from './run.js';
 import { listCommand, removeCommand, saveCommand } from './snapshot.js';
 
@@ -190,6 +191,22 @@ function createProgram(done: (code: number) => void, begun: (verb: string, flags
       'build',
     ),
   ).action((target, flags) => handle('deploy', flags, ({ signal }) => deployCommand(target, buildOptions(flags, signal), flags as DeployFlags)));
+
+  withGlobals(
+    program
+      .command('push')
+      .description('Push an image to a registry, an image layout or an archive.')
+      .argument('<image>', 'an image that ukl built, or where a container image is')
+      .argument('<reference>', 'HOST[:PORT]/NAME[:TAG], oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE'),
+  ).action((image, reference, flags) => handle('push', flags, ({ signal }) => pushCommand(image, reference, flags, signal)));
+
+  withGlobals(
+    program
+      .command('pull')
+      .description('Pull an image: a unikernel into a file that boots, any other into the store.')
+      .argument('<reference>', 'HOST[:PORT]/NAME[:TAG], oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE')
+      .option('-o, --out <path>', 'write it here (NAME.image): with .tar, as an archive; a container image, as a layout'),
+  ).action((reference, flags) => handle('pull', flags, ({ signal }) => pullCommand(reference, flags, signal)));
 
   withGlobals(
     program

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import type { BootProtocol, ContainerName, Kernel, KernelBoot, Requirement } from '../model/index.js';
+import type { BootProtocol, ContainerName, ImageManifest, Kernel, KernelBoot, Requirement } from '../model/index.js';
 
 /** The parts that a kernel's container puts before the initramfs. */
 export interface ContainerParts {
@@ -69,4 +69,26 @@ export interface MediumContainer extends Common {
 }
 
 /** A way to have kernel, command line and initramfs in one file. */
-export type Container = KernelContainer | MediumContainer;
+export type ImageContainer = KernelContainer | MediumContainer;
+
+export interface PackageParts {
+  /** A finished image, of the container that `carries` names. */
+  readonly file: string;
+  readonly manifest: ImageManifest;
+  /** What to make. */
+  readonly out: string;
+  readonly work: string;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** A finished image in what other tools carry around. */
+export interface PackageContainer extends Common {
+  readonly kind: 'package';
+  readonly carries: 'bzImage';
+  /** Whether `out` may be a directory that is there already. */
+  takes(directory: string): boolean;
+  /** Makes it, the same bits for the same image, and returns the word by which `ukl run` finds it. */
+  write(parts: PackageParts): Promise<string>;
+}
+
+export type Container = ImageContainer | PackageContainer;

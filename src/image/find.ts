@@ -16,5 +16,5 @@ import { isImage } from './image.js';
 export async function findImage(word: string, context: StoreContext): Promise<string | undefined> {
   if (await isImage(word)) return word;
   const reference = existsSync(word) ? undefined : findReference(word);
-  return reference && getUnikernel(await readContainer(await openSource(reference)), context);
+  return reference && getUnikernel(await readContainer(await openSource(reference, context.signal)), context);
 }

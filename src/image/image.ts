@@ -5,7 +5,7 @@ import { basename, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import { cmdlineBytes } from '../containers/bzimage.js';
-import type { Container, Signer } from '../containers/container.js';
+import type { ImageContainer, Signer } from '../containers/container.js';
 import { encodeSpec, hostnameOf } from '../guest/spec.js';
 import { UklError } from '../lib/errors.js';
 import { exec } from '../lib/exec.js';
@@ -31,7 +31,7 @@ const USUAL_MIB = 512;
 const RING0_MAX = 16;
 
 /** What the image itself tells its kernel: which programs run in ring 0 is said here and nowhere else. */
-function imageCmdline(start: readonly string[], ring0: readonly string[], kernelArgs: readonly string[], kind: Container['kind']): string {
+function imageCmdline(start: readonly string[], ring0: readonly string[], kernelArgs: readonly string[], kind: ImageContainer['kind']): string {
   // A VMM is told all else by the tool. A machine with a firmware has its own way to reset, and somebody may want to read its last words.
   const usual = kind === 'kernel' ? ['console=ttyS0', 'reboot=t', 'panic=-1'] : ['console=tty0', 'console=ttyS0,115200', 'panic=10', 'UKL_TRANSPORT=auto'];
   const words = [...usual, ...start];
@@ -55,7 +55,7 @@ export interface ImageParts {
   readonly kernel: Kernel;
   /** What a kernel that was fitted has and lacks. */
   readonly fit?: ImageManifest['kernel']['fit'];
-  readonly container: Container;
+  readonly container: ImageContainer;
   /** The code between kernel and initramfs, of a container that has some. */
   readonly loader: Buffer | undefined;
   /** Who signs what a firmware starts. */

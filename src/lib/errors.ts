@@ -26,6 +26,8 @@ export type ErrorCode =
   | 'UKL_MISSING_LIBRARY'
   | 'UKL_NO_FILE'
   | 'UKL_IMAGE'
+  /** A registry of container images refused something, or cannot be reached. */
+  | 'UKL_REGISTRY'
   /** The guest could not be started. */
   | 'UKL_PORT_TAKEN'
   | 'UKL_MEMORY'

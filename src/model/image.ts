@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { REMOTE_TYPES } from './machine.js';
 
 /** How a kernel and an initramfs are one file. `src/containers` has the registry. */
-export const CONTAINER_NAMES = ['bzImage', 'elf', 'disk', 'qcow2', 'vhd', 'vmdk', 'ova', 'gce-tar', 'iso', 'uki'] as const;
+export const CONTAINER_NAMES = ['bzImage', 'elf', 'disk', 'qcow2', 'vhd', 'vmdk', 'ova', 'gce-tar', 'iso', 'uki', 'oci'] as const;
 export type ContainerName = (typeof CONTAINER_NAMES)[number];
 
 const whole = (low: number, high: number): z.ZodInt => z.int().min(low).max(high);
@@ -124,4 +124,6 @@ export interface Image {
   readonly manifest: ImageManifest;
   /** Undefined for an image from elsewhere. */
   readonly host: ImageHost | undefined;
+  /** Where its disks and volumes are, if not where the file is or was built. */
+  readonly beside?: string | undefined;
 }

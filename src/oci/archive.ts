@@ -7,17 +7,18 @@ import { pipeline } from 'node:stream/promises';
 import { pack } from 'tar-stream';
 import type { z } from 'zod';
 import { UklError } from '../lib/errors.js';
-import { type Bytes, collect, digestOf, hashing } from './digest.js';
+import { type Bytes, bytesOf, collect, digestOf, hashing } from './digest.js';
 import { documentOf, type LayoutFiles, layoutSink } from './layout.js';
 import type { Sink, Source } from './source.js';
-import { configSchema, type Descriptor, dockerArchiveSchema, MANIFEST_MAX, MEDIA } from './spec.js';
+import { configSchema, type Descriptor, dockerArchiveSchema, MANIFEST_MAX, MEDIA, manifestSchema } from './spec.js';
 import { eachEntry } from './tar.js';
+import { firstBytes, uncompressed } from './uncompressed.js';
 
 const GZIP = Buffer.from([0x1f, 0x8b]);
 
 /** The files of an archive, found once and read where they are. Throws UKL_NO_TARGET, UKL_IMAGE. */
 export async function archiveFiles(path: string): Promise<LayoutFiles & { has(file: string): boolean }> {
-  if (!existsSync(path)) throw new UklError('UKL_NO_TARGET', `${path} does not exist`, { hint: 'podman save, docker save or skopeo copy make one' });
+  if (!existsSync(path)) throw new UklError('UKL_NO_TARGET', `${path} does not exist`, { hint: 'podman save, docker save, skopeo copy or ukl pull makes one' });
   if ((await collect(createReadStream(path, { end: 1 }), 2, path)).equals(GZIP)) {
     throw new UklError('UKL_IMAGE', `${path} is compressed as a whole`, { hint: `gunzip ${path}` });
   }
@@ -37,12 +38,10 @@ export async function archiveFiles(path: string): Promise<LayoutFiles & { has(fi
     open: async (file) => {
       const place = find(posix.normalize(file));
       if (place === undefined) throw new UklError('UKL_IMAGE', `${path} lacks ${file}`, { hint: 'save the image again' });
-      return place.size === 0 ? nothing() : createReadStream(path, { start: place.at, end: place.at + place.size - 1 });
+      return place.size === 0 ? bytesOf(Buffer.alloc(0)) : createReadStream(path, { start: place.at, end: place.at + place.size - 1 });
     },
   };
 }
-
-async function* nothing(): AsyncGenerator<Buffer> {}
 
 /**
  * An image that `docker save` or `podman save` wrote. It has no manifest: one is made, with the digests
@@ -106,7 +105,7 @@ export async function writeTar(
       const directory = name.endsWith('/');
       const size = path === undefined ? data.length : (await stat(path)).size;
       const entry = archive.entry({ name, size, mode: directory ? 0o755 : 0o644, mtime: new Date(0), type: directory ? 'directory' : 'file' });
-      await pipeline(path === undefined ? chunks(data) : createReadStream(path), entry);
+      await pipeline(path === undefined ? bytesOf(data) : createReadStream(path), entry);
     }
     archive.finalize();
   };
@@ -115,8 +114,37 @@ export async function writeTar(
   await Promise.all([filled, pipeline(archive as unknown as Bytes, createWriteStream(out))]);
 }
 
-async function* chunks(data: Buffer): AsyncGenerator<Buffer> {
-  yield data;
+/** Writes an archive that docker load and podman load read. It has layers as they were before compression. */
+export function dockerSink(path: string, tag: string | undefined, work: string): Sink {
+  const partial = `${path}.partial-${process.pid}`;
+  const blob = (digest: string): string => join(work, digest.replace(':', '-'));
+  return {
+    name: `docker-archive:${path}`,
+    has: async ({ digest }) => existsSync(blob(digest)),
+    put: ({ digest }, bytes) => pipeline(bytes, createWriteStream(blob(digest))),
+    finish: async ({ bytes }) => {
+      const { config, layers } = manifestSchema.parse(JSON.parse(bytes.toString()));
+      const files: { readonly name: string; readonly path: string }[] = [];
+      for (const { digest } of layers) {
+        let diffId = '';
+        const plain = join(work, `layer-${files.length}`);
+        const whole = uncompressed(await firstBytes(blob(digest)), createReadStream(blob(digest)), path);
+        await pipeline(
+          hashing(whole, (is) => {
+            diffId = is;
+          }),
+          createWriteStream(plain),
+        );
+        files.push({ name: `${diffId.replace('sha256:', '')}.tar`, path: plain });
+      }
+      const named = `${config.digest.replace('sha256:', '')}.json`;
+      const notes = [{ Config: named, RepoTags: tag === undefined ? [] : [tag.includes(':') ? tag : `${tag}:latest`], Layers: files.map(({ name }) => name) }];
+      const distinct = files.filter(({ name }, index) => files.findIndex((other) => other.name === name) === index);
+      await writeTar(partial, [...distinct, { name: named, path: blob(config.digest) }, { name: 'manifest.json', data: Buffer.from(JSON.stringify(notes)) }]);
+      await rename(partial, path);
+    },
+    abandon: () => rm(partial, { force: true }),
+  };
 }
 
 /** Writes a layout into an archive, which appears when it is complete. What comes on the way is in `work`. */

@@ -6,6 +6,11 @@ import type { Descriptor } from './spec.js';
 /** What comes in chunks: a stream of Node.js' is one as well. */
 export type Bytes = AsyncIterable<Buffer>;
 
+/** Bytes that are there, as a stream. */
+export async function* bytesOf(data: Buffer): AsyncGenerator<Buffer> {
+  yield data;
+}
+
 const algorithmOf = (digest: string): string => digest.slice(0, digest.indexOf(':'));
 
 /** The digest of bytes that are there. */

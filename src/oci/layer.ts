@@ -5,7 +5,7 @@
  * ever one of this host.
  */
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
@@ -15,7 +15,7 @@ import { type Bytes, hashing, verified } from './digest.js';
 import type { Source } from './source.js';
 import type { Descriptor } from './spec.js';
 import { eachEntry, type TarEntry } from './tar.js';
-import { uncompressed } from './uncompressed.js';
+import { firstBytes, uncompressed } from './uncompressed.js';
 
 const owned = { path: z.string(), mode: z.int(), uid: z.int(), gid: z.int() };
 
@@ -110,16 +110,6 @@ async function unpack(archive: Bytes, name: string, output: string): Promise<voi
   await writeFile(join(output, 'layer.json'), JSON.stringify(layer));
 }
 
-async function firstBytes(path: string): Promise<Buffer> {
-  const file = await open(path);
-  try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, 0);
-    return buffer.subarray(0, bytesRead);
-  } finally {
-    await file.close();
-  }
-}
-
 /**
  * A layer's files, fetched and unpacked now if the store does not have them. Nothing of a
  * layer is read before all of it is known to be what its digest says.
@@ -139,7 +129,7 @@ export async function getLayer(source: Source, descriptor: Descriptor, context: 
       make: async ({ output, work }) => {
         const blob = join(work, 'blob');
         await pipeline(verified(await source.blob(descriptor), descriptor, source.name), createWriteStream(blob), { signal: context.signal });
-        await unpack(await uncompressed(await firstBytes(blob), createReadStream(blob), source.name, context), source.name, output);
+        await unpack(uncompressed(await firstBytes(blob), createReadStream(blob), source.name), source.name, output);
         await rm(blob);
       },
     },

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
+import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { UklError } from '../lib/errors.js';
-import { archiveFiles, dockerSource } from './archive.js';
-import { directoryFiles, layoutSource } from './layout.js';
-import { type Reference, showReference } from './reference.js';
-import type { Source } from './source.js';
+import { archiveFiles, archiveSink, dockerSink, dockerSource } from './archive.js';
+import { directoryFiles, layoutSink, layoutSource } from './layout.js';
+import type { Reference } from './reference.js';
+import { registrySink, registrySource } from './registry.js';
+import type { Sink, Source } from './source.js';
 
 /** What a reference leads to. Throws UKL_NO_TARGET, UKL_IMAGE. */
-export async function openSource(reference: Reference): Promise<Source> {
+export async function openSource(reference: Reference, signal?: AbortSignal): Promise<Source> {
   switch (reference.kind) {
     case 'layout':
       return layoutSource(directoryFiles(reference.path), reference.tag);
@@ -15,8 +18,20 @@ export async function openSource(reference: Reference): Promise<Source> {
     case 'docker-archive':
       return dockerSource(reference.path, reference.tag);
     case 'registry':
-      throw new UklError('UKL_NO_TARGET', `${showReference(reference)} is in a registry, which ukl does not read yet`, {
-        hint: `skopeo copy docker://${showReference(reference)} oci:image`,
-      });
+      return registrySource(reference, signal);
   }
+}
+
+/** A place for an image; what comes on the way to an archive is in `work`. Throws UKL_USAGE. */
+export function openSink(reference: Reference, work: string, signal: AbortSignal | undefined): Sink {
+  if (reference.kind === 'registry') {
+    if (reference.digest === undefined) return registrySink(reference, signal);
+    throw new UklError('UKL_USAGE', 'an image is pushed to a tag: its digest follows from what it is', {
+      hint: `${reference.host}/${reference.repository}:TAG`,
+    });
+  }
+  const { path, tag } = reference;
+  if (!existsSync(dirname(path))) throw new UklError('UKL_USAGE', `the directory ${dirname(path)} does not exist`, { hint: `mkdir -p ${dirname(path)}` });
+  if (reference.kind === 'layout') return layoutSink(path, tag);
+  return reference.kind === 'oci-archive' ? archiveSink(path, tag, work) : dockerSink(path, tag, work);
 }

@@ -95,7 +95,8 @@ export async function imageOf<Options extends RunOptions & BuildOptions>(
   options: Options,
 ): Promise<readonly [Image, Options]> {
   const given = typeof target === 'string' ? await findImage(target, { log: options.log ?? silentLog, signal: options.signal }) : undefined;
-  if (given !== undefined) return [await openGiven(given, options), options];
+  // What came into the store from a registry has its disks where the user is.
+  if (given !== undefined) return [{ ...(await openGiven(given, options)), ...(given === target ? {} : { beside: process.cwd() }) }, options];
   const resolved = await resolveTarget(target);
   const container = resolved.config.image !== undefined;
   // What is only run need not be small, and an ELF is not decompressed.

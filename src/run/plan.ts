@@ -2,8 +2,8 @@
 /** From an image and options to a machine: all that a run will do, before it is done. */
 import { dirname, isAbsolute, relative, resolve } from 'node:path';
 import { CMDLINE_MAX } from '../containers/bzimage.js';
-import type { Container } from '../containers/container.js';
-import { containers } from '../containers/index.js';
+import type { ImageContainer } from '../containers/container.js';
+import { imageContainer } from '../containers/index.js';
 import { parseAttached } from '../devices/data.js';
 import { resolveDisk, splitDisk } from '../devices/disk.js';
 import { netKind, parseNetwork, parseNic, tellApart } from '../devices/nic.js';
@@ -117,8 +117,8 @@ async function preloadable(context: { readonly log: Log; readonly signal: AbortS
 }
 
 /** The image's own disks and volumes, and those of the options. An image from elsewhere has its own beside it. */
-function storageOf({ path, manifest, host }: Image, options: RunOptions): { readonly disks: Disk[]; readonly volumes: Volume[] } {
-  const directory = host?.directory ?? dirname(path);
+function storageOf({ path, manifest, host, beside }: Image, options: RunOptions): { readonly disks: Disk[]; readonly volumes: Volume[] } {
+  const directory = host?.directory ?? beside ?? dirname(path);
   // An image from elsewhere may not choose what it gets of this host.
   const outside = [...manifest.run.disks.map(({ file }) => file), ...manifest.run.volumes.map(({ directory: shared }) => shared)].find(
     (word) => isAbsolute(word) || relative(directory, resolve(directory, word)).startsWith('..'),
@@ -167,7 +167,7 @@ function checkKernel({ manifest: { kernel, name } }: Image, asked: { readonly ne
 }
 
 /** A kernel to try KVM with: the image's own, or where that is in a medium, the same from the store. */
-async function bootableOf({ path, manifest }: Image, container: Container): Promise<Bootable | undefined> {
+async function bootableOf({ path, manifest }: Image, container: ImageContainer): Promise<Bootable | undefined> {
   const id = manifest.kernel.sha256;
   if (container.kind === 'kernel') return { boot: container.boot, kernel: path, id };
   const kernel = await findKernel(id);
@@ -197,7 +197,7 @@ function nicModelOf({ nic = 'virtio' }: RunOptions, type: MachineType): NicModel
 }
 
 /** What boots the machine. Throws UKL_USAGE for a medium that no machine can be given, or not this one. */
-function payloadOf({ path }: Image, container: Container, cmdline: string, type: MachineType, { diskBus }: RunOptions): Machine['payload'] {
+function payloadOf({ path }: Image, container: ImageContainer, cmdline: string, type: MachineType, { diskBus }: RunOptions): Machine['payload'] {
   const { boot } = container;
   if (boot !== 'disk' && boot !== 'cdrom') {
     if (diskBus !== undefined) throw new UklError('UKL_USAGE', `a ${container.name} is not on a disk: --disk-bus has no meaning`, { hint: '--container disk' });
@@ -285,7 +285,7 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
   const { manifest } = image;
   const { run } = manifest;
   const vmm = vmms.get(options.vmm ?? 'qemu');
-  const container = containers.get(manifest.container);
+  const container = imageContainer(manifest.container);
   const memoryMiB = options.memory === undefined ? (run.memoryMiB ?? defaultMemory(image)) : Math.ceil(parseSize(options.memory) / 1024 ** 2);
   const nets = [options.net ?? (vmm.supports.nics.includes('user') ? 'user' : 'none')].flat();
   const kinds = nets.map(netKind).filter((kind) => kind !== 'none');

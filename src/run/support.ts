@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** Refuses what a VMM cannot do, by name, before any work is done. */
-import type { Container } from '../containers/container.js';
+import type { ImageContainer } from '../containers/container.js';
 import { UklError } from '../lib/errors.js';
 import type { Firmware, MachineType, Nic, Transport } from '../model/index.js';
 import type { RunOptions } from '../options/given.js';
@@ -8,7 +8,7 @@ import type { Vmm } from '../vmms/vmm.js';
 
 /** What a run asks of its VMM. */
 export interface Needs {
-  readonly container: Pick<Container, 'name' | 'boot'>;
+  readonly container: Pick<ImageContainer, 'name' | 'boot'>;
   readonly options: Pick<RunOptions, 'gdb' | 'icount' | 'plugin' | 'accel' | 'attach' | 'args' | 'env' | 'snapshots'>;
   readonly transport: Transport;
   readonly machine: MachineType;

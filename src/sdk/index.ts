@@ -10,6 +10,7 @@ export { type Deployed, type DeployOptions, deploy } from '../deploy/deploy.js';
 export { dev } from '../dev/dev.js';
 export { doctor, type ProbeResult } from '../doctor/doctor.js';
 export type { Instance } from '../guest/spec.js';
+export { type Pulled, type Pushed, pull, push } from '../image/transfer.js';
 export { type Inspection, type InspectOptions, inspect } from '../inspect/inspect.js';
 export { type ErrorCode, UklError } from '../lib/errors.js';
 export { createLog, type Log } from '../lib/log.js';

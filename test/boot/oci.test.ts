@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: MIT
 /** Container images as unikernels. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { exec } from '../../src/lib/exec.js';
+import { hashFile } from '../../src/lib/hash.js';
+import { LEASH } from '../../src/lib/leash.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { packFile } from '../../src/packing/files.js';
+import { build, pull, push } from '../../src/sdk/index.js';
 import { type Entry, entriesOf, layerOf, writeLayout } from '../fixtures/container.js';
 import { freePort, host, runGuest, startGuest, ukl } from './harness.js';
 
@@ -102,6 +107,84 @@ describe('a script', () => {
     expect(stdout).toMatch(/^ring 0 on script\nuser 1000:1001\n/);
     expect(stdout).toContain('argv [probe] [x]');
   });
+});
+
+describe('a unikernel in a container image', () => {
+  let file: string;
+  let layout: string;
+  beforeAll(async () => {
+    file = join(work, 'probe.image');
+    layout = join(work, 'probe.oci');
+    const program = join(work, 'contained');
+    await build(program, { out: file });
+    await build(program, { container: 'oci', out: layout });
+  });
+
+  const digestAt = async (reference: string, ...flags: string[]): Promise<string> =>
+    (JSON.parse(await exec('skopeo', ['inspect', ...flags, reference])) as { Digest: string }).Digest;
+
+  test('has the same digest each time, in a layout and in an archive, and runs from there', async () => {
+    const archive = join(work, 'probe.tar');
+    await build(join(work, 'contained'), { container: 'oci', out: archive });
+    const { digest } = await push(file, `oci:${join(work, 'pushed')}`);
+    expect(await digestAt(`oci:${layout}:latest`)).toBe(digest);
+    expect(await digestAt(`oci-archive:${archive}`)).toBe(digest);
+    for (const reference of [`oci:${layout}`, `oci-archive:${archive}`]) {
+      const { stdout } = await runGuest(reference, { args: ['a', '/'], status: 7 });
+      expect(stdout).toMatch(/^ring 0 on contained\n/);
+      expect(stdout).toContain(`argv [${join(work, 'contained')}] [a] [/]`);
+    }
+    await expect(build(`oci:${layout}`, { out: join(work, 'twice') })).rejects.toMatchObject({ code: 'UKL_USAGE', hint: expect.stringContaining('ukl run') });
+  });
+
+  test('says to urunc, in annotations and in a file, what to start', async () => {
+    const { Labels } = JSON.parse(await exec('skopeo', ['inspect', `oci:${layout}:latest`])) as { Labels: Record<string, string> };
+    await exec('umoci', ['unpack', '--image', `${layout}:latest`, join(work, 'bundle')]);
+    const told = JSON.parse(await readFile(join(work, 'bundle/rootfs/urunc.json'), 'utf8')) as Record<string, string>;
+    for (const [key, value] of Object.entries(told)) expect(Buffer.from(value, 'base64').toString()).toBe(Labels[key]);
+    expect(Labels['com.urunc.unikernel.binary']).toBe('/unikernel');
+    expect(await hashFile(join(work, 'bundle/rootfs/unikernel'))).toBe(await hashFile(file));
+  });
+
+  test("goes through Debian's registry and comes back the same, with skopeo on the other side", async () => {
+    await using registry = await startDebianRegistry();
+    const reference = `${registry.host}/test/probe:1`;
+    const { digest } = await push(file, reference);
+    expect(await digestAt(`docker://${reference}`, '--tls-verify=false')).toBe(digest);
+    await exec('skopeo', ['copy', '--quiet', '--src-tls-verify=false', `docker://${reference}`, `oci:${join(work, 'copied')}:x`]);
+    expect((await pull(`oci:${join(work, 'copied')}:x`, { out: join(work, 'from-skopeo') })).digest).toBe(digest);
+    await exec('skopeo', ['copy', '--quiet', '--dest-tls-verify=false', `oci:${layout}:latest`, `docker://${registry.host}/by/skopeo:1`]);
+    const pulled = join(work, 'pulled.image');
+    expect(await pull(`${registry.host}/by/skopeo:1`, { out: pulled })).toEqual({ digest, file: pulled, unikernel: true });
+    for (const name of ['from-skopeo', 'pulled.image']) expect(await hashFile(join(work, name))).toBe(await hashFile(file));
+    expect((await runGuest(reference, { status: 7 })).stdout).toMatch(/^ring 0 on contained\n/);
+  });
+
+  /** Debian's package docker-registry, on a port of the loopback interface. */
+  async function startDebianRegistry(): Promise<AsyncDisposable & { readonly host: string }> {
+    const host = `127.0.0.1:${await freePort()}`;
+    const config = join(work, 'registry.yml');
+    await writeFile(
+      config,
+      `version: 0.1\nlog: {level: info, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: ${join(work, 'registry')}}}\nhttp: {addr: '${host}'}\n`,
+    );
+    const [leash, ...words] = LEASH;
+    const server = spawn(leash, [...words, 'docker-registry', 'serve', config], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const closed = once(server, 'close');
+    await new Promise<void>((resolve, reject) => {
+      const look = (chunk: Buffer): void => void (chunk.includes('listening on') && resolve());
+      server.stdout.on('data', look);
+      server.stderr.on('data', look);
+      server.once('close', () => reject(new Error('docker-registry ended')));
+    });
+    return {
+      host,
+      async [Symbol.asyncDispose]() {
+        server.kill();
+        await closed;
+      },
+    };
+  }
 });
 
 describe("Debian's redis, in an image that podman could run", () => {

@@ -5,7 +5,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { containers } from '../../src/containers/index.js';
+import { imageContainer } from '../../src/containers/index.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { EXIT, statusOfError, statusOfSignal } from '../../src/model/exit-status.js';
 import { Life } from '../../src/run/life.js';
@@ -72,7 +72,7 @@ describe('what a VMM does not support is refused by name', () => {
     },
   } as const;
   const nothing: Needs = {
-    container: containers.get('elf'),
+    container: imageContainer('elf'),
     options: {},
     transport: 'virtio-serial',
     machine: 'microvm',
@@ -84,7 +84,7 @@ describe('what a VMM does not support is refused by name', () => {
     nets: ['user'],
   };
   test.each([
-    [{ container: containers.get('bzImage') }, 'a poor VMM cannot start a bzImage image'],
+    [{ container: imageContainer('bzImage') }, 'a poor VMM cannot start a bzImage image'],
     [{ machine: 'q35' as const, firmware: 'bios' as const }, 'a poor VMM cannot be a q35'],
     [{ options: { gdb: true } }, 'a poor VMM cannot wait for gdb'],
     [{ options: { icount: true } }, 'a poor VMM cannot count instructions'],

@@ -30,7 +30,7 @@ function stopSignalOf(word: string | null | undefined): string | undefined {
 
 async function build({ name, directory, config, words, entrypoint, log, signal }: RuntimeContext): Promise<BuiltApp> {
   const context = { log, signal };
-  const source = await openSource(parseReference(config.image ?? '', directory));
+  const source = await openSource(parseReference(config.image ?? '', directory), signal);
   const image = await readContainer(source);
   if (unikernelPath(image) !== undefined) {
     throw new UklError('UKL_USAGE', `${source.name} is a unikernel already`, { hint: `ukl run ${config.image}` });
