@@ -141,17 +141,21 @@ const DATA_OPTIONS: Readonly<Record<DataType | RemoteType, string>> = {
 };
 
 /** Throws UKL_CONFIG for a file system that the kernel would not have. */
-async function checkData(data: readonly Data[], profile: ResolvedConfig['profile'], { config }: KernelLine, fragments: readonly string[]): Promise<void> {
+function checkData(data: readonly Data[], profile: ResolvedConfig['profile'], has: ReadonlyMap<string, string>): void {
   // A fitted kernel gets what disks and 9p need.
   const fitted = profile === 'fit' ? ['ext4', '9p'] : [];
-  const types = data.map(({ make = 'ext4', remote }) => remote?.type ?? make).filter((type) => !fitted.includes(type));
-  const ours = await Promise.all(config[profile === 'fit' ? 'hello' : profile].ukl.map((path) => readFile(path, 'utf8')));
-  const has = readOptions([...ours, ...(await Promise.all(fragments.map(readFragment)))].join('\n'));
-  const type = types.find((one) => has.get(DATA_OPTIONS[one]) !== 'y');
+  const types = data.map(({ make = 'ext4', remote }) => remote?.type ?? make);
+  const type = types.find((one) => !fitted.includes(one) && has.get(DATA_OPTIONS[one]) !== 'y');
   if (type === undefined) return;
   throw new UklError('UKL_CONFIG', `a kernel of the profile '${profile}' has no ${type}`, {
     hint: `profile: 'hardware', or kernelConfig with ${DATA_OPTIONS[type]}=y`,
   });
+}
+
+/** What a kernel is to have, but for what is fitted to its program. */
+async function readWanted(profile: ResolvedConfig['profile'], { config }: KernelLine, fragments: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  const ours = config[profile === 'fit' ? 'hello' : profile].ukl.map((path) => readFile(path, 'utf8'));
+  return readOptions((await Promise.all([...ours, ...fragments.map(readFragment)])).join('\n'));
 }
 
 /** Who signs an image. Throws UKL_USAGE for a key without a certificate, UKL_NO_FILE. */
@@ -222,7 +226,10 @@ export async function buildTo(path: string, target: Target, options: BuildOption
       hint: '--profile hardware',
     });
   const signer = signerOf(options);
-  await checkData(data, profile, line, fragments);
+  const wanted = await readWanted(profile, line, fragments);
+  checkData(data, profile, wanted);
+  if (container.boot === 'efi' && wanted.get('CONFIG_EFI_STUB') !== 'y')
+    log.warn(`a kernel of the profile '${profile}' has no EFI stub, so UEFI does not start this: --profile hardware`);
   const run = runDefaults(target, app, profile);
   const configured = run.network.map(parseNetwork).filter((one) => one !== undefined);
   const { fitted, ...start } = await log.step(`look at what ${app.name} needs`, () => chooseStart(target, app, flavour, profile, express, run));
@@ -286,11 +293,16 @@ export async function build(targetPath: string | UklConfig, options: BuildOption
   const target = await resolveTarget(targetPath);
   const container = containers.get(options.container ?? 'bzImage');
   const out = resolve(options.out ?? join(target.directory, '.ukl', `${target.name}.${container.kind === 'package' ? container.name : 'image'}`));
+  const there = await stat(out).catch(() => undefined);
   if (options.out === undefined) {
     await mkdir(dirname(out), { recursive: true });
     if (container.kind === 'package') await rm(out, { recursive: true, force: true });
   } else if (container.kind === 'package' && container.takes(out)) return buildTo(out, target, options);
-  else if (options.out === '' || (await stat(out).catch(() => undefined))?.isDirectory()) {
+  else if (there?.isBlockDevice() || there?.isCharacterDevice()) {
+    throw new UklError('UKL_USAGE', `${out} is a device, and an image is a file`, {
+      hint: `-o FILE, and then dd if=FILE of=${out} bs=1M conv=fsync (destroys what is on it)`,
+    });
+  } else if (options.out === '' || there?.isDirectory()) {
     throw new UklError('UKL_USAGE', `an image is a file, and '${options.out}' is not the name of one`, {
       hint: `-o ${join(options.out, `${target.name}.image`)}`,
     });

@@ -3,6 +3,7 @@
 import { InvalidArgumentError, Option } from 'commander';
 import { z } from 'zod';
 import { UklError } from '../lib/errors.js';
+import { nearest } from '../lib/nearest.js';
 import type { OptionDeclaration, Scope } from '../options/option.js';
 import { type Given, OPTIONS, type OptionName, optionsIn } from '../options/options.js';
 
@@ -29,6 +30,15 @@ export function parseVariable(word: string): readonly [string, string] {
   return [word, inherited];
 }
 
+/** A flag that takes some words only, and says which of them may have been meant. */
+export function withChoices(flag: Option, choices: readonly string[]): Option {
+  return flag.choices(choices).argParser((word: string) => {
+    if (choices.includes(word)) return word;
+    const meant = nearest(word, choices);
+    return refuse(`Allowed choices are ${choices.join(', ')}.${meant === undefined ? '' : ` Did you mean ${meant}?`}`);
+  });
+}
+
 function toFlag(name: OptionName): Option | undefined {
   const { flag, help } = declaration(name);
   if (flag === undefined) return undefined;
@@ -44,7 +54,7 @@ function toFlag(name: OptionName): Option | undefined {
     case 'number':
       return made.argParser((word: string) => read(name, word.trim() === '' ? Number.NaN : Number(word)));
     case 'text':
-      return flag.choices === undefined ? made.argParser((word: string) => read(name, word)) : made.choices(flag.choices);
+      return flag.choices === undefined ? made.argParser((word: string) => read(name, word)) : withChoices(made, flag.choices);
     case 'switch':
     case 'off':
       return made;

@@ -20,7 +20,7 @@ import { ccCommand } from './cc.js';
 import { cleanCommand } from './clean.js';
 import { type DeployFlags, deployCommand } from './deploy.js';
 import { doctorCommand } from './doctor.js';
-import { flagsOf, givenBy, positive, type RawFlags, setting, whole } from './flags.js';
+import { flagsOf, givenBy, positive, type RawFlags, setting, whole, withChoices } from './flags.js';
 import { initCommand } from './init.js';
 import { inspectCommand } from './inspect.js';
 import { type GlobalOptions, logFor, printJson, reportError } from './output.js';
@@ -183,7 +183,7 @@ function createProgram(done: (code: number) => void, begun: (verb: string, flags
         .command('deploy')
         .description('Build an image for a cloud or a hypervisor, and start it there by its own tools.')
         .argument('[target]', 'as for build', '.')
-        .addOption(new Option('--to <platform>', 'where to').choices(platforms.names).makeOptionMandatory())
+        .addOption(withChoices(new Option('--to <platform>', 'where to'), platforms.names).makeOptionMandatory())
         .option('--name <name>', "the machine's name there (the target's)")
         .option('--set <key=value>', 'tell the platform something: a bucket, a region; repeat it', setting)
         .option('--replace', 'take the place of a machine that has the name there')

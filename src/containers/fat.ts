@@ -2,6 +2,7 @@
 /** FAT file systems, which firmware reads: by mtools, without mounting anything. */
 import { mkdir, open, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { UklError } from '../lib/errors.js';
 import { exec } from '../lib/exec.js';
 import type { Requirement } from '../model/index.js';
 
@@ -16,10 +17,20 @@ const LEAST = 34 * MIB;
 /** What is not the files' own: tables, directories, the rest of clusters. */
 const overhead = (bytes: number): number => Math.ceil(bytes / 64) + 2 * MIB;
 
-/** The bytes that a tree's file system takes, whole megabytes. */
+/** FAT counts a file's bytes in 32 bits (3.1). */
+const MOST = 2 ** 32 - 1;
+
+/** The bytes that a tree's file system takes, whole megabytes. Throws UKL_USAGE for a file that FAT has no room for. */
 export async function fatBytes(tree: Tree): Promise<number> {
   let bytes = 0;
-  for (const file of Object.values(tree)) bytes += (await stat(file)).size;
+  for (const file of Object.values(tree)) {
+    const { size } = await stat(file);
+    if (size > MOST)
+      throw new UklError('UKL_USAGE', 'the files of the image are more than 4 GiB, which no FAT file system takes, and UEFI reads no other', {
+        hint: 'fewer files in the image; what is large belongs on a disk of its own (data)',
+      });
+    bytes += size;
+  }
   return Math.ceil(Math.max(LEAST, bytes + overhead(bytes)) / MIB) * MIB;
 }
 

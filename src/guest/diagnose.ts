@@ -97,6 +97,7 @@ function setupHint(what: string, errno: number): string {
   }
   if (what.startsWith('UKL_TRANSPORT=')) return "the image's init does not know this way to the host: ukl build, to make the image again";
   if (errno === E2BIG) return 'fewer or shorter arguments and variables';
+  if (what.startsWith('/sbin/mkfs.')) return 'what it says is above. A disk for xfs has at least 300 MiB, for btrfs 110: a larger one';
   if (/^(LABEL|UUID)=/.test(what) && errno === ENODEV) return 'no disk of the machine has that: --attach FILE';
   if (/^\/\/|:\//.test(what)) return remoteHint(errno) ?? 'ukl run --verbose, for what the kernel says';
   if (what.startsWith('/') && errno === ENODEV) return `the machine lacks what belongs there: --disk FILE:${what}`;

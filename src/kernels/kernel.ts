@@ -154,13 +154,25 @@ export async function getKernel(spec: KernelSpec, context: StoreContext): Promis
   };
 }
 
-/** The vmlinux with symbols of a kernel in the store that has a file of this hash. */
-export async function findKernel(sha256: string): Promise<string | undefined> {
+/** Where the store has the kernel that has a file of this hash. */
+async function findInStore(sha256: string): Promise<string | undefined> {
   for (const name of await readdir(storeRoot()).catch(() => [])) {
     if (!name.startsWith('kernel-')) continue;
     const directory = join(storeRoot(), name);
     const hashes = await readFile(join(directory, 'hashes.json'), 'utf8').catch(() => '{}');
-    if (Object.values(hashesSchema.parse(JSON.parse(hashes))).includes(sha256)) return join(directory, 'vmlinux');
+    if (Object.values(hashesSchema.parse(JSON.parse(hashes))).includes(sha256)) return directory;
   }
   return undefined;
+}
+
+/** The vmlinux with symbols of a kernel in the store that has a file of this hash. */
+export async function findKernel(sha256: string): Promise<string | undefined> {
+  const directory = await findInStore(sha256);
+  return directory === undefined ? undefined : join(directory, 'vmlinux');
+}
+
+/** What a kernel in the store that has a file of this hash was built with. */
+export async function readKernelOptions(sha256: string): Promise<ReadonlyMap<string, string> | undefined> {
+  const directory = await findInStore(sha256);
+  return directory === undefined ? undefined : readOptions(await readFile(join(directory, 'config'), 'utf8'));
 }

@@ -90,13 +90,16 @@ function refusalOf(error: unknown): UklError | undefined {
   return new UklError('UKL_HOST', `${String(error.path)}: ${error.message.replace(/^[A-Z]+: /, '').replace(/,.*/s, '')}`, { hint, cause: error });
 }
 
+/** Results, what is made on the way, and what is kept may be on different disks. */
+export const DISK_FULL_HINT = 'free some space where the result goes, for temporary files (TMPDIR) or in the store; UKL_STORE moves that';
+
 /** Any thrown value as a UklError; what is not one already is a bug of ours. */
 export function asUklError(error: unknown): UklError {
   if (error instanceof UklError) return error;
   const message = error instanceof Error ? error.message : String(error);
   if (errnoOf(error) === 'ENOSPC') {
     return new UklError('UKL_DISK_FULL', `no space left on the device: ${message}`, {
-      hint: 'free some space, or set UKL_STORE to a directory on a larger disk',
+      hint: DISK_FULL_HINT,
       cause: error,
     });
   }

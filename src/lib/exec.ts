@@ -3,7 +3,7 @@ import { createWriteStream } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { execa } from 'execa';
-import { type ErrorCode, errnoOf, UklError } from './errors.js';
+import { DISK_FULL_HINT, type ErrorCode, errnoOf, UklError } from './errors.js';
 import { LineSplitter } from './lines.js';
 
 export interface ExecOptions {
@@ -21,6 +21,9 @@ export interface ExecOptions {
 
 /** How many lines of a failed command's output are shown. */
 const SHOWN_LINES = 20;
+
+/** As the C library says it, xorriso, and tar. */
+const DISK_FULL = /No space left on device|exceeds free space on media|: Wrote only \d+ of \d+ bytes/;
 
 /** The last lines of a text, without trailing blank ones. */
 export function lastLines(text: string, count = SHOWN_LINES): string {
@@ -78,13 +81,13 @@ export async function exec(file: string, args: readonly string[], options: ExecO
           ? `killed by ${result.signal}`
           : `exit status ${result.exitCode}`;
     const output = String(result.all ?? '');
-    const full = /No space left on device/.test(output);
+    const full = DISK_FULL.test(output);
     throw new UklError(
       full ? 'UKL_DISK_FULL' : (options.errorCode ?? 'UKL_COMMAND'),
       `${full ? 'no space left on the device' : 'could not run'}: ${file} ${args.slice(0, 4).join(' ')}${args.length > 4 ? ' ...' : ''}: ${why}`,
       {
         details: lastLines(output),
-        ...(full ? { hint: 'free some space, or set UKL_STORE to a directory on a larger disk' } : options.hint === undefined ? {} : { hint: options.hint }),
+        ...(full ? { hint: DISK_FULL_HINT } : options.hint === undefined ? {} : { hint: options.hint }),
         ...(options.log === undefined ? {} : { log: options.log }),
         cause: result.cause,
       },

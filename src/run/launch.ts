@@ -162,6 +162,7 @@ async function start(getImage: (work: string) => Promise<readonly [Image, RunOpt
     const machine = machineOf(planned, work, options, origin);
     const ports = portsOf(machine);
     await checkPorts(ports);
+    await ensurePackages(options.log ?? silentLog, vmm.firmwareRequirements?.(machine.firmware) ?? [], options.signal);
     if (machine.disks.length > 0) await ensurePackages(options.log ?? silentLog, diskRequirements, options.signal);
     for (const disk of machine.disks) await ensureDisk(disk);
     for (const share of machine.shares) await checkVolume(share);

@@ -41,6 +41,7 @@ import { vmms } from '../vmms/index.js';
 import { busesOf, mostOf, nicsOf } from '../vmms/qemu/devices.js';
 import type { Bootable, Vmm } from '../vmms/vmm.js';
 import { kernelCmdline } from './cmdline.js';
+import { checkDrivers } from './drivers.js';
 import { checkSupport } from './support.js';
 
 /** What a run will do. */
@@ -358,6 +359,7 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
     icount,
     plugin: options.plugin,
   };
+  await checkDrivers(image, machine);
   if (container.kind === 'kernel') checkCmdline(`${manifest.cmdline} ${cmdline}`);
   else refuseWords(image, options);
   const preload = ports.length === 0 ? undefined : await preloadable({ log, signal: options.signal });

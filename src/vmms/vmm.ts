@@ -94,6 +94,8 @@ export interface Vmm {
   /** Its name in messages: "QEMU". */
   readonly title: string;
   readonly requirements: readonly Requirement[];
+  /** What a firmware comes from. */
+  firmwareRequirements?(firmware: Firmware): readonly Requirement[];
   readonly supports: VmmSupport;
   /** How the guest is to set up its network, behind the n-th of this VMM's own interfaces. */
   userNetwork(nth: number): Network;

@@ -125,7 +125,9 @@ test.each([
   [['--disk-bus', 'ide'], 'disk', 'a q35 has no ide for disks', []],
   [['--nic', 'e1000', '--machine', 'microvm'], 'image', 'a microvm takes no e1000', []],
   [['--kernel-arg', 'quiet'], 'disk', '--kernel-arg cannot add to them', []],
-  [['--machine', 'q36'], 'disk', 'Allowed choices are microvm, q35, pc', []],
+  [['--machine', 'q36'], 'disk', 'Allowed choices are microvm, q35, pc. Did you mean q35?', []],
+  [['--nic', 'e1000', '--machine', 'q35'], 'image', 'lacks a driver for e1000 (CONFIG_E1000)', []],
+  [['--attach', '/dev/null:nvme', '--machine', 'q35'], 'image', 'lacks a driver for disks by nvme (CONFIG_BLK_DEV_NVME)', []],
 ])('%j is refused, by name', async (flags, what, message, more) => {
   if (what === 'image') await build(HELLO, { profile: 'server', container: 'elf', out: file('image') });
   const { code, stderr } = await host(ukl, ['run', file(what), '--accel', 'tcg', ...flags, ...more]);
@@ -153,4 +155,8 @@ test('a medium beside the notes of another build of the same size is told from i
   expect(stderr).toContain('is not the medium that');
   expect(stderr).toContain('--container disk -o');
   expect(code).not.toBe(0);
+});
+
+test('nothing is written in place of a device', async () => {
+  await expect(build(HELLO, { profile: 'server', container: 'disk', out: '/dev/null' })).rejects.toThrow('/dev/null is a device');
 });

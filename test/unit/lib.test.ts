@@ -10,6 +10,7 @@ import { asUklError } from '../../src/lib/errors.js';
 import { exec } from '../../src/lib/exec.js';
 import { withLock } from '../../src/lib/lock.js';
 import { silentLog } from '../../src/lib/log.js';
+import { nearest } from '../../src/lib/nearest.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { ownerLives, ownerMark } from '../../src/lib/scratch.js';
 import { formatSize, parseSize } from '../../src/lib/size.js';
@@ -31,6 +32,19 @@ describe('sizes', () => {
   ])('%s', (text, bytes) => expect(parseSize(text)).toBe(bytes));
   test.each(['', 'M', '-1', '1T', '1.5G'])('%s is refused', (text) => expect(() => parseSize(text)).toThrow(/expected a size/));
   test('for people', () => expect([512, 2048, 5 * 1024 ** 2, 3 * 1024 ** 3].map(formatSize)).toEqual(['512 B', '2.0 KiB', '5.0 MiB', '3.0 GiB']));
+});
+
+describe('the name that was meant', () => {
+  const names = ['microvm', 'q35', 'pc', 'e1000', 'e1000e'];
+  test.each([
+    ['q36', 'q35'],
+    ['Q35', 'q35'],
+    ['e100', 'e1000'],
+    ['e10000e', 'e1000e'],
+    ['micro-vm', 'microvm'],
+    ['virtualbox', undefined],
+    ['', undefined],
+  ])('%s', (word, name) => expect(nearest(word, names)).toBe(name));
 });
 
 describe('directories for one job', () => {
@@ -138,8 +152,15 @@ describe('exec', () => {
   test('a missing program is told', async () => {
     await expect(exec('/no/such/program', [])).rejects.toMatchObject({ message: expect.stringContaining('not found') });
   });
-  test('a full disk is told as one', async () => {
-    await expect(exec('sh', ['-c', 'echo x: No space left on device; exit 1'])).rejects.toMatchObject({ code: 'UKL_DISK_FULL' });
+  test.each([
+    'x: No space left on device',
+    'xorriso : FAILURE : Image size 26624s exceeds free space on media 3268s',
+    'tar: out: Wrote only 6144 of 10240 bytes',
+  ])('a full disk is told as one: %s', async (words) => {
+    await expect(exec('sh', ['-c', 'echo "$0"; exit 1', words])).rejects.toMatchObject({
+      code: 'UKL_DISK_FULL',
+      hint: expect.stringContaining('TMPDIR') as string,
+    });
   });
   test('an abort ends the whole process group', async () => {
     const controller = new AbortController();

@@ -13,7 +13,7 @@ import { type ChannelName, channelsOf, type StartOptions, type Vmm, type VmmExit
 import { chooseAccel, probeDevice, probeKvm } from './accel.js';
 import { QEMU, qemuArgs } from './args.js';
 import { checkCpu, defaultCpu } from './cpu.js';
-import { VARIABLES, variablesOf } from './firmware.js';
+import { firmwareRequirements, VARIABLES, variablesOf } from './firmware.js';
 import { Qmp } from './qmp.js';
 import { identity, loadState, saveState } from './state.js';
 
@@ -102,6 +102,7 @@ export const qemu: Vmm = {
   name: 'qemu',
   title: 'QEMU',
   requirements: [{ package: 'qemu-system-x86', why: 'the virtual machine monitor', file: '/usr/bin/qemu-system-x86_64' }],
+  firmwareRequirements,
   supports: {
     boot: ['linux', 'pvh', 'efi', 'disk', 'cdrom'],
     machines: { microvm: ['none'], q35: ['bios', 'uefi', 'secure-boot'], pc: ['bios', 'uefi'] },
