@@ -144,7 +144,10 @@ describe.skipIf(process.getuid?.() !== 0)('a machine that', () => {
     await mkdir(store);
     await host('sh', ['-c', 'cd "$0" && rm reached gate && head -c 1M /dev/zero > gate', work]);
     const result = await inNamespace(`mount -t tmpfs -o size=256k none ${store}`, ukl, ...args);
-    expect(result).toMatchObject({ code: 1, stderr: expect.stringMatching(/no space left[\s\S]*UKL_DISK_FULL[\s\S]*next: free some space where the result goes[^\n]*UKL_STORE/) });
+    expect(result).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/no space left[\s\S]*UKL_DISK_FULL[\s\S]*next: free some space where the result goes[^\n]*UKL_STORE/),
+    });
     expect(await host('ls', [join(work, 'image')])).toMatchObject({ code: 2 });
   });
 
