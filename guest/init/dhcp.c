@@ -246,7 +246,7 @@ static void take_time_servers(const struct packet *packet, size_t size)
 
 	for (i = 0; i + 4 <= length; i += 4) {
 		memcpy(&ip.v4, value + i, 4);
-		add_time_server(&ip, false);
+		add_time_server(NULL, &ip, false);
 	}
 }
 

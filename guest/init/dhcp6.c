@@ -20,6 +20,8 @@
 #define PACKETS_AT_ONCE	16
 #define MAX_DUID	130	/* 11.1 */
 #define MAX_PACKET	1500
+/* Questions, over seven seconds, that the start may wait for an answer to. */
+#define HOPEFUL_TRIES	3
 
 enum { SOLICIT = 1, ADVERTISE, REQUEST, CONFIRM, RENEW, REBIND, REPLY, RELEASE, DECLINE, RECONFIGURE, INFORMATION };
 enum {
@@ -27,7 +29,7 @@ enum {
 	OPT_STATUS = 13, OPT_RAPID = 14, OPT_DNS = 23, OPT_DOMAINS = 24, OPT_REFRESH = 32,
 	OPT_NTP = 56, OPT_SOLICIT_MAX = 82, OPT_INFORMATION_MAX = 83
 };
-enum { NTP_ADDRESS = 1 };	/* RFC 5908, 4.1; the names that it also has need a resolver */
+enum { NTP_ADDRESS = 1, NTP_NAME = 3 };	/* RFC 5908, 4.1 and 4.3 */
 
 enum state { IDLE, SOLICITING, REQUESTING, BOUND, RENEWING, REBINDING, ASKING, INFORMED };
 
@@ -169,8 +171,9 @@ static void send_and_wait(struct dhcp6 *dhcp)
 	dhcp->wait = dhcp->tries ? about(2 * dhcp->wait, false) : about(pace->first, dhcp->state == SOLICITING);
 	if (dhcp->wait > longest)
 		dhcp->wait = about(longest, false);
-	dhcp->tries++;
 	dhcp->service.due = now_ms() + dhcp->wait;
+	if (dhcp->tries++ == HOPEFUL_TRIES)
+		dhcp->card->asking6 = false;
 	/* 18.2.4, 18.2.5: until the next state's time. */
 	if (dhcp->state == RENEWING && dhcp->service.due > dhcp->rebind)
 		dhcp->service.due = dhcp->rebind;
@@ -223,7 +226,7 @@ static void take_names(struct dhcp6 *dhcp, const uint8_t *at, size_t size)
 {
 	struct ip ip = { .family = AF_INET6 };
 	const uint8_t *value;
-	size_t length, i, its;
+	size_t length, i;
 
 	dhcp->names.nservers = 0;
 	value = find_option(at, size, OPT_DNS, 16, &length);
@@ -236,15 +239,29 @@ static void take_names(struct dhcp6 *dhcp, const uint8_t *at, size_t size)
 	if (value)
 		read_domains(value, length, dhcp->names.search);
 	publish_names(&dhcp->names);
-	value = find_option(at, size, OPT_NTP, 4, &length);
+}
+
+static void take_time_servers(const uint8_t *at, size_t size)
+{
+	size_t length, its;
+	const uint8_t *value = find_option(at, size, OPT_NTP, 4, &length);
+
 	for (; value && length >= 4; value += 4 + its, length -= 4 + its) {
+		struct ip ip = { .family = AF_INET6 };
+		char name[MAX_SEARCH] = "";
+
 		its = get16(value + 2);
 		if (its > length - 4)
 			break;
-		if (get16(value) != NTP_ADDRESS || its != 16)
-			continue;
-		memcpy(&ip.v6, value + 4, 16);
-		add_time_server(&ip, false);
+		if (get16(value) == NTP_ADDRESS && its == 16) {
+			memcpy(&ip.v6, value + 4, 16);
+			add_time_server(NULL, &ip, false);
+		} else if (get16(value) == NTP_NAME) {
+			read_domains(value + 4, its, name);
+			name[strcspn(name, " ")] = 0;
+			if (name[0])
+				add_time_server(name, NULL, false);
+		}
 	}
 }
 
@@ -262,6 +279,7 @@ static void start_lease(struct dhcp6 *dhcp, struct lease *lease)
 	if (!set_address(dhcp->card->index, &lease->address, lease->valid, lease->preferred) && !program)
 		fail(dhcp->card->name);
 	dhcp->card->leased6 = true;
+	dhcp->card->asking6 = false;
 	if (!lease->t1)
 		lease->t1 = lease->preferred == FOREVER ? FOREVER : lease->preferred / 2;
 	if (!lease->t2)
@@ -285,7 +303,9 @@ static void take_information(struct dhcp6 *dhcp, const uint8_t *at, size_t size)
 	if (refresh < REFRESH_LEAST)
 		refresh = REFRESH_LEAST;
 	take_names(dhcp, at, size);
+	take_time_servers(at, size);
 	dhcp->state = INFORMED;
+	dhcp->card->asking6 = false;
 	dhcp->service.due = end_of(refresh);
 }
 
@@ -308,6 +328,7 @@ static void take_reply(struct dhcp6 *dhcp, const uint8_t *at, size_t size)
 		return;
 	}
 	take_names(dhcp, at, size);
+	take_time_servers(at, size);
 	start_lease(dhcp, &lease);
 }
 
@@ -440,5 +461,6 @@ void start_dhcp6(struct card *card, bool managed)
 	if (dhcp->service.fd < 0 || asks_for_address || (!managed && dhcp->state != IDLE))
 		return;
 	dhcp->address.ip.family = AF_INET6;
+	card->asking6 = true;
 	begin(dhcp, managed ? SOLICITING : ASKING);
 }

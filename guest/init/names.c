@@ -83,6 +83,17 @@ static void write_file(int fd)
 		dprintf(fd, "search %s\n", search);
 }
 
+/* The one of this number, as the file has them; NULL if there are not so many. */
+const char *name_server(int number)
+{
+	struct names *names;
+
+	for (names = first; names; number -= names->nservers, names = names->next)
+		if (number < names->nservers)
+			return names->servers[number];
+	return NULL;
+}
+
 /* In the order in which sources came to know something. */
 void publish_names(struct names *names)
 {

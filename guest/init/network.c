@@ -272,7 +272,7 @@ static bool has_settled(const struct card *card)
 
 static bool has_ipv6(const struct card *card)
 {
-	return card->address6 && (!card->managed || card->leased6);
+	return card->address6 && !card->asking6;
 }
 
 /* Whether the start need not wait for it, so many milliseconds after the cards were set up. */
@@ -345,12 +345,8 @@ static void take_names(const struct network *network)
 	strcpy(names.search, network->search);
 	if (names.nservers || names.search[0])
 		publish_names(&names);
-	/* The tool tells the time itself. */
-	for (i = 0; !have_host() && i < network->nntp; i++) {
-		if (!parse_ip(network->ntp[i], &ip))
-			refuse(network->ntp[i]);
-		add_time_server(&ip, true);
-	}
+	for (i = 0; i < network->nntp; i++)
+		add_time_server(network->ntp[i], parse_ip(network->ntp[i], &ip) ? &ip : NULL, true);
 }
 
 void set_up_network(const struct network *network)
@@ -375,6 +371,7 @@ void set_up_network(const struct network *network)
 	take_names(network);
 	await_cards();
 	tell_silence();
+	start_clock();
 	for (until = now_ms() + TIME_MS; awaits_time() && now_ms() < until;)
 		await_services(until);
 }

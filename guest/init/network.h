@@ -55,6 +55,7 @@ struct names {
 
 void add_name_server(struct names *names, const struct ip *ip, const char *interface);
 void publish_names(struct names *names);
+const char *name_server(int number);
 
 /* domains.c: names as they are in packets. */
 
@@ -74,10 +75,9 @@ struct card {
 	bool settled[MAX_ADDRESSES];	/* no neighbour has the same: RFC 4862, 5.4 */
 	bool leased;			/* dhcp.c has an address */
 	bool unanswered;		/* and has asked in vain once */
-	bool managed;			/* a router says that DHCPv6 gives addresses */
 	bool leased6;			/* dhcp6.c has one */
+	bool asking6;			/* or has asked, and an answer may still come */
 	bool address6;			/* one of IPv6 is there, of more than the link, and settled */
-	bool link_local;		/* and one of the link */
 };
 
 struct card *card_of(int index);
@@ -94,9 +94,19 @@ void watch_routers(void);
 
 void start_dhcp6(struct card *card, bool managed);
 
+/* resolve.c: a question to the DNS. */
+
+#define DNS_PACKET	512	/* RFC 1035, 4.2.1 */
+
+enum answer { ANSWER_TO_OTHERS, ANSWER_NONE, ANSWER_FOUND };
+
+size_t make_question(uint8_t packet[DNS_PACKET], uint16_t id, const char *name, int family);
+enum answer read_answer(const uint8_t *packet, size_t size, const uint8_t *question, size_t length, struct ip *ip);
+
 /* ntp.c: the time. */
 
-void add_time_server(const struct ip *ip, bool configured);
+void add_time_server(const char *name, const struct ip *ip, bool configured);
+void start_clock(void);
 bool awaits_time(void);
 
 #endif

@@ -19,7 +19,9 @@
 #include <unistd.h>
 #include "network.h"
 
-#define PORT		123
+#define NTP_PORT	123
+#define DNS_PORT	53
+#define MAX_NAME	128
 #define SECOND		1000000000ll
 #define UNIX_EPOCH	2208988800ll	/* in seconds since 1900 */
 /* 7.2: between 64 s and 1024 s as powers of two. */
@@ -49,9 +51,19 @@ _Static_assert(sizeof(struct packet) == 48, "RFC 5905, 7.3");
 
 enum { CLIENT = 4 << 3 | 3, SERVER_MODE = 4 };
 
-static struct ip servers[MAX_NTP];
+/* Told by address, or by a name that is looked up. */
+static struct server {
+	char name[MAX_NAME];
+	struct ip ip;
+} servers[MAX_NTP];
 static int nservers, current;
-static bool configured_servers;
+static bool configured_servers, started;
+
+/* What is being looked up: a question that has been sent, and the family that it is about; 0 for none. */
+static uint8_t question[DNS_PACKET];
+static size_t question_length;
+static int asked_family, name_server_number;
+
 static uint64_t cookie;
 static long long asked_at;
 static bool waiting, is_set;
@@ -87,13 +99,14 @@ static void give_up(void)
 		close(service.fd);
 	service.fd = -1;
 	waiting = false;
+	asked_family = 0;
 }
 
 /* Connected, so that only the server's answers come; on a port that nobody knows. */
-static bool open_server(const struct ip *ip)
+static bool open_socket(const struct ip *ip, int port, int scope)
 {
-	struct sockaddr_in6 six = { .sin6_family = AF_INET6, .sin6_port = htons(PORT), .sin6_addr = ip->v6 };
-	struct sockaddr_in four = { .sin_family = AF_INET, .sin_port = htons(PORT), .sin_addr = ip->v4 };
+	struct sockaddr_in6 six = { .sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = ip->v6, .sin6_scope_id = scope };
+	struct sockaddr_in four = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = ip->v4 };
 
 	service.fd = socket(ip->family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	return service.fd >= 0 &&
@@ -101,25 +114,69 @@ static bool open_server(const struct ip *ip)
 		  connect(service.fd, (struct sockaddr *)&four, sizeof(four)));
 }
 
+/* A network that is not there is a packet that got lost, in what follows. */
+static void expect_answer(void)
+{
+	give_up();
+	waiting = true;
+	service.due = now_ms() + ANSWER_MS;
+}
+
 /* What the server sends back need not be our time, and is better no one's guess. */
-static void ask(void)
+static void ask_time(const struct ip *ip)
 {
 	struct packet packet = { .flags = CLIENT };
 
-	give_up();
+	expect_answer();
 	getrandom(&cookie, sizeof(cookie), GRND_INSECURE);
 	packet.transmit = cookie;
-	waiting = true;
-	service.due = now_ms() + ANSWER_MS;
 	asked_at = clock_now();
-	/* A network that is not there is a packet that got lost. */
-	if (open_server(&servers[current]))
+	if (open_socket(ip, NTP_PORT, 0))
 		send(service.fd, &packet, sizeof(packet), 0);
+}
+
+/* Of the name servers one after the other. */
+static void look_up(const char *name, int family)
+{
+	const char *text = name_server(name_server_number);
+	char address[INET6_ADDRSTRLEN + IF_NAMESIZE], *scope;
+	struct ip ip;
+
+	expect_answer();
+	asked_family = family;
+	question_length = make_question(question, random_number(), name, family);
+	if (!text) {
+		name_server_number = 0;
+		text = name_server(0);
+	}
+	if (!text || !question_length)
+		return;
+	strcpy(address, text);
+	scope = strchr(address, '%');
+	if (scope)
+		*scope++ = 0;
+	if (parse_ip(address, &ip) && open_socket(&ip, DNS_PORT, scope ? if_nametoindex(scope) : 0))
+		send(service.fd, question, question_length, 0);
+}
+
+static void ask(void)
+{
+	const struct server *server = &servers[current];
+
+	if (server->ip.family)
+		ask_time(&server->ip);
+	else
+		look_up(server->name, AF_INET);
 }
 
 /* The next server at once; all of them later, and later still the next time. */
 static void ask_another(void)
 {
+	/* A name may have got other addresses, which another server knows. */
+	if (asked_family)
+		name_server_number++;
+	if (servers[current].name[0])
+		servers[current].ip.family = 0;
 	give_up();
 	current = (current + 1) % nservers;
 	if (++failures < nservers) {
@@ -215,17 +272,51 @@ static void take_answer(const struct packet *packet, long long now)
 	service.due = now_ms() + (1000l << poll_exponent);
 }
 
-static void step(struct service *this)
+static void read_time(void)
 {
 	struct packet packet;
-	long size = this->fd < 0 ? -1 : recv(this->fd, &packet, sizeof(packet), MSG_DONTWAIT);
+	long size = recv(service.fd, &packet, sizeof(packet), MSG_DONTWAIT);
 	long long now = clock_now();
 
 	if (size == sizeof(packet))
 		take_answer(&packet, now);
-	else if (this->fd >= 0 && size < 0 && errno != EAGAIN)
+	else if (size < 0 && errno != EAGAIN)
 		/* Nobody is there. */
 		ask_another();
+}
+
+/* RFC 3596: addresses of IPv6 are another question. */
+static void read_name(void)
+{
+	struct server *server = &servers[current];
+	struct ip ip = { .family = asked_family };
+	uint8_t packet[DNS_PACKET];
+	long size = recv(service.fd, packet, sizeof(packet), MSG_DONTWAIT);
+
+	if (size < 0 && errno == EAGAIN)
+		return;
+	switch (size < 0 ? ANSWER_NONE : read_answer(packet, size, question, question_length, &ip)) {
+	case ANSWER_TO_OTHERS:
+		break;
+	case ANSWER_NONE:
+		if (size >= 0 && asked_family == AF_INET)
+			look_up(server->name, AF_INET6);
+		else
+			ask_another();
+		break;
+	case ANSWER_FOUND:
+		server->ip = ip;
+		ask_time(&ip);
+		break;
+	}
+}
+
+static void step(struct service *this)
+{
+	if (this->fd >= 0 && asked_family)
+		read_name();
+	else if (this->fd >= 0)
+		read_time();
 	if (now_ms() < this->due)
 		return;
 	if (waiting)
@@ -234,10 +325,10 @@ static void step(struct service *this)
 		ask();
 }
 
-/* Those of the configuration are asked rather than those of DHCP. */
-void add_time_server(const struct ip *ip, bool configured)
+/* By name, or by address.  Those of the configuration are asked rather than those of DHCP. */
+void add_time_server(const char *name, const struct ip *ip, bool configured)
 {
-	static bool added;
+	struct server server = { .name = "" };
 	int i;
 
 	if (have_host() || (!configured && configured_servers))
@@ -245,16 +336,30 @@ void add_time_server(const struct ip *ip, bool configured)
 	if (configured && !configured_servers)
 		nservers = 0;
 	configured_servers |= configured;
+	if (ip)
+		server.ip = *ip;
+	else if (strlen(name) < sizeof(server.name))
+		strcpy(server.name, name);
+	else
+		return;
 	for (i = 0; i < nservers; i++)
-		if (servers[i].family == ip->family && !memcmp(servers[i].bytes, ip->bytes, sizeof(ip->bytes)))
+		if (ip ? !memcmp(&servers[i].ip, ip, sizeof(*ip)) : !strcmp(servers[i].name, name))
 			return;
 	if (nservers == MAX_NTP)
 		return;
-	servers[nservers++] = *ip;
-	if (!added)
-		add_service(&service);
-	added = true;
-	if (!waiting && !is_set)
+	servers[nservers++] = server;
+	if (started && !waiting && !is_set)
+		ask();
+}
+
+/* The network is there. */
+void start_clock(void)
+{
+	if (have_host())
+		return;
+	add_service(&service);
+	started = true;
+	if (nservers)
 		ask();
 }
 

@@ -172,14 +172,13 @@ static const struct rtattr *find_attribute(const void *at, size_t length, int ty
 	return NULL;
 }
 
-/* Which of both a router wants: once the card has an address to ask from. */
+/* Which of both a router wants. */
 static void take_flags(struct card *card, uint32_t flags)
 {
 	bool managed = flags & IF_RA_MANAGED;
 
 	if (!card->config->dhcp && !card->config->ipv6)
 		return;
-	card->managed |= managed;
 	if (managed || flags & IF_RA_OTHERCONF)
 		start_dhcp6(card, managed);
 }
@@ -228,10 +227,7 @@ static void take_address(const struct ifaddrmsg *message, size_t length)
 		card->settled[i] |= !memcmp(card->addresses[i].ip.bytes, RTA_DATA(address), 16);
 	if (flags & IFA_F_DADFAILED)
 		return;
-	if (message->ifa_scope < RT_SCOPE_LINK)
-		card->address6 = true;
-	else if (message->ifa_scope == RT_SCOPE_LINK)
-		card->link_local = true;
+	card->address6 |= message->ifa_scope < RT_SCOPE_LINK;
 }
 
 static void take_message(const struct nlmsghdr *head)

@@ -121,7 +121,7 @@ async function chooseStart(
     [run.data.some(({ remote }) => remote?.type === '9p'), 'volume', 'data'],
     [config.ports.length > 0, 'net', 'ports'],
     [run.network.length > 0, 'net', 'a network'],
-    [run.network.some((word) => /ipv6|[:].*\//.test(word)), 'ipv6', 'addresses of IPv6'],
+    [run.network.some((word) => /ipv6|:/.test(word.slice(word.indexOf('=') + 1))), 'ipv6', 'addresses of IPv6'],
     [script, 'script', 'a file that begins with #!'],
     [whyInit !== undefined, 'init', whyInit ?? ''],
   ];

@@ -190,11 +190,11 @@ export const OPTIONS = {
   }),
   ntp: option({
     schema: z
-      .array(z.union([z.ipv4(), z.ipv6()], 'the address of a time server'))
+      .array(z.union([z.ipv4(), z.ipv6(), z.hostname().max(127)], 'the name or the address of a time server'))
       .max(4, 'at most 4')
       .default([]),
     scopes: ['config'],
-    help: 'Addresses of time servers, for a machine on its own; without them, those that DHCP names',
+    help: 'Time servers, for a machine on its own; without them, those that DHCP names',
   }),
   timeout: option({
     schema: z.number().positive('expected a number above 0').max(TIMEOUT_MAX, `expected at most ${TIMEOUT_MAX}`).optional(),

@@ -44,7 +44,7 @@ test('interfaces are told apart by their hardware addresses, if there are severa
   expect(tellApart([user(0), user(1)]).map(({ mac }) => mac)).toEqual(['52:54:00:12:34:56', '52:54:00:12:34:57']);
 });
 
-const PARTS = { DHCP: 'dhcp.c', DHCP6: 'dhcp6.c', ROUTERS: 'routers.c', NTP: 'ntp.c', NETCONFIG: 'netconfig.c' } as const;
+const PARTS = { RESOLVE: 'resolve.c', DHCP: 'dhcp.c', DHCP6: 'dhcp6.c', ROUTERS: 'routers.c', NTP: 'ntp.c', NETCONFIG: 'netconfig.c' } as const;
 type Part = keyof typeof PARTS;
 
 let work: string;
@@ -52,7 +52,7 @@ beforeAll(async () => {
   work = await mkdtemp(join(tmpdir(), 'ukl-network-'));
   const init = join(projectRoot, 'guest/init');
   const compile = ([part, file]: readonly [string, string]): Promise<unknown> => {
-    const sources = ['addresses.c', 'domains.c', ...(part === 'NETCONFIG' ? ['yaml.c'] : [])].map((name) => join(init, name));
+    const sources = ['addresses.c', 'domains.c', ...(part === 'NETCONFIG' ? ['yaml.c'] : part === 'NTP' ? ['resolve.c'] : [])].map((name) => join(init, name));
     const flags = ['-g', '-O1', '-Wall', '-Wextra', '-Werror', '-fsanitize=address,undefined', '-fno-sanitize-recover'];
     const names = [`-DPART_${part}`, `-DMODULE="${file}"`, '-I', init];
     return promisify(execFile)('gcc', [...flags, ...names, '-o', join(work, part), join(projectRoot, 'test/fixtures/network.c'), ...sources]);
@@ -153,7 +153,7 @@ describe('DHCPv6', () => {
   const names = [option(23, v6('2001:db8::53')), option(24, bytes(domain('a.test'), domain('b.test')))];
   const time = option(56, bytes(option(3, domain('ntp.test')), option(1, v6('2001:db8::123'))));
   const reply = message(7, client, server, rapid, lease('2001:db8::7'), ...names, time);
-  const SAID = ['dns 2001:db8::53', 'search a.test b.test', 'ntp 2001:db8::123'];
+  const SAID = ['dns 2001:db8::53', 'search a.test b.test', 'ntp ntp.test', 'ntp 2001:db8::123'];
 
   test('an address, names and the time, and without the address for who asks for none', () => {
     expect(feed('DHCP6', reply)).toEqual([...SAID, 'address 2001:db8::7/128 valid 3600 preferred 3000', 'state 3 due 1500', ...SAID, 'state 7 due 86400']);
@@ -210,6 +210,29 @@ describe('options of an advertisement', () => {
     ['that is another', option(24, 600, v6('2001:db8::53'))],
   ])('one %s is left', (_, options) => expect(feed('ROUTERS', options)).toEqual([]));
   test('damaged ones', () => survives('ROUTERS', both));
+});
+
+describe('names', () => {
+  const question = bytes(domain('time.test'), 0, 1, 0, 1);
+  const packet = (answers: readonly Buffer[], { id = 0x0102, code = 0, asked = question, count = answers.length } = {}): Buffer =>
+    bytes(big(id, 2), 0x81, 0x80 | code, big(1, 2), big(count, 2), big(0, 4), asked, ...answers);
+  const record = (type: number, data: Buffer, name: Buffer = bytes(0xc0, 12)): Buffer => bytes(name, big(type, 2), 0, 1, big(60, 4), big(data.length, 2), data);
+  const alias = record(5, domain('other.test'));
+  const good = packet([alias, record(1, v4('192.0.2.1'), domain('other.test')), record(1, v4('192.0.2.2'), domain('other.test'))]);
+
+  test('the first address, behind an alias', () => expect(feed('RESOLVE', good)).toEqual(['found 192.0.2.1']));
+  test.each([
+    ['another number', packet([record(1, v4('192.0.2.1'))], { id: 0x0103 }), 'not ours'],
+    ['another question', packet([record(1, v4('192.0.2.1'))], { asked: bytes(domain('evil.test'), 0, 1, 0, 1) }), 'not ours'],
+    ['a question', bytes(big(0x0102, 2), 1, 0, big(1, 2), big(0, 6), question), 'not ours'],
+    ['half a question', packet([]).subarray(0, 20), 'not ours'],
+    ['an error', packet([], { code: 3 }), 'none'],
+    ['an alias alone', packet([alias]), 'none'],
+    ['an address of another length', packet([record(1, bytes(1, 2, 3))]), 'none'],
+    ['fewer answers than it says', packet([alias], { count: 9 }), 'none'],
+    ['a name without an end', packet([bytes(63, 'x')]), 'none'],
+  ])('%s', (_, damaged, answer) => expect(feed('RESOLVE', damaged)).toEqual([`${answer} `]));
+  test('damaged packets', () => survives('RESOLVE', good));
 });
 
 describe('SNTP', () => {
