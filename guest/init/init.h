@@ -77,6 +77,7 @@ struct spec {
 	char *args[MAX_WORDS], *envs[MAX_WORDS];
 	int nargs, nenvs;
 	bool clock;
+	bool terminal;		/* of a session */
 	long watchdog;		/* seconds, 0 for none */
 	const char *seed;	/* for random numbers, in hex */
 	long time;		/* nanoseconds since 1970, 0 if it is not said */
@@ -90,13 +91,13 @@ struct spec {
 };
 
 enum message_type {
-	MESSAGE_UNKNOWN, MESSAGE_SIGNAL, MESSAGE_KMSG, MESSAGE_PROC, MESSAGE_TIME,
+	MESSAGE_UNKNOWN, MESSAGE_SIGNAL, MESSAGE_KMSG, MESSAGE_PROC, MESSAGE_TIME, MESSAGE_EXEC,
 	MESSAGE_SAVE, MESSAGE_GO, MESSAGE_RESUME
 };
 
 struct message {
 	enum message_type type;
-	long number;		/* the signal, the time in nanoseconds since 1970, or a length */
+	long number;		/* the signal, the time in nanoseconds since 1970, a length, or a port */
 	const char *name;	/* of a file in /proc/PID; good until the next message */
 };
 
@@ -105,6 +106,7 @@ extern int control;		/* the channel's file, -1 without one */
 bool receive_spec(char *words, size_t size, size_t *length);
 bool parse_spec(char *words, size_t length, struct spec *spec);
 bool decode(char c, struct message *message);
+void set_variable(struct spec *spec, char *text);
 void tell_start(void);
 void tell_exit(int status);
 void tell_signal(int number);
@@ -152,6 +154,7 @@ void choose_transport(void);
 bool have_host(void);
 int open_output(enum channel channel);
 int open_input(enum channel channel);
+int open_input_port(int number);
 
 /* setup.c: the machine, but for its network and its disks. */
 
@@ -210,6 +213,18 @@ void tell_about_program(const char *name);
 void offer_snapshots(void);
 void let_go(void);
 void be_saved(void);
+/* session.c: programs beside it. */
+
+void start_session(const struct spec *base, int port);
+
+/* tools.c: what /.ukl/init is when it is not PID 1. */
+
+int run_tool(int argc, char **argv);
+
+/* archive.c: files, to and from a tar archive. */
+
+int write_archive(const char *path);
+int read_archive(const char *directory);
 
 /* relay.c: the program's standard streams. */
 

@@ -41,7 +41,7 @@ static void read_spec(struct spec *spec)
 		fail("spec");
 }
 
-static void obey(const struct message *message)
+static void obey(const struct message *message, const struct spec *spec)
 {
 	switch (message->type) {
 	case MESSAGE_SIGNAL:
@@ -59,6 +59,9 @@ static void obey(const struct message *message)
 	case MESSAGE_GO:
 		let_go();
 		break;
+	case MESSAGE_EXEC:
+		start_session(spec, message->number);
+		break;
 	case MESSAGE_RESUME:	/* only who was saved is told */
 	case MESSAGE_TIME:
 	case MESSAGE_UNKNOWN:
@@ -66,7 +69,7 @@ static void obey(const struct message *message)
 	}
 }
 
-static void read_messages(void)
+static void read_messages(const struct spec *spec)
 {
 	struct message message;
 	char data[64];
@@ -74,7 +77,7 @@ static void read_messages(void)
 
 	for (i = 0; i < n; i++)
 		if (decode(data[i], &message))
-			obey(&message);
+			obey(&message, spec);
 }
 
 /* Reaps everyone; true, with the status, once the program itself has ended. */
@@ -93,7 +96,7 @@ static bool reap(int *status)
 	return ended;
 }
 
-static int attend(int signals)
+static int attend(int signals, const struct spec *spec)
 {
 	enum { SIGNALS = NRELAYS, MESSAGES, SERVICES, NFDS = SERVICES + MAX_SERVICES };
 	struct pollfd fds[NFDS];
@@ -111,7 +114,7 @@ static int attend(int signals)
 
 		step_relays(fds);
 		if (fds[MESSAGES].revents & POLLIN)
-			read_messages();
+			read_messages(spec);
 		step_services(fds + SERVICES, services);
 		if (fds[SIGNALS].revents) {
 			while (read(signals, &info, sizeof(info)) > 0)
@@ -129,12 +132,14 @@ static int attend(int signals)
 	return status;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	static struct spec spec;
 	sigset_t all, child;
 	int signals, status;
 
+	if (getpid() != 1)
+		return run_tool(argc, argv);
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	mount_devices();
@@ -170,7 +175,7 @@ int main(void)
 	offer_snapshots();
 	arm_watchdog(spec.watchdog);
 	start_program(&spec);
-	status = attend(signals);
+	status = attend(signals, &spec);
 
 	if (!have_host()) {
 		/* The program's last line may have no end. */

@@ -232,21 +232,6 @@ void read_seed(struct spec *spec)
 	take_seed(spec, true);
 }
 
-/* In the place of a variable of that name: the first counts. */
-static void set_variable(struct spec *spec, char *text)
-{
-	size_t name = strcspn(text, "=") + 1;
-	int i;
-
-	for (i = 0; i < spec->nenvs && strncmp(spec->envs[i], text, name); i++)
-		;
-	if (i == MAX_WORDS - 1)
-		return;
-	spec->envs[i] = text;
-	if (i == spec->nenvs)
-		spec->nenvs++;
-}
-
 /* Words with blanks between them, in place of those that may be replaced. */
 static void set_arguments(struct spec *spec, char *text)
 {

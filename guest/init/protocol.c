@@ -8,7 +8,7 @@
  * its own, /.ukl/spec.
  *
  * The spec is a sequence of NUL-terminated words, a key and its value:
- *	exec (file), arg, env, cwd, host (name), clock (1), watchdog (seconds), user (uid:gid:other groups, with
+ *	exec (file), arg, env, cwd, host (name), clock (1), terminal (1, of a session), watchdog (seconds), user (uid:gid:other groups, with
  *	commas), ring0 (1, if that user's program is to be there), disk (serial:path),
  *	volume (tag:path), data (source:path:type to make, or nothing), remote
  *	(type:path:source, with options behind it), fixed (how many
@@ -37,6 +37,7 @@
  *	save			have no program run; answered by "held"
  *	go			the program that is ready goes on
  *	resume LENGTH		and as many bytes: what the guest is from now on
+ *	exec PORT		a program beside the image's, see session.c
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -233,6 +234,8 @@ bool parse_spec(char *words, size_t length, struct spec *spec)
 			spec->hostname = value;
 		} else if (!strcmp(key, "clock")) {
 			spec->clock = true;
+		} else if (!strcmp(key, "terminal")) {
+			spec->terminal = true;
 		} else if (!strcmp(key, "watchdog")) {
 			if (!parse_number(value, &spec->watchdog) || spec->watchdog > 3600)
 				return refuse(EINVAL);
@@ -292,6 +295,21 @@ bool parse_spec(char *words, size_t length, struct spec *spec)
 	return true;
 }
 
+/* In the place of a variable of that name: the first counts. */
+void set_variable(struct spec *spec, char *text)
+{
+	size_t name = strcspn(text, "=") + 1;
+	int i;
+
+	for (i = 0; i < spec->nenvs && strncmp(spec->envs[i], text, name); i++)
+		;
+	if (i == MAX_WORDS - 1)
+		return;
+	spec->envs[i] = text;
+	if (i == spec->nenvs)
+		spec->nenvs++;
+}
+
 static void decode_line(const char *line, struct message *message)
 {
 	*message = (struct message) { .type = MESSAGE_UNKNOWN };
@@ -313,6 +331,9 @@ static void decode_line(const char *line, struct message *message)
 	} else if (!strncmp(line, "time ", 5)) {
 		if (parse_number(line + 5, &message->number))
 			message->type = MESSAGE_TIME;
+	} else if (!strncmp(line, "exec ", 5)) {
+		if (parse_number(line + 5, &message->number))
+			message->type = MESSAGE_EXEC;
 	}
 }
 

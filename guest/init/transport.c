@@ -49,9 +49,8 @@ static int find_port(int number, char *path, size_t size)
  * started.  However slow the two are, one comes: whether the run takes too
  * long is for the host to say.
  */
-static int open_port(enum channel channel)
+static int open_port(int number)
 {
-	int number = channel + 1;	/* port 0 is kept for a console */
 	char path[64];
 	int fd, patience = PATIENCE_MS;
 
@@ -75,9 +74,9 @@ static int open_port(enum channel channel)
  * closed port; SIGIO, which is blocked, tells of the change.  For the host's
  * first byte a read then waits.
  */
-static int open_input_port(enum channel channel)
+int open_input_port(int number)
 {
-	int fd = open_port(channel);
+	int fd = open_port(number);
 	sigset_t io;
 	char greeting;
 
@@ -89,6 +88,17 @@ static int open_input_port(enum channel channel)
 		sigwaitinfo(&io, NULL);
 	fcntl(fd, F_SETFL, 0);
 	return fd;
+}
+
+/* Port 0 is kept for a console. */
+static int open_output_channel(enum channel channel)
+{
+	return open_port(channel + 1);
+}
+
+static int open_input_channel(enum channel channel)
+{
+	return open_input_port(channel + 1);
 }
 
 static int open_console(enum channel channel)
@@ -104,7 +114,7 @@ static int open_console(enum channel channel)
 }
 
 static const struct transport transports[] = {
-	{ "virtio-serial", open_port, open_input_port },
+	{ "virtio-serial", open_output_channel, open_input_channel },
 };
 
 static const struct transport without_host = { NULL, open_console, open_console };

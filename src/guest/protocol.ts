@@ -97,6 +97,9 @@ export function encodeProc(name: string): string {
   return `proc ${name}\n`;
 }
 
+/** Begins a session on a port of the guest's; src/guest/frames.ts says what goes over it. */
+export const encodeExec = (port: number): string => `exec ${port}\n`;
+
 /** The time, which `Date.now()` has in milliseconds. */
 export const encodeTime = (milliseconds: number): string => `time ${milliseconds}000000\n`;
 

@@ -44,6 +44,37 @@ const networkWords = (network: Network): string[] => [
   ...network.dns.flatMap((server) => ['dns', server]),
 ];
 
+/** Words as init takes them. Throws UKL_USAGE for a word with a NUL, which would end it. */
+function encodeWords(words: readonly string[]): Buffer {
+  const wrong = words.find((word) => word.includes('\0'));
+  if (wrong !== undefined) {
+    throw new UklError('UKL_USAGE', `${JSON.stringify(wrong)} has a NUL, which no argument, variable or path of Linux can have`);
+  }
+  return Buffer.from(words.map((word) => `${word}\0`).join(''));
+}
+
+/** A program beside the image's own. */
+export interface SessionRequest {
+  /** The first is looked for in the guest's PATH. */
+  readonly argv: readonly string[];
+  /** Over what the image's program has. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
+  /** The program's own by default. */
+  readonly cwd?: string | undefined;
+  /** It gets a terminal of this size. */
+  readonly terminal?: { readonly rows: number; readonly columns: number } | undefined;
+}
+
+/** What a session begins with; guest/init/session.c reads it. Throws UKL_USAGE. */
+export function encodeRequest({ argv, env = {}, cwd = '', terminal }: SessionRequest): Buffer {
+  return encodeWords([
+    ...['cwd', cwd],
+    ...argv.flatMap((word) => ['arg', word]),
+    ...Object.entries(env).flatMap(([key, value]) => ['env', `${key}=${value}`]),
+    ...(terminal === undefined ? [] : ['terminal', '1']),
+  ]);
+}
+
 /** @throws UklError if a word has a NUL, which would end it */
 export function encodeSpec(spec: GuestSpec): Buffer {
   const words: string[] = ['host', spec.hostname, 'exec', spec.exec, 'cwd', spec.run.cwd];
@@ -65,14 +96,6 @@ export function encodeSpec(spec: GuestSpec): Buffer {
     else words.push('remote', `${remote.type}:${path}:${source}`, 'options', remote.options);
   }
   return encodeWords(words);
-}
-
-function encodeWords(words: readonly string[]): Buffer {
-  const wrong = words.find((word) => word.includes('\0'));
-  if (wrong !== undefined) {
-    throw new UklError('UKL_USAGE', `${JSON.stringify(wrong)} has a NUL, which no argument, variable or path of Linux can have`);
-  }
-  return Buffer.from(words.map((word) => `${word}\0`).join(''));
 }
 
 /** What a guest that was saved is told before it goes on. */

@@ -22,6 +22,7 @@ import {
 } from '../guest/diagnose.js';
 import {
   decodeGuestLine,
+  encodeExec,
   encodeGo,
   encodeGreeting,
   encodeKmsg,
@@ -165,6 +166,24 @@ export class Guest {
       this.#requests.push({ lines: [], settle });
       control.write(question);
     });
+  }
+
+  /** The VMM's process on this host. */
+  get pid(): number | undefined {
+    return this.#process?.pid;
+  }
+
+  /** A connection on which a session can begin. Throws UKL_VMM if there is no program yet, UKL_USAGE if PID 1 takes no messages. */
+  async connect(): Promise<Socket> {
+    if (!this.hears)
+      throw new UklError('UKL_USAGE', 'a guest without an init runs one program and no other', { hint: "profile: 'server', or fit with needs: ['init']" });
+    const control = this.#sockets.get('control');
+    if (this.#startMs === undefined || this.#process === undefined || !control?.writable)
+      throw new UklError('UKL_VMM', 'the program has not started, or has ended', { hint: 'ukl ps -a' });
+    const { port, socket } = await this.#process.openPort();
+    socket.write(GREETING);
+    control.write(encodeExec(port));
+    return socket;
   }
 
   /** Stops the machine where it is, until `resume()`. Throws UKL_VMM if the guest cannot be paused now. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** Starts a guest, and what a caller holds of it. */
 import { existsSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { basename, join } from 'node:path';
 import { PassThrough, type Readable, type Writable } from 'node:stream';
 import { resolveTarget } from '../app/target.js';
@@ -9,7 +10,7 @@ import { requirements as diskRequirements, ensureDisk } from '../devices/disk.js
 import { portsOf } from '../devices/nic.js';
 import { checkPorts } from '../devices/ports.js';
 import { checkVolume } from '../devices/volume.js';
-import type { Instance } from '../guest/spec.js';
+import type { Instance, SessionRequest } from '../guest/spec.js';
 import { ensurePackages } from '../host/requirements.js';
 import { findImage } from '../image/find.js';
 import { openImage } from '../image/image.js';
@@ -29,6 +30,13 @@ import { Guest } from './guest.js';
 import type { GuestState } from './life.js';
 import { plan, type RunPlan, specOf } from './plan.js';
 import { listening } from './ready.js';
+import { openSession, type Session } from './session.js';
+
+/** Of a further program. */
+export interface ExecOptions extends Omit<SessionRequest, 'argv'> {
+  /** Hangs up on it. */
+  readonly signal?: AbortSignal | undefined;
+}
 
 /** A guest that was started. Disposing of it ends it. */
 export interface RunningVm extends AsyncDisposable {
@@ -56,6 +64,12 @@ export interface RunningVm extends AsyncDisposable {
   inspect(name: string): Promise<readonly string[]>;
   /** The guest's memory at a kernel's address, as the first processor sees it. Throws UKL_VMM if there is none. */
   memory(address: bigint, bytes: number): Promise<Buffer>;
+  /** Runs another program of the guest's, in ring 3, beside the image's. Throws UKL_VMM if the guest does not run. */
+  exec(argv: readonly string[], options?: ExecOptions): Promise<Session>;
+  /** A connection on which a session can begin, for `openSession`. */
+  connect(): Promise<Socket>;
+  /** The VMM's process on this host. */
+  readonly pid: number | undefined;
   /** Stops the machine, with its clock, until `resume()`. Throws UKL_VMM if it cannot be stopped now. */
   pause(): Promise<void>;
   resume(): Promise<void>;
@@ -219,6 +233,11 @@ async function start(getImage: (work: string) => Promise<readonly [Image, RunOpt
       listening: (port) => listening(guest, port),
       inspect: (name) => guest.inspect(name),
       memory: (address, bytes) => guest.memory(address, bytes),
+      exec: async (argv, { signal, ...request } = {}) => openSession(await guest.connect(), { argv, ...request }, signal),
+      connect: () => guest.connect(),
+      get pid() {
+        return guest.pid;
+      },
       pause: () => guest.pause(),
       resume: () => guest.resume(),
       save: (directory) => guest.save(directory),

@@ -9,6 +9,12 @@ const INTERVAL_MS = 100;
 /** Local port and state (0A: it listens) in a line of /proc/net/tcp. */
 const LISTENING = /^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A /;
 
+/** Whether a process in the program's network listens on a TCP port now. */
+export async function isListening(guest: Pick<Guest, 'inspect'>, port: number): Promise<boolean> {
+  const lines = [...(await guest.inspect('net/tcp')), ...(await guest.inspect('net/tcp6'))];
+  return lines.some((line) => Number.parseInt(LISTENING.exec(line)?.[1] ?? '', 16) === port);
+}
+
 /** Settles when a process in the program's network listens on a TCP port. Throws UKL_VMM if the guest ends first, UKL_USAGE if it cannot be asked. */
 export async function listening(guest: Guest, port: number): Promise<void> {
   if (!guest.hears) {
@@ -22,8 +28,7 @@ export async function listening(guest: Guest, port: number): Promise<void> {
   };
   const ended = guest.result.then(stop, stop);
   while (!over) {
-    const lines = [...(await guest.inspect('net/tcp')), ...(await guest.inspect('net/tcp6'))];
-    if (lines.some((line) => Number.parseInt(LISTENING.exec(line)?.[1] ?? '', 16) === port)) return;
+    if (await isListening(guest, port)) return;
     await Promise.race([ended, setTimeout(INTERVAL_MS)]);
   }
   throw new UklError('UKL_VMM', `the guest ended before anything listened on port ${port}`, { hint: 'ukl run, to see why' });

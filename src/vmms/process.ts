@@ -33,6 +33,8 @@ export function startOnConsole(title: string, command: readonly string[], hint: 
     pause: cannot(title, 'pause'),
     resume: cannot(title, 'go on'),
     saveMemory: cannot(title, 'read memory'),
+    openPort: cannot(title, 'add a port'),
+    pid: child.pid,
     instructionPointers: async () => [],
     saveState: cannot(title, 'save the machine'),
     loadState: cannot(title, 'go on with a saved machine'),

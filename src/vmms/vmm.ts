@@ -66,6 +66,10 @@ export interface VmmProcess {
   resume(): Promise<void>;
   /** Writes the guest's memory to a file, as the first processor sees it at a kernel's address. */
   saveMemory(address: bigint, bytes: number, file: string): Promise<void>;
+  /** Adds a port to the guest's, and a connection to it, which removes the port when it is closed. Throws UKL_VMM if it has no room for one. */
+  openPort(): Promise<{ readonly port: number; readonly socket: Socket }>;
+  /** The process on this host; undefined once it could not be started. */
+  readonly pid: number | undefined;
   /** The address at which each processor is, in hex. */
   instructionPointers(): Promise<readonly string[]>;
   /** Writes the state of a paused machine's devices to a file; its memory is in a file already (`Machine.memoryFile`). */

@@ -2,11 +2,12 @@
 /** QEMU as a VMM: a microVM by KVM, or by emulation. */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { copyFile } from 'node:fs/promises';
-import { createServer, type Server, type Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { errnoOf, UklError } from '../../lib/errors.js';
 import { LEASH } from '../../lib/leash.js';
+import { listen } from '../../lib/listen.js';
 import { inPath } from '../../lib/which.js';
 import type { Machine } from '../../model/index.js';
 import { type ChannelName, channelsOf, type StartOptions, type Vmm, type VmmExit, type VmmProcess } from '../vmm.js';
@@ -14,6 +15,7 @@ import { chooseAccel, probeDevice, probeKvm } from './accel.js';
 import { QEMU, qemuArgs } from './args.js';
 import { checkCpu, defaultCpu } from './cpu.js';
 import { firmwareRequirements, VARIABLES, variablesOf } from './firmware.js';
+import { SessionPorts } from './ports.js';
 import { Qmp } from './qmp.js';
 import { identity, loadState, saveState } from './state.js';
 
@@ -27,15 +29,6 @@ function requireQemu(): void {
   throw new UklError('UKL_VMM', `could not start QEMU: there is no ${QEMU} in PATH`, {
     hint: 'sudo apt-get install -y --no-install-recommends qemu-system-x86',
   });
-}
-
-async function listen(path: string): Promise<Server> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(path, resolve);
-  });
-  return server;
 }
 
 async function start(machine: Machine, options: StartOptions): Promise<VmmProcess> {
@@ -55,6 +48,7 @@ async function start(machine: Machine, options: StartOptions): Promise<VmmProces
   for (const name of channelsOf(machine.transport)) channels[name] = (await opened(name)).socket;
   const qmp = (await opened('qmp')).socket.then((socket) => new Qmp(socket));
 
+  const ports = new SessionPorts(directory);
   const [leash, ...args] = LEASH;
   const close = (): void => {
     for (const server of servers) server.close();
@@ -91,6 +85,8 @@ async function start(machine: Machine, options: StartOptions): Promise<VmmProces
     pause: async () => (await qmp).pause(),
     resume: async () => (await qmp).resume(),
     saveMemory: async (address, bytes, file) => (await qmp).saveMemory(address, bytes, file),
+    openPort: async () => ports.open(await qmp),
+    pid: child.pid,
     instructionPointers: async () => (await qmp).instructionPointers(),
     saveState: async (file) => saveState(await qmp, directory, file),
     loadState: async (file) => loadState(await qmp, directory, file),

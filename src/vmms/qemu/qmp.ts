@@ -4,12 +4,13 @@ import { z } from 'zod';
 import { UklError } from '../../lib/errors.js';
 import { LineSplitter } from '../../lib/lines.js';
 
-/** A message of QEMU's: a greeting, an answer, or an event, of which the tool has a use for one. */
+/** A message of QEMU's: a greeting, an answer, or an event, of which the tool has a use for two. */
 const message = z.union([
   z.object({ QMP: z.unknown() }),
   z.object({ return: z.unknown() }),
   z.object({ error: z.object({ class: z.string(), desc: z.string() }) }),
   z.object({ event: z.literal('MIGRATION'), data: z.object({ status: z.string() }) }),
+  z.object({ event: z.literal('DEVICE_DELETED'), data: z.object({ device: z.string().optional() }) }),
   z.object({ event: z.string() }),
 ]);
 
@@ -31,6 +32,8 @@ export class Qmp {
   readonly #waiting: Waiting[] = [];
   readonly #ready: Promise<unknown>;
   #migrated: (status: string) => void = () => {};
+  /** Devices that are being removed, with who waits for that. */
+  readonly #leaving = new Map<string, () => void>();
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -55,7 +58,8 @@ export class Qmp {
         else if ('error' in parsed) {
           const asked = this.#waiting.shift();
           asked?.reject(new UklError('UKL_VMM', `QEMU refused '${asked.command}': ${parsed.error.desc}`));
-        } else if ('data' in parsed && MIGRATED.has(parsed.data.status)) this.#migrated(parsed.data.status);
+        } else if ('data' in parsed && parsed.event === 'DEVICE_DELETED') this.#leaving.get(parsed.data.device ?? '')?.();
+        else if ('data' in parsed && MIGRATED.has(parsed.data.status)) this.#migrated(parsed.data.status);
       }
     });
   }
@@ -109,6 +113,27 @@ export class Qmp {
     await this.execute(command, { uri: `unix:${path}` });
     const [status] = await Promise.all([ended, carry()]);
     if (status !== 'completed') throw new UklError('UKL_VMM', `QEMU could not move the machine's state: ${status}`);
+  }
+
+  /** Connects a port of the guest's virtio-serial device to a socket that somebody listens on. */
+  async addPort(id: string, port: number, path: string): Promise<void> {
+    const backend = { type: 'socket', data: { addr: { type: 'unix', data: { path } }, server: false } };
+    await this.execute('chardev-add', { id, backend });
+    try {
+      await this.execute('device_add', { driver: 'virtserialport', id, chardev: id, nr: port, name: `ukl.${id}` });
+    } catch (error) {
+      await this.execute('chardev-remove', { id });
+      throw error;
+    }
+  }
+
+  /** The guest has a part in it: the device is gone when QEMU says so. */
+  async removePort(id: string): Promise<void> {
+    const gone = new Promise<void>((resolve) => this.#leaving.set(id, resolve));
+    await this.execute('device_del', { id });
+    await gone;
+    this.#leaving.delete(id);
+    await this.execute('chardev-remove', { id });
   }
 
   /** RIP of each virtual CPU, in hex, as `info registers` prints it. */

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+/** A program beside the image's own, in ring 3, with its streams and its status; guest/init/session.c is the other end. */
+import type { Socket } from 'node:net';
+import { constants } from 'node:os';
+import { PassThrough, type Readable, Writable } from 'node:stream';
+import { encodeFrame, FrameSplitter, framesOf } from '../guest/frames.js';
+import { encodeRequest, type SessionRequest } from '../guest/spec.js';
+import { UklError } from '../lib/errors.js';
+
+export interface SessionEnd {
+  /** As a shell has it: 128 and the signal's number for a program that a signal ended. */
+  readonly exitCode: number;
+}
+
+/** A program in a guest. Disposing of it hangs up on the program. */
+export interface Session extends AsyncDisposable {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** Settles with the program. Rejects with UKL_VMM if the guest ends first. */
+  readonly end: Promise<SessionEnd>;
+  signal(name: NodeJS.Signals): void;
+  /** The terminal's new size. */
+  resize(rows: number, columns: number): void;
+}
+
+function parseEnd(text: string): SessionEnd | undefined {
+  const [, word, number] = /^(exit|signal) (\d{1,3})$/.exec(text) ?? [];
+  if (word === undefined) return undefined;
+  return { exitCode: (word === 'signal' ? 128 : 0) + Number(number) };
+}
+
+function windowOf(rows: number, columns: number): Buffer {
+  const size = Buffer.alloc(4);
+  size.writeUInt16LE(rows, 0);
+  size.writeUInt16LE(columns, 2);
+  return size;
+}
+
+/** Begins a session on a connection that leads to a guest's port. */
+export function openSession(socket: Socket, request: SessionRequest, signal?: AbortSignal): Session {
+  const stdout = new PassThrough();
+  const stderr = new PassThrough();
+  const frames = new FrameSplitter();
+  const send = (frame: Buffer): boolean => !socket.destroyed && socket.write(frame);
+  const stdin = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      let taken = true;
+      for (const frame of framesOf('i', chunk)) taken = send(frame);
+      if (taken || socket.destroyed) done();
+      else socket.once('drain', done);
+    },
+    final(done) {
+      send(encodeFrame('i'));
+      done();
+    },
+  });
+  const end = new Promise<SessionEnd>((resolve, reject) => {
+    const lost = (): void => reject(new UklError('UKL_VMM', `the guest, or its supervisor, ended before '${request.argv[0]}' did`, { hint: 'ukl ps -a' }));
+    socket.on('error', () => {});
+    socket.on('close', lost);
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        for (const { type, bytes } of frames.push(chunk)) {
+          const stream = type === 'o' ? stdout : type === 'e' ? stderr : undefined;
+          if (stream !== undefined && !stream.write(bytes)) {
+            socket.pause();
+            stream.once('drain', () => socket.resume());
+          }
+          const ended = type === 'x' ? parseEnd(bytes.toString()) : undefined;
+          if (ended !== undefined) resolve(ended);
+        }
+      } catch (error) {
+        // A hostile guest can send anything.
+        reject(error);
+        socket.destroy();
+      }
+    });
+  }).finally(() => {
+    stdout.end();
+    stderr.end();
+    socket.destroy();
+  });
+  end.catch(() => {}); // whoever awaits it is told
+  const abort = (): void => void socket.destroy();
+  signal?.addEventListener('abort', abort, { once: true });
+  if (signal?.aborted) abort();
+  send(encodeFrame('s', encodeRequest(request)));
+  if (request.terminal !== undefined) send(encodeFrame('w', windowOf(request.terminal.rows, request.terminal.columns)));
+  return {
+    stdin,
+    stdout,
+    stderr,
+    end,
+    signal: (name) => void send(encodeFrame('k', Buffer.from([constants.signals[name]]))),
+    resize: (rows, columns) => void send(encodeFrame('w', windowOf(rows, columns))),
+    async [Symbol.asyncDispose]() {
+      socket.destroy();
+      await end.catch(() => {});
+    },
+  };
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+import type { Socket } from 'node:net';
+import { join } from 'node:path';
+import { UklError } from '../../lib/errors.js';
+import { listen } from '../../lib/listen.js';
+import { SESSION_PORTS } from './args.js';
+import type { Qmp } from './qmp.js';
+
+/** The ports of the guest's virtio-serial device that come and go. */
+export class SessionPorts {
+  readonly #directory: string;
+  readonly #taken = new Set<number>();
+
+  /** @param directory the machine's own, with room for sockets */
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  /** Throws UKL_VMM if all are taken, or QEMU refuses. */
+  async open(qmp: Qmp): Promise<{ readonly port: number; readonly socket: Socket }> {
+    let port: number = SESSION_PORTS.first;
+    while (this.#taken.has(port)) port++;
+    if (port > SESSION_PORTS.last)
+      throw new UklError('UKL_VMM', `the guest has ${SESSION_PORTS.last - SESSION_PORTS.first + 1} sessions, and cannot have more`, { hint: 'end one' });
+    this.#taken.add(port);
+    const id = `session${port}`;
+    try {
+      const server = await listen(join(this.#directory, id));
+      const connected = new Promise<Socket>((resolve) => server.once('connection', resolve));
+      try {
+        await qmp.addPort(id, port, join(this.#directory, id));
+      } finally {
+        server.close();
+      }
+      const socket = await connected;
+      socket.once('close', () => {
+        // A guest that is gone has no ports.
+        void qmp
+          .removePort(id)
+          .catch(() => {})
+          .finally(() => this.#taken.delete(port));
+      });
+      return { port, socket };
+    } catch (error) {
+      this.#taken.delete(port);
+      throw error;
+    }
+  }
+}
