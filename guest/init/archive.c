@@ -219,6 +219,15 @@ static void read_long(char name[PATH_MAX], uint64_t size)
 	skip_padding(size);
 }
 
+static void skip_content(const struct header *header)
+{
+	uint64_t left = get_number(header->size, sizeof(header->size));
+	char block[BLOCK];
+
+	for (left = (left + BLOCK - 1) / BLOCK; left > 0; left--)
+		read_bytes(block, BLOCK);
+}
+
 static int read_content(const char *path, uint64_t size, mode_t mode)
 {
 	static char data[1 << 16];
@@ -289,8 +298,23 @@ static int read_entry(const struct header *header, const char *name, const char 
 	return failed;
 }
 
-/* Into a directory, which is there. */
-int read_archive(const char *directory)
+/* The directories that a name is in. */
+static void make_parents(const char *name)
+{
+	char part[PATH_MAX];
+	size_t i;
+
+	for (i = 1; i < sizeof(part) - 1 && name[i]; i++) {
+		if (name[i] != '/')
+			continue;
+		memcpy(part, name, i);
+		part[i] = 0;
+		mkdir(part, 0755);
+	}
+}
+
+/* Into a directory, which is there; `keep` leaves what is there as it is. */
+int read_archive(const char *directory, bool keep)
 {
 	char name[PATH_MAX] = "", link[PATH_MAX] = "";
 	struct header header;
@@ -318,7 +342,12 @@ int read_archive(const char *directory)
 			snprintf(name, sizeof(name), "%.100s", header.name);
 		if (!link[0])
 			snprintf(link, sizeof(link), "%.100s", header.link);
-		failed |= read_entry(&header, name, link);
+		if (keep && faccessat(AT_FDCWD, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+			skip_content(&header);
+		} else {
+			make_parents(name);
+			failed |= read_entry(&header, name, link);
+		}
 		name[0] = link[0] = 0;
 	}
 }

@@ -224,7 +224,7 @@ int run_tool(int argc, char **argv);
 /* archive.c: files, to and from a tar archive. */
 
 int write_archive(const char *path);
-int read_archive(const char *directory);
+int read_archive(const char *directory, bool keep);
 
 /* relay.c: the program's standard streams. */
 

@@ -3,11 +3,14 @@
  * /.ukl/init as a program in a session: what the tool wants of a guest whose image
  * has no programs for it.
  */
+#define _GNU_SOURCE
 #include <ctype.h>
 #include <dirent.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "init.h"
 
@@ -92,6 +95,38 @@ static int list_processes(void)
 	return 0;
 }
 
+/* Of what is there by the names of programs, or by paths, one a line. */
+static int find_programs(char **names)
+{
+	char path[PATH_MAX];
+	const char *list, *end;
+
+	for (; *names; names++) {
+		if (strchr(*names, '/')) {
+			if (access(*names, X_OK) == 0)
+				puts(*names);
+			continue;
+		}
+		for (list = getenv("PATH"); list && *list; list = *end ? end + 1 : end) {
+			end = strchrnul(list, ':');
+			snprintf(path, sizeof(path), "%.*s/%s", (int)(end - list), list, *names);
+			if (access(path, X_OK) == 0) {
+				puts(*names);
+				break;
+			}
+		}
+	}
+	return 0;
+}
+
+static int print_kind(const char *path)
+{
+	struct stat info;
+
+	puts(stat(path, &info) ? "none" : S_ISDIR(info.st_mode) ? "directory" : "file");
+	return 0;
+}
+
 int run_tool(int argc, char **argv)
 {
 	if (argc == 2 && !strcmp(argv[1], "ps"))
@@ -99,7 +134,13 @@ int run_tool(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "get"))
 		return write_archive(argv[2]);
 	if (argc == 3 && !strcmp(argv[1], "put"))
-		return read_archive(argv[2]);
-	fprintf(stderr, "init: PID 1 of a guest; as a program: ps, get PATH, put DIRECTORY\n");
+		return read_archive(argv[2], false);
+	if (argc == 3 && !strcmp(argv[1], "add"))
+		return read_archive(argv[2], true);
+	if (argc == 3 && !strcmp(argv[1], "kind"))
+		return print_kind(argv[2]);
+	if (argc >= 2 && !strcmp(argv[1], "which"))
+		return find_programs(argv + 2);
+	fprintf(stderr, "init: PID 1 of a guest; as a program: ps, which NAME..., kind PATH, get PATH, put or add DIRECTORY\n");
 	return 2;
 }

@@ -84,6 +84,14 @@ export function givenBy<S extends Scope>(flags: RawFlags, scope: S): Given<S> {
 export const positive = (text: string): number => z.coerce.number().positive().safeParse(text).data ?? refuse('expected a number above 0.');
 export const whole = (text: string): number => z.coerce.number().int().min(1).safeParse(text).data ?? refuse('expected 1 or more.');
 
+export const count = (text: string): number => z.coerce.number().int().min(0).safeParse(text).data ?? refuse('expected 0 or more.');
+
+/** What follows the target belongs to the program; the dashes do not. */
+export const own = (args: readonly string[]): readonly string[] => (args[0] === '--' ? args.slice(1) : args);
+
+/** Repeated words are a list. */
+export const many = (word: string, before: readonly string[] | undefined): readonly string[] => [...(before ?? []), word];
+
 /** Repeated KEY=VALUE are a record. */
 export function setting(word: string, before: Readonly<Record<string, string>> | undefined): Readonly<Record<string, string>> {
   const equals = word.indexOf('=');

@@ -7,6 +7,7 @@ import { Command, CommanderError, Option, type OptionValues } from '@commander-j
 import type { Command as UntypedCommand } from 'commander';
 import { SUITES } from '../bench/bench.js';
 import { platforms } from '../deploy/index.js';
+import { isGuest } from '../detached/record.js';
 import { dev } from '../dev/dev.js';
 import { asUklError, UklError } from '../lib/errors.js';
 import { projectRoot } from '../lib/paths.js';
@@ -20,7 +21,10 @@ import { ccCommand } from './cc.js';
 import { cleanCommand } from './clean.js';
 import { type DeployFlags, deployCommand } from './deploy.js';
 import { doctorCommand } from './doctor.js';
-import { flagsOf, givenBy, positive, type RawFlags, setting, whole, withChoices } from './flags.js';
+import { flagsOf, givenBy, own, positive, type RawFlags, setting, whole, withChoices } from './flags.js';
+import { withGlobals } from './globals.js';
+import { detachCommand, inspectGuest } from './guests/lifecycle.js';
+import { addGuestVerbs, type DetachFlags, detachOptionsOf, withDetachOptions } from './guests/verbs.js';
 import { initCommand } from './init.js';
 import { inspectCommand } from './inspect.js';
 import { type GlobalOptions, logFor, printJson, reportError } from './output.js';
@@ -28,14 +32,6 @@ import { type ProfileFlags, profileCommand } from './profile.js';
 import { pullCommand, pushCommand } from './push.js';
 import { type Interruptible, runCommand, SIGNALS } from './run.js';
 import { listCommand, removeCommand, saveCommand } from './snapshot.js';
-
-/** Flags that every command has. */
-function withGlobals<A extends unknown[], O extends OptionValues>(command: Command<A, O>) {
-  return command
-    .option('--json', 'print one JSON document on standard output')
-    .option('-q, --quiet', 'print no progress, only results and errors')
-    .option('--debug', 'print stack traces of errors');
-}
 
 /** Flags of the table of options. */
 function withOptions<A extends unknown[], O extends OptionValues>(command: Command<A, O>, ...scopes: readonly Scope[]): Command<A, O> {
@@ -61,9 +57,6 @@ function withShorthands(argv: readonly string[]): string[] {
     return [word === '-v' && /^[^-].*:\//.test(argv[index + 1] ?? '') ? '--volume' : word];
   });
 }
-
-/** What follows the target belongs to the program; the dashes do not. */
-const own = (args: readonly string[]): readonly string[] => (args[0] === '--' ? args.slice(1) : args);
 
 /** Ends the work in hand on Ctrl-C: children die, half-made things are removed. */
 function interruptible(): Interruptible {
@@ -103,17 +96,24 @@ function createProgram(done: (code: number) => void, begun: (verb: string, flags
     args: own(args),
   });
 
-  withRunOptions(
-    program
-      .command('run')
-      .description("Build the target if needed, boot it, and exit with the program's status.")
-      .argument('[target]', 'a C, TypeScript or JavaScript file, an x86-64 ELF program, a project directory, an image or a container image', '.')
-      .argument('[args...]', "the program's arguments, after --")
-      .option('--from-snapshot <name>', 'go on from a guest that was saved, in place of a target'),
+  withDetachOptions(
+    withRunOptions(
+      program
+        .command('run')
+        .description("Build the target if needed, boot it, and exit with the program's status.")
+        .argument('[target]', 'a C, TypeScript or JavaScript file, an x86-64 ELF program, a project directory, an image or a container image', '.')
+        .argument('[args...]', "the program's arguments, after --")
+        .option('--from-snapshot <name>', 'go on from a guest that was saved, in place of a target'),
+    ),
   ).action((target, args, flags) =>
     handle('run', flags, (interruption) => {
       const options = runOptions(flags, args, interruption.signal);
       const { fromSnapshot } = flags;
+      const detached = detachOptionsOf(flags as DetachFlags);
+      if (detached !== undefined) {
+        if (fromSnapshot !== undefined) throw new UklError('UKL_USAGE', 'a guest from a snapshot cannot be detached', { hint: 'leave -d out' });
+        return detachCommand(target, { ...options, ...detached }, flags);
+      }
       if (fromSnapshot === undefined) return runCommand(target, options, flags, interruption);
       if (target !== '.') throw new UklError('UKL_USAGE', `a snapshot has its own program: ${target} cannot be another`, { hint: '-- before arguments' });
       return runCommand(fromSnapshot, options, flags, interruption, restore);
@@ -220,11 +220,13 @@ function createProgram(done: (code: number) => void, begun: (verb: string, flags
   withGlobals(
     program
       .command('inspect')
-      .description('List what is in an image: sizes, versions, hashes, rings, system calls.')
-      .argument('[target]', 'an image, or the project it was built from', '.')
+      .description('List what is in an image: sizes, versions, hashes, rings, system calls; or all that is known of a guest, as JSON.')
+      .argument('[target]', 'an image, the project it was built from, or the name of a guest', '.')
       .option('--calls', 'list the system calls that its programs can make, and how')
       .option('--sections', 'list the sections of its programs and of the kernel'),
-  ).action((target, flags) => handle('inspect', flags, () => inspectCommand(target, flags)));
+  ).action((target, flags) => handle('inspect', flags, async () => ((await isGuest(target)) ? inspectGuest(target) : inspectCommand(target, flags))));
+
+  addGuestVerbs(program as unknown as UntypedCommand, handle);
 
   withGlobals(program.command('init').description('Write a TypeScript project that runs.').argument('[directory]', 'where it goes', '.')).action(
     (directory, flags) => handle('init', flags, () => initCommand(directory, flags)),

@@ -9,8 +9,9 @@ import { flamegraph } from '../profile/flamegraph.js';
 import type { FunctionCost } from '../profile/fold.js';
 import { type Profile, profile } from '../profile/profile.js';
 import { isKernel } from '../profile/symbols.js';
+import { describeEnd } from '../run/end.js';
 import { printJson } from './output.js';
-import { describeEnd, type RunFlags } from './run.js';
+import type { RunFlags } from './run.js';
 
 export type ProfileFlags = RunFlags & {
   readonly load?: string;

@@ -159,6 +159,9 @@ export async function dev(targetPath: string, options: RunOptions & BuildOptions
     get state() {
       return vm.state;
     },
+    get pid() {
+      return vm.pid;
+    },
     result,
     [Symbol.asyncDispose]: () => vm[Symbol.asyncDispose](),
   };

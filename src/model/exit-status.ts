@@ -16,7 +16,7 @@ export const EXIT = {
 } as const;
 
 /** Verbs whose exit status is the program's own, so that the tool's failures need another. */
-const RUNNING: readonly string[] = ['run', 'dev'];
+const RUNNING: readonly string[] = ['run', 'dev', 'exec'];
 
 /** 128 and the number of a signal: both host and guest are Linux on x86-64. */
 export function statusOfSignal(name: string): number {

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+/** Commands that start, end and list detached guests. */
+import { setTimeout as elapse } from 'node:timers/promises';
+import { call, currentStatus, isGone } from '../../detached/client.js';
+import { type DetachOptions, detach, list, remove, restart, stop } from '../../detached/detach.js';
+import type { GuestStatus } from '../../detached/record.js';
+import { specOf } from '../../detached/record.js';
+import type { Usage } from '../../detached/usage.js';
+import { UklError } from '../../lib/errors.js';
+import { formatSize } from '../../lib/size.js';
+import { EXIT } from '../../model/exit-status.js';
+import { type GlobalOptions, printJson } from '../output.js';
+import { checkSignal } from './sessions.js';
+import { columns, describeGuests, describePorts, guestJson, ofLimit } from './tables.js';
+
+/** Asks a supervisor that has to be there. Throws UKL_VMM if it is not. */
+async function ask(name: string, method: 'GET' | 'POST', path: string, patient = false): Promise<unknown> {
+  await specOf(name);
+  return call(name, method, path, patient).catch((error: unknown) => {
+    throw isGone(error) ? new UklError('UKL_VMM', `'${name}' does not run`, { hint: `ukl restart ${name}` }) : error;
+  });
+}
+
+/** `ukl run -d` */
+export async function detachCommand(target: string, options: DetachOptions, flags: GlobalOptions): Promise<number> {
+  const name = await detach(target, options);
+  if (flags.json) printJson({ ok: true, name });
+  else process.stdout.write(`${name}\n`);
+  return EXIT.ok;
+}
+
+/** Does something to each guest; goes on after a failure, which is thrown at the end. */
+async function each(names: readonly string[], flags: GlobalOptions, work: (name: string) => Promise<unknown>): Promise<number> {
+  const failures: unknown[] = [];
+  const done: string[] = [];
+  for (const name of names) {
+    try {
+      await work(name);
+      done.push(name);
+      if (!flags.json) process.stdout.write(`${name}\n`);
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+  if (flags.json) printJson({ ok: true, names: done });
+  return EXIT.ok;
+}
+
+/** `ukl ps` */
+export async function psCommand(flags: GlobalOptions & { readonly all?: boolean; readonly quiet?: boolean }): Promise<number> {
+  const guests = (await list()).filter(({ status }) => flags.all || status?.state !== 'exited');
+  if (flags.json) printJson({ ok: true, guests: guests.map(guestJson) });
+  else if (flags.quiet) for (const { spec } of guests) process.stdout.write(`${spec.name}\n`);
+  else process.stdout.write(describeGuests(guests));
+  return EXIT.ok;
+}
+
+export const stopCommand = (names: readonly string[], flags: GlobalOptions & { readonly time?: number }): Promise<number> =>
+  each(names, flags, (name) => stop(name, flags.time));
+
+export const startCommand = (names: readonly string[], flags: GlobalOptions, signal: AbortSignal): Promise<number> =>
+  each(names, flags, (name) => restart(name, signal));
+
+export const restartCommand = (names: readonly string[], flags: GlobalOptions & { readonly time?: number }, signal: AbortSignal): Promise<number> =>
+  each(names, flags, async (name) => {
+    await stop(name, flags.time);
+    await restart(name, signal);
+  });
+
+export const killCommand = (names: readonly string[], flags: GlobalOptions & { readonly signal?: string }): Promise<number> => {
+  const signal = checkSignal(flags.signal ?? 'KILL');
+  return each(names, flags, (name) => ask(name, 'POST', `/signal?signal=${signal}`));
+};
+
+export const pauseCommand = (names: readonly string[], flags: GlobalOptions): Promise<number> => each(names, flags, (name) => ask(name, 'POST', '/pause'));
+export const unpauseCommand = (names: readonly string[], flags: GlobalOptions): Promise<number> => each(names, flags, (name) => ask(name, 'POST', '/resume'));
+
+export const rmCommand = (names: readonly string[], flags: GlobalOptions & { readonly force?: boolean }): Promise<number> =>
+  each(names, flags, (name) => remove(name, flags.force === true));
+
+/** `ukl wait`: prints the exit status of each; its own is the last one's. */
+export async function waitCommand(names: readonly string[], flags: GlobalOptions): Promise<number> {
+  const ended = await Promise.all(
+    names.map(async (name) => {
+      await specOf(name);
+      const status = await call(name, 'POST', '/wait', true).catch(async (error: unknown) => {
+        if (!isGone(error)) throw error;
+        return currentStatus(name);
+      });
+      return { name, exitCode: (status as GuestStatus | undefined)?.exitCode ?? EXIT.lost };
+    }),
+  );
+  if (flags.json) printJson({ ok: true, ended });
+  else process.stdout.write(ended.map(({ exitCode }) => `${exitCode}\n`).join(''));
+  return ended.at(-1)?.exitCode ?? EXIT.ok;
+}
+
+/** `ukl port` */
+export async function portCommand(name: string, flags: GlobalOptions): Promise<number> {
+  const status = (await ask(name, 'GET', '/status')) as GuestStatus;
+  if (flags.json) printJson({ ok: true, ports: status.ports });
+  else process.stdout.write(status.ports.map((port) => `${describePorts({ ports: [port] })}\n`).join(''));
+  return EXIT.ok;
+}
+
+/** `ukl inspect`, of a guest. */
+export async function inspectGuest(name: string): Promise<number> {
+  printJson({ ok: true, guest: guestJson({ spec: await specOf(name), status: await currentStatus(name) }) });
+  return EXIT.ok;
+}
+
+interface Sample {
+  readonly name: string;
+  readonly usage: Usage;
+  readonly at: number;
+  readonly limitMiB: number | undefined;
+}
+
+async function sample(wanted: readonly string[]): Promise<Sample[]> {
+  const guests = (await list()).filter(({ spec, status }) => (wanted.length === 0 ? status?.state === 'running' : wanted.includes(spec.name)));
+  const samples = await Promise.all(
+    guests.map(async ({ spec, status }) => {
+      // One that ends meanwhile is not there any more.
+      const usage = (await call(spec.name, 'GET', '/usage').catch(() => undefined)) as Usage | undefined;
+      return usage === undefined ? [] : [{ name: spec.name, usage, at: performance.now(), limitMiB: status?.memoryMiB }];
+    }),
+  );
+  return samples.flat();
+}
+
+/** Milliseconds over which the processors' share is measured. */
+const INTERVAL_MS = 1000;
+
+function describeUsage(before: readonly Sample[], now: readonly Sample[]): string {
+  return columns([
+    ['NAME', 'CPU', 'MEMORY / LIMIT', 'PRIVATE', 'NET IN / OUT'],
+    ...now.map(({ name, usage, at, limitMiB }) => {
+      const last = before.find((one) => one.name === name);
+      const share = last === undefined ? undefined : (usage.cpuMs - last.usage.cpuMs) / (at - last.at);
+      return [
+        name,
+        share === undefined ? '-' : `${(share * 100).toFixed(1)} %`,
+        ofLimit(usage.memoryBytes, limitMiB),
+        formatSize(usage.privateBytes),
+        `${formatSize(usage.receivedBytes)} / ${formatSize(usage.sentBytes)}`,
+      ];
+    }),
+  ]);
+}
+
+/** `ukl stats`: once a second, or once. */
+export async function statsCommand(names: readonly string[], flags: GlobalOptions & { readonly stream?: boolean }, signal: AbortSignal): Promise<number> {
+  for (const name of names) await specOf(name);
+  if (flags.json) {
+    printJson({ ok: true, guests: (await sample(names)).map(({ name, usage }) => ({ name, ...usage })) });
+    return EXIT.ok;
+  }
+  const live = flags.stream !== false && process.stdout.isTTY === true;
+  let before = await sample(names);
+  do {
+    await elapse(INTERVAL_MS, undefined, { signal }).catch(() => {});
+    if (signal.aborted) break;
+    const now = await sample(names);
+    process.stdout.write(`${live ? '\x1b[H\x1b[J' : ''}${describeUsage(before, now)}`);
+    before = now;
+  } while (live);
+  return EXIT.ok;
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+/** Commands that read what guests leave, and go on reading: logs and events. */
+
+import { once } from 'node:events';
+import { watch } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { currentStatus } from '../../detached/client.js';
+import { eventsFile, type GuestEvent } from '../../detached/events.js';
+import { type JournalEntry, JournalReader, lastOf } from '../../detached/journal.js';
+import { directoryOf, specOf } from '../../detached/record.js';
+import { errnoOf } from '../../lib/errors.js';
+import { LineSplitter } from '../../lib/lines.js';
+import { EXIT } from '../../model/exit-status.js';
+import { type GlobalOptions, printJson } from '../output.js';
+
+/** Calls `read` for each change in a directory until it says that there is no more to come, or the signal aborts. */
+async function onChanges(directory: string, read: () => Promise<boolean>, signal: AbortSignal): Promise<void> {
+  let changed = (): void => {};
+  let pending = true;
+  // Before the first look: what changes during it is seen in the next.
+  const watcher = watch(directory, () => {
+    pending = true;
+    changed();
+  });
+  watcher.on('error', () => changed());
+  signal.addEventListener('abort', () => changed(), { once: true });
+  try {
+    while (!signal.aborted) {
+      pending = false;
+      if (!(await read())) return;
+      if (!pending && !signal.aborted)
+        await new Promise<void>((resolve) => {
+          changed = resolve;
+          if (pending) resolve();
+        });
+    }
+  } finally {
+    watcher.close();
+  }
+}
+
+async function print(stream: NodeJS.WriteStream, text: string): Promise<void> {
+  if (!stream.write(text)) await once(stream, 'drain');
+}
+
+export interface LogsFlags extends GlobalOptions {
+  readonly follow?: boolean;
+  readonly lines?: number;
+  readonly timestamps?: boolean;
+}
+
+/** `ukl logs` */
+export async function logsCommand(name: string, flags: LogsFlags, signal: AbortSignal): Promise<number> {
+  await specOf(name);
+  await using reader = new JournalReader(directoryOf(name));
+  const show = async (entries: readonly JournalEntry[]): Promise<void> => {
+    for (const { time, stream, text } of entries) await print(process[stream], flags.timestamps ? `${time} ${text}` : text);
+  };
+  const first = await reader.next();
+  const shown = flags.lines === undefined ? first : lastOf(first, flags.lines);
+  if (flags.json && !flags.follow) {
+    printJson({ ok: true, entries: shown });
+    return EXIT.ok;
+  }
+  await show(shown);
+  if (!flags.follow) return EXIT.ok;
+  await onChanges(
+    directoryOf(name),
+    async () => {
+      const ended = (await currentStatus(name).catch(() => undefined))?.state === 'exited';
+      await show(await reader.next());
+      return !ended;
+    },
+    signal,
+  );
+  return EXIT.ok;
+}
+
+function describeEvent({ time, guest, event, exitCode }: GuestEvent): string {
+  return `${time} ${guest} ${event}${exitCode === undefined ? '' : ` (${exitCode})`}\n`;
+}
+
+/** `ukl events`: those to come, or with `past` those that were. */
+export async function eventsCommand(flags: GlobalOptions & { readonly past?: boolean }, signal: AbortSignal): Promise<number> {
+  const file = eventsFile();
+  let at = 0;
+  let lines = new LineSplitter();
+  const next = async (): Promise<GuestEvent[]> => {
+    const opened = await open(file).catch((error: unknown) => {
+      if (errnoOf(error) === 'ENOENT') return undefined;
+      throw error;
+    });
+    if (opened === undefined) return [];
+    try {
+      const { size } = await opened.stat();
+      // Begun anew.
+      if (size < at) [at, lines] = [0, new LineSplitter()];
+      const data = Buffer.alloc(size - at);
+      const { bytesRead } = await opened.read(data, 0, data.length, at);
+      at += bytesRead;
+      return lines.push(data.subarray(0, bytesRead)).map((line) => JSON.parse(line) as GuestEvent);
+    } finally {
+      await opened.close();
+    }
+  };
+  const past = await next();
+  const show = (events: readonly GuestEvent[]): Promise<void> =>
+    print(process.stdout, events.map((event) => (flags.json ? `${JSON.stringify(event)}\n` : describeEvent(event))).join(''));
+  if (flags.past) {
+    await show(past);
+    return EXIT.ok;
+  }
+  await onChanges(
+    dirname(file),
+    async () => {
+      await show(await next());
+      return true;
+    },
+    signal,
+  );
+  return EXIT.ok;
+}

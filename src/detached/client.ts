@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+/** Talks to a guest's supervisor. */
+import { request } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { z } from 'zod';
+import { type ErrorCode, errnoOf, UklError } from '../lib/errors.js';
+import { type GuestStatus, readStatus, socketOf } from './record.js';
+import { STREAMS } from './server.js';
+
+/** A supervisor answers at once; one that was stopped (SIGSTOP) does not. */
+const ANSWER_MS = 5000;
+
+const failure = z.object({ error: z.object({ code: z.string(), message: z.string(), hint: z.string().optional() }) });
+
+function refused(body: string): UklError {
+  const { success, data } = failure.safeParse(JSON.parse(body));
+  if (!success) return new UklError('UKL_VMM', `the guest's supervisor answered ${body.slice(0, 200)}`);
+  const { code, message, hint } = data.error;
+  return new UklError(code as ErrorCode, message, hint === undefined ? {} : { hint });
+}
+
+/** Nobody listens: the supervisor has ended, if there ever was one. */
+export const isGone = (error: unknown): boolean => ['ENOENT', 'ECONNREFUSED', 'ECONNRESET'].includes(errnoOf(error) ?? '');
+
+/**
+ * Asks a supervisor. `patient` waits for an answer however long it takes.
+ *
+ * @throws what the supervisor says, or the system's error if there is none
+ */
+export async function call(name: string, method: 'GET' | 'POST', path: string, patient = false): Promise<unknown> {
+  const socketPath = await socketOf(name);
+  return new Promise((resolve, reject) => {
+    const asked = request({ socketPath, method, path, agent: false }, (response) => {
+      let body = '';
+      response.on('data', (chunk: Buffer) => {
+        body += chunk.toString();
+      });
+      response.on('error', reject);
+      response.on('end', () => {
+        if (response.statusCode === 200) resolve(JSON.parse(body));
+        else reject(refused(body));
+      });
+    });
+    asked.on('error', reject);
+    if (!patient)
+      asked.setTimeout(ANSWER_MS, () => asked.destroy(new UklError('UKL_VMM', `the supervisor of '${name}' does not answer`, { hint: `ukl rm -f ${name}` })));
+    asked.end();
+  });
+}
+
+/** A connection that frames go over, for `openSession` and its like. */
+export async function connectTo(name: string, path: string): Promise<Socket> {
+  const socketPath = await socketOf(name);
+  return new Promise((resolve, reject) => {
+    const asked = request({ socketPath, path, headers: { connection: 'Upgrade', upgrade: STREAMS }, agent: false });
+    asked.on('error', reject);
+    asked.on('upgrade', (_response, socket, head) => {
+      if (head.length > 0) socket.unshift(head);
+      resolve(socket);
+    });
+    asked.on('response', (response) => {
+      let body = '';
+      response.on('data', (chunk: Buffer) => {
+        body += chunk.toString();
+      });
+      response.on('end', () => reject(refused(body)));
+    });
+    asked.end();
+  });
+}
+
+/** Settles when a guest's supervisor has ended, which a connection to it shows. */
+export async function gone(name: string): Promise<void> {
+  const path = await socketOf(name);
+  await new Promise<void>((resolve) => {
+    const socket = connect(path);
+    socket.on('error', () => {});
+    socket.on('close', () => resolve());
+    socket.resume();
+  });
+}
+
+/** How a guest is now. A supervisor that is gone without a last word leaves no guest: QEMU goes with it. */
+export async function currentStatus(name: string): Promise<GuestStatus | undefined> {
+  try {
+    return (await call(name, 'GET', '/status')) as GuestStatus;
+  } catch (error) {
+    const last = await readStatus(name);
+    if (!isGone(error)) {
+      // It lives, and is stopped or busy: what it wrote last is what is known.
+      if (last !== undefined) return last;
+      throw error;
+    }
+    if (last === undefined || last.state === 'exited') return last;
+    return { ...last, state: 'exited', exitCode: 255, reason: 'its supervisor was killed, or this machine was restarted' };
+  }
+}

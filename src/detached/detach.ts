@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT
+/** Starts a guest that goes on without the tool, and ends it. */
+import { spawn } from 'node:child_process';
+import { existsSync, openSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import type { Readable } from 'node:stream';
+import { resolveTarget } from '../app/target.js';
+import { buildTo } from '../build/build.js';
+import { isImage, openImage } from '../image/image.js';
+import { type ErrorCode, UklError } from '../lib/errors.js';
+import { LineSplitter } from '../lib/lines.js';
+import { projectRoot } from '../lib/paths.js';
+import type { UklConfig } from '../options/config.js';
+import type { BuildOptions, RunOptions } from '../options/given.js';
+import { optionsIn } from '../options/options.js';
+import { openGiven } from '../run/launch.js';
+import { call, currentStatus, gone, isGone } from './client.js';
+import { checkHealth } from './health.js';
+import {
+  checkName,
+  claim,
+  directoryOf,
+  type GuestSpec,
+  type GuestStatus,
+  type HealthCheck,
+  names,
+  readSpec,
+  release,
+  socketOf,
+  specOf,
+  writeSpec,
+} from './record.js';
+import { parseRestart } from './restart.js';
+
+export interface DetachOptions extends RunOptions, BuildOptions {
+  /** The target's name by default, with a number if that is taken. */
+  readonly name?: string | undefined;
+  /** "no", "on-failure[:TIMES]", "always", "unless-stopped". */
+  readonly restart?: string | undefined;
+  readonly health?: HealthCheck | undefined;
+  readonly interactive?: boolean | undefined;
+  readonly remove?: boolean | undefined;
+  /** Processors' time that it may have: 0.5 is half of one. */
+  readonly cpuLimit?: number | undefined;
+  readonly stopSignal?: string | undefined;
+  readonly project?: string | undefined;
+}
+
+/** What a supervisor is started by. */
+const supervisorProgram = join(projectRoot, 'dist/supervisor.js');
+
+/** A name that nobody has: the target's, with a number behind it where needed. */
+async function freeName(target: string): Promise<string> {
+  const plain =
+    basename(target)
+      .replace(/\.(image|elf|[cm]?[jt]s|c)$/, '')
+      .replace(/[^a-zA-Z0-9_.-]+/g, '-')
+      .replace(/^[^a-zA-Z0-9]+/, '')
+      .slice(0, 50) || 'guest';
+  const taken = new Set(await names());
+  for (let number = 1; ; number++) {
+    const name = number === 1 ? plain : `${plain}-${number}`;
+    if (!taken.has(name)) return name;
+  }
+}
+
+/** The options of `run()` that can be written down. */
+function writable(options: RunOptions): Record<string, unknown> {
+  const kept = optionsIn('run').flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]] as const]));
+  return Object.fromEntries(kept);
+}
+
+/** The image of a target: an image stays where it is, what is built is the guest's own. */
+async function imageFor(name: string, target: string | UklConfig, options: DetachOptions): Promise<string> {
+  if (typeof target === 'string' && (await isImage(target))) {
+    await openGiven(target, options);
+    return resolve(target);
+  }
+  const path = join(directoryOf(name), 'image');
+  await buildTo(path, await resolveTarget(target), { container: 'elf', ...options });
+  return path;
+}
+
+/** Starts the supervisor of a guest whose record is there; settles when its program runs. */
+async function startSupervisor(name: string, signal: AbortSignal | undefined): Promise<void> {
+  if (!existsSync(supervisorProgram)) throw new UklError('UKL_HOST', 'this copy of ukl is not compiled', { hint: 'npm run build' });
+  const spec = await specOf(name);
+  const errors = openSync(join(directoryOf(name), 'supervisor.log'), 'a', 0o600);
+  const child = spawn(process.execPath, [supervisorProgram, name], { detached: true, stdio: ['ignore', errors, errors, 'pipe'], cwd: spec.directory });
+  const abort = (): void => void child.kill('SIGTERM');
+  signal?.addEventListener('abort', abort, { once: true });
+  try {
+    await new Promise<void>((done, reject) => {
+      const lines = new LineSplitter();
+      const pipe = child.stdio[3] as Readable;
+      child.once('error', reject);
+      child.once('exit', () => reject(new UklError('UKL_VMM', `the supervisor of '${name}' ended`, { log: join(directoryOf(name), 'supervisor.log') })));
+      pipe.on('data', (chunk: Buffer) => {
+        for (const line of lines.push(chunk)) {
+          const { error } = JSON.parse(line) as { error?: { code: ErrorCode; message: string; hint?: string; details?: string; log?: string } };
+          if (error === undefined) done();
+          else reject(new UklError(error.code, error.message, error));
+        }
+      });
+    });
+  } finally {
+    signal?.removeEventListener('abort', abort);
+    child.removeAllListeners();
+    for (const stream of child.stdio) stream?.destroy();
+    child.unref();
+  }
+  signal?.throwIfAborted();
+}
+
+/**
+ * Builds a target if needed, and starts it behind a supervisor of its own. The
+ * guest goes on when this process ends.
+ *
+ * @returns its name, once its program runs
+ * @throws what `run` throws; then nothing is left of it
+ */
+export async function detach(target: string | UklConfig, options: DetachOptions = {}): Promise<string> {
+  const restart = parseRestart(options.restart ?? 'no');
+  if (options.health !== undefined) checkHealth(options.health);
+  if (restart.policy !== 'no' && options.remove) throw new UklError('UKL_USAGE', '--rm and --restart exclude each other', { hint: 'leave one out' });
+  const said = typeof target === 'string' ? target : (target.name ?? 'app');
+  const name = options.name ?? (await freeName(typeof target === 'string' ? resolve(target) : said));
+  checkName(name);
+  await claim(name);
+  try {
+    const image = await imageFor(name, target, options);
+    await writeSpec({
+      version: 1,
+      name,
+      target: said,
+      image,
+      directory: process.cwd(),
+      created: new Date().toISOString(),
+      options: writable(options),
+      restart,
+      health: options.health,
+      interactive: options.interactive ?? false,
+      remove: options.remove ?? false,
+      cpuLimit: options.cpuLimit,
+      stopSignal: options.stopSignal ?? 'TERM',
+      project: options.project,
+    });
+    await startSupervisor(name, options.signal);
+  } catch (error) {
+    await release(name);
+    throw error;
+  }
+  return name;
+}
+
+/** Starts a guest that has ended, as it was started first. Throws UKL_USAGE if it runs. */
+export async function restart(name: string, signal?: AbortSignal): Promise<void> {
+  await specOf(name);
+  const status = await currentStatus(name);
+  if (status !== undefined && status.state !== 'exited') throw new UklError('UKL_USAGE', `'${name}' runs already`, { hint: `ukl restart ${name}` });
+  await openImage((await specOf(name)).image);
+  await startSupervisor(name, signal);
+}
+
+/** Ends a guest: its program is asked to, and after so many seconds the machine is turned off. One that has ended stays so. */
+export async function stop(name: string, seconds = 10): Promise<GuestStatus | undefined> {
+  await specOf(name);
+  try {
+    const status = (await call(name, 'POST', `/stop?seconds=${seconds}`, true)) as GuestStatus;
+    await gone(name);
+    return status;
+  } catch (error) {
+    if (isGone(error)) return currentStatus(name);
+    throw error;
+  }
+}
+
+/** Removes what is kept of a guest. Throws UKL_USAGE for one that runs, unless it is to be killed. */
+export async function remove(name: string, force: boolean): Promise<void> {
+  const spec = await readSpec(name).catch(() => undefined);
+  if (spec === undefined && !(await names()).includes(name)) await specOf(name);
+  const status = await currentStatus(name).catch(() => undefined);
+  if (status !== undefined && status.state !== 'exited') {
+    if (!force) throw new UklError('UKL_USAGE', `'${name}' runs`, { hint: `ukl stop ${name}, or ukl rm -f ${name}` });
+    await stop(name, 0).catch(() => process.kill(status.pid, 'SIGKILL'));
+  }
+  await rm(await socketOf(name), { force: true });
+  await release(name);
+}
+
+export interface GuestSummary {
+  readonly spec: GuestSpec;
+  readonly status: GuestStatus | undefined;
+}
+
+/** All guests, by name. */
+export async function list(): Promise<GuestSummary[]> {
+  const all = await Promise.all(
+    (await names()).map(async (name) => {
+      const spec = await readSpec(name).catch(() => undefined);
+      return spec === undefined ? [] : [{ spec, status: await currentStatus(name).catch(() => undefined) }];
+    }),
+  );
+  return all.flat();
+}
