@@ -53,8 +53,12 @@ static struct pollfd devices = { .fd = -1, .events = POLLIN };
 /* From here on, devices that come are noticed: who looks for one looks after this. */
 void watch_devices(void)
 {
-	if (devices.fd >= 0)
+	static pid_t watcher;
+
+	/* A child's would take events from its parent's. */
+	if (watcher == getpid())
 		return;
+	watcher = getpid();
 	devices.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (inotify_add_watch(devices.fd, "/dev", IN_CREATE) < 0)
 		fail("/dev");

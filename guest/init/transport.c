@@ -44,6 +44,12 @@ static int find_port(int number, char *path, size_t size)
 	return found;
 }
 
+/* Not its own yet, another's still, or one that is being removed: sessions' ports come and go. */
+static bool may_come(int error)
+{
+	return error == ENXIO || error == EBUSY || error == ENODEV || error == ENOENT;
+}
+
 /*
  * The driver learns of the ports from the host, maybe long after we have
  * started.  However slow the two are, one comes: whether the run takes too
@@ -55,18 +61,19 @@ static int open_port(int number)
 	int fd, patience = PATIENCE_MS;
 
 	watch_devices();
-	while (!find_port(number, path, sizeof(path))) {
-		if (!await_device(patience)) {
+	for (;;) {
+		if (find_port(number, path, sizeof(path))) {
+			fd = open(path, O_RDWR | O_CLOEXEC);
+			if (fd >= 0)
+				return fd;
+			if (!may_come(errno))
+				fail(path);
+			usleep(1000);
+		} else if (!await_device(patience)) {
 			say("init: still waiting for port %d of the host\n", number);
 			patience = -1;
 		}
 	}
-	/* The device is there a little before the driver knows its port. */
-	while ((fd = open(path, O_RDWR | O_CLOEXEC)) < 0 && errno == ENXIO)
-		usleep(1000);
-	if (fd < 0)
-		fail(path);
-	return fd;
 }
 
 /*
@@ -76,18 +83,25 @@ static int open_port(int number)
  */
 int open_input_port(int number)
 {
-	int fd = open_port(number);
 	sigset_t io;
 	char greeting;
+	int fd;
+	long n;
 
 	sigemptyset(&io);
 	sigaddset(&io, SIGIO);
-	if (fcntl(fd, F_SETOWN, getpid()) || fcntl(fd, F_SETFL, O_ASYNC))
-		fail("SIGIO");
-	while (read(fd, &greeting, 1) != 1)
-		sigwaitinfo(&io, NULL);
-	fcntl(fd, F_SETFL, 0);
-	return fd;
+	for (;;) {
+		fd = open_port(number);
+		if (fcntl(fd, F_SETOWN, getpid()) || fcntl(fd, F_SETFL, O_ASYNC))
+			fail("SIGIO");
+		while ((n = read(fd, &greeting, 1)) == 0)
+			sigwaitinfo(&io, NULL);
+		fcntl(fd, F_SETFL, 0);
+		if (n == 1)
+			return fd;
+		/* One of that number was removed while we waited for its greeting. */
+		close(fd);
+	}
 }
 
 /* Port 0 is kept for a console. */

@@ -49,13 +49,14 @@ export interface GuestProcess {
 /** The processes of a guest; without the kernel's threads, unless they are asked for. */
 export async function processes(name: string, all: boolean, signal?: AbortSignal): Promise<GuestProcess[]> {
   const lines = (await ask(name, ['ps'], signal)).trimEnd().split('\n');
-  return lines.flatMap((line) => {
+  const found = lines.map((line): GuestProcess => {
     const [pid, parent, uid, state = '', memory, cpu, command = ''] = line.split('\t');
-    const thread = Number(pid) === 2 || Number(parent) === 2;
-    const own = command.startsWith(`${TOOL} ps`) || (command === TOOL && Number(pid) !== 1);
-    if (own || (thread && !all)) return [];
-    return [{ pid: Number(pid), parent: Number(parent), uid: Number(uid), state, memoryBytes: Number(memory) * 1024, cpuSeconds: Number(cpu), command }];
+    return { pid: Number(pid), parent: Number(parent), uid: Number(uid), state, memoryBytes: Number(memory) * 1024, cpuSeconds: Number(cpu), command };
   });
+  // Who asks is not meant: the tool, and its session.
+  const own = found.filter(({ command }) => command === `${TOOL} ps`).flatMap(({ pid, parent }) => [pid, parent]);
+  const isThread = ({ pid, parent }: GuestProcess): boolean => pid === 2 || parent === 2;
+  return found.filter((process) => !own.includes(process.pid) && (all || !isThread(process)));
 }
 
 /** GNU tar on this host, as one end of a pipe. */

@@ -33,7 +33,7 @@ function probeOf(test: string): Probe {
 /** Throws UKL_USAGE for a check that nobody can make. */
 export const checkHealth = ({ test }: HealthCheck): void => void probeOf(test);
 
-/** Checks until the signal aborts, and reports each change. Before the first success, failures count for nothing but the start. */
+/** Checks until the signal aborts, and reports each change. */
 export async function watchHealth(
   vm: RunningVm,
   { test, intervalSeconds, retries }: HealthCheck,

@@ -29,7 +29,12 @@ export async function execCommand(name: string, argv: readonly string[], flags: 
   if (flags.tty && !stdin.isTTY) throw new UklError('UKL_USAGE', 'standard input is no terminal', { hint: 'leave -t out' });
   const terminal = flags.tty ? { rows: stdout.rows, columns: stdout.columns } : undefined;
   await using session = await exec(name, { argv, env: flags.env, cwd: flags.workdir, terminal });
-  const forward = (signalName: NodeJS.Signals): void => session.signal(signalName);
+  // The first signal is the program's; whoever repeats it hangs up.
+  let signals = 0;
+  const forward = (signalName: NodeJS.Signals): void => {
+    if (signals++ === 0) session.signal(signalName);
+    else void session[Symbol.asyncDispose]();
+  };
   const resize = (): void => session.resize(stdout.rows, stdout.columns);
   for (const one of SIGNALS) process.on(one, forward);
   if (flags.tty) {

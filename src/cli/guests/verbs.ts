@@ -167,7 +167,9 @@ export function addGuestVerbs(program: UntypedCommand, handle: Handle): void {
       .argument('<name>', 'of the guest')
       .addOption(new Option('--no-stdin', 'do not send it standard input')),
   ).action((name, flags) => handle('attach', flags, (interruption) => attachCommand(name, flags, interruption)));
-  withGlobals(verb('events', 'Print what happens to guests, as it happens.').option('--past', 'what has happened, instead')).action((flags) =>
-    handle('events', flags, ({ signal }) => eventsCommand(flags, signal)),
-  );
+  withGlobals(
+    verb('events', 'Print what happens to guests, as it happens.')
+      .option('--past', 'what has happened, and no more')
+      .option('-f, --follow', 'with --past: go on with what happens'),
+  ).action((flags) => handle('events', flags, ({ signal }) => eventsCommand(flags, signal)));
 }

@@ -81,8 +81,8 @@ function describeEvent({ time, guest, event, exitCode }: GuestEvent): string {
   return `${time} ${guest} ${event}${exitCode === undefined ? '' : ` (${exitCode})`}\n`;
 }
 
-/** `ukl events`: those to come, or with `past` those that were. */
-export async function eventsCommand(flags: GlobalOptions & { readonly past?: boolean }, signal: AbortSignal): Promise<number> {
+/** `ukl events`: those to come; with `past`, those that were, and with `follow` both. */
+export async function eventsCommand(flags: GlobalOptions & { readonly past?: boolean; readonly follow?: boolean }, signal: AbortSignal): Promise<number> {
   const file = eventsFile();
   let at = 0;
   let lines = new LineSplitter();
@@ -107,10 +107,8 @@ export async function eventsCommand(flags: GlobalOptions & { readonly past?: boo
   const past = await next();
   const show = (events: readonly GuestEvent[]): Promise<void> =>
     print(process.stdout, events.map((event) => (flags.json ? `${JSON.stringify(event)}\n` : describeEvent(event))).join(''));
-  if (flags.past) {
-    await show(past);
-    return EXIT.ok;
-  }
+  if (flags.past) await show(past);
+  if (flags.past && !flags.follow) return EXIT.ok;
   await onChanges(
     dirname(file),
     async () => {

@@ -10,6 +10,7 @@ import type { Qmp } from './qmp.js';
 export class SessionPorts {
   readonly #directory: string;
   readonly #taken = new Set<number>();
+  #next: number = SESSION_PORTS.first;
 
   /** @param directory the machine's own, with room for sockets */
   constructor(directory: string) {
@@ -18,11 +19,13 @@ export class SessionPorts {
 
   /** Throws UKL_VMM if all are taken, or QEMU refuses. */
   async open(qmp: Qmp): Promise<{ readonly port: number; readonly socket: Socket }> {
-    let port: number = SESSION_PORTS.first;
-    while (this.#taken.has(port)) port++;
-    if (port > SESSION_PORTS.last)
-      throw new UklError('UKL_VMM', `the guest has ${SESSION_PORTS.last - SESSION_PORTS.first + 1} sessions, and cannot have more`, { hint: 'end one' });
+    // Each in its turn: the guest may still be busy with the end of the last one.
+    const count = SESSION_PORTS.last - SESSION_PORTS.first + 1;
+    const numbers = Array.from({ length: count }, (_, index) => SESSION_PORTS.first + ((this.#next - SESSION_PORTS.first + index) % count));
+    const port = numbers.find((number) => !this.#taken.has(number));
+    if (port === undefined) throw new UklError('UKL_VMM', `the guest has ${count} sessions, and cannot have more`, { hint: 'end one' });
     this.#taken.add(port);
+    this.#next = port + 1;
     const id = `session${port}`;
     try {
       const server = await listen(join(this.#directory, id));

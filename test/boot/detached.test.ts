@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+/** Guests that go on without the tool, as a user has them: by the command line, in a state directory of the test's. */
+import { spawn } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type CommandResult, host, Sink, ukl } from './harness.js';
+
+let state: string;
+let image: string;
+const cli = (...args: string[]): Promise<CommandResult> => host(ukl, args, { XDG_STATE_HOME: state, NO_COLOR: '1' });
+
+interface Status {
+  readonly state: string;
+  readonly pid: number;
+  readonly vmmPid: number;
+  readonly restarts: number;
+  readonly health?: string;
+  readonly exitCode?: number;
+  readonly ports: readonly { readonly host: number }[];
+}
+
+async function status(name: string): Promise<Status> {
+  const { stdout } = await cli('inspect', name);
+  return (JSON.parse(stdout) as { guest: { status: Status } }).guest.status;
+}
+
+/** A command whose output is awaited, ended by the test. */
+function follow(...args: string[]): { readonly out: Sink; readonly closed: Promise<number | null>; end(signal: NodeJS.Signals): Promise<number | null> } {
+  const child = spawn(ukl, args, { env: { ...process.env, XDG_STATE_HOME: state }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const out = new Sink();
+  child.stdout.pipe(out, { end: false });
+  child.stderr.pipe(out, { end: false });
+  const closed = new Promise<number | null>((resolve) => child.once('close', resolve));
+  child.stdout.once('end', () => out.over('the command ended'));
+  return {
+    out,
+    closed,
+    end: (signal) => {
+      child.kill(signal);
+      return closed;
+    },
+  };
+}
+
+const alive = async (pid: number): Promise<boolean> => (await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => 'Z')).includes(') Z') === false;
+
+/** A server that says what it hears: on SIGHUP as well, until SIGTERM. */
+const PROGRAM = `
+import { createServer } from 'node:http';
+process.on('SIGHUP', () => console.log('reloaded'));
+process.on('SIGTERM', () => { console.log('terminated'); process.exit(7); });
+process.stdin.on('data', (chunk) => console.log('heard ' + String(chunk).trim()));
+createServer((request, response) => {
+  if (request.url === '/crash') process.exit(3);
+  console.error('asked for ' + request.url);
+  response.end('hello\\n');
+}).listen(8080, () => console.log('listening'));
+`;
+
+beforeAll(async () => {
+  state = await mkdtemp(join(tmpdir(), 'ukl-state-'));
+  await writeFile(join(state, 'server.mjs'), PROGRAM);
+  image = join(state, 'server.image');
+  const built = await cli('build', join(state, 'server.mjs'), '--container', 'elf', '-o', image);
+  expect(built.code, built.stderr).toBe(0);
+});
+afterAll(async () => {
+  const { stdout } = await cli('ps', '-a', '-q');
+  for (const name of stdout.split('\n').filter(Boolean)) await cli('rm', '-f', name);
+  await rm(state, { recursive: true });
+});
+
+describe('a guest that runs detached', () => {
+  test('is started, listed, asked, and goes on without the tool', async () => {
+    const started = await cli('run', '-d', '-i', '--name', 'web', '--health', 'http:8080/', '--health-interval', '0.2', image, '-p', '0:8080');
+    expect([started.code, started.stdout]).toEqual([0, 'web\n']);
+    expect((await cli('ps')).stdout).toMatch(/^web .* Up \d+ second/m);
+    const log = follow('logs', '-f', 'web');
+    await log.out.until(/listening/);
+    const events = follow('events', '--past', '-f');
+    const [port] = (await status('web')).ports;
+    expect(await (await fetch(`http://127.0.0.1:${port?.host}/x`)).text()).toBe('hello\n');
+    await log.out.until(/asked for \/x/);
+    expect((await cli('port', 'web')).stdout).toBe(`127.0.0.1:${port?.host}->8080/tcp\n`);
+    await cli('kill', '-s', 'HUP', 'web');
+    await log.out.until(/reloaded/);
+    await cli('pause', 'web');
+    await events.out.until(/web paused/);
+    expect((await cli('ps')).stdout).toMatch(/\(paused\)/);
+    await cli('unpause', 'web');
+    await events.out.until(/web paused[^]*web running/);
+    const attached = spawn(ukl, ['attach', 'web'], { env: { ...process.env, XDG_STATE_HOME: state }, stdio: ['pipe', 'ignore', 'ignore'] });
+    attached.stdin.write('good day\n');
+    await log.out.until(/heard good day/);
+    attached.kill('SIGINT');
+    await events.end('SIGINT');
+    await log.end('SIGINT');
+    expect((await status('web')).state).toBe('running');
+    expect((await cli('stats', 'web', '--json')).stdout).toMatch(/"privateBytes": \d{8}/);
+  });
+
+  test('runs other programs beside its own, in ring 3, with streams and a status of their own', async () => {
+    const shell = await cli('exec', '-e', 'WHO=me', 'web', '--', '/bin/sh', '-c', 'echo out $WHO; echo err >&2; cat /proc/self/comm; exit 5');
+    expect([shell.code, shell.stdout, shell.stderr]).toEqual([5, 'out me\ncat\n', expect.stringContaining('err\n')]);
+    expect((await cli('exec', 'web', '--', 'no-such-program')).code).toBe(127);
+    const sockets = await cli('exec', 'web', '--', '/bin/sh', '-c', 'ss -tln');
+    expect(sockets.stdout).toMatch(/LISTEN .*:8080/);
+    expect((await cli('top', 'web')).stdout).toMatch(/ node .*server\.mjs\n$/);
+  });
+
+  test('gives files and takes them', async () => {
+    const there = join(state, 'note.txt');
+    await writeFile(there, 'kept\n');
+    expect((await cli('cp', there, 'web:/tmp/renamed')).code).toBe(0);
+    expect((await cli('exec', 'web', '--', 'cat', '/tmp/renamed')).stdout).toBe('kept\n');
+    expect((await cli('cp', 'web:/tmp/renamed', join(state, 'back'))).code).toBe(0);
+    expect(await readFile(join(state, 'back'), 'utf8')).toBe('kept\n');
+    await cli('cp', 'web:/etc', join(state, 'etc'));
+    expect(await readdir(join(state, 'etc'))).toContain('hosts');
+    const missing = await cli('cp', 'web:/no/such', state);
+    expect([missing.code, missing.stderr]).toEqual([1, expect.stringContaining('/no/such: No such file or directory')]);
+  });
+
+  test('has one name, and two guests cannot', async () => {
+    const again = await cli('run', '-d', '--name', 'web', image);
+    expect([again.code, again.stderr]).toEqual([2, expect.stringContaining("there is a guest 'web' already")]);
+    expect((await cli('logs', 'wep')).stderr).toContain("did you mean 'web'");
+    const both = await Promise.all([cli('run', '-d', '--name', 'twin', image), cli('run', '-d', '--name', 'twin', image)]);
+    expect(both.map(({ code }) => code).sort()).toEqual([0, 2]);
+    await cli('rm', '-f', 'twin');
+  });
+
+  test('is asked to end, keeps its status and its log, and starts again', async () => {
+    expect((await cli('stop', 'web')).code).toBe(0);
+    expect((await cli('ps')).stdout).not.toContain('web');
+    expect((await cli('ps', '-a')).stdout).toMatch(/^web .*Exited \(7\)/m);
+    expect((await cli('logs', '-n', '1', 'web')).stdout).toBe('terminated\n');
+    const waited = await cli('wait', 'web');
+    expect([waited.code, waited.stdout]).toEqual([7, '7\n']);
+    expect((await cli('exec', 'web', '--', 'true')).stderr).toContain("'web' does not run");
+    expect((await cli('start', 'web')).code).toBe(0);
+    expect((await status('web')).state).toBe('running');
+  });
+
+  test('leaves no machine behind when its supervisor is killed, and does not look as if it ran', async () => {
+    const { pid, vmmPid } = await status('web');
+    process.kill(pid, 'SIGKILL');
+    await expect.poll(() => alive(vmmPid), { timeout: 10_000 }).toBe(false);
+    expect((await cli('ps')).stdout).not.toContain('web');
+    expect((await cli('ps', '-a')).stdout).toMatch(/^web .*Lost: its supervisor was killed/m);
+    expect((await cli('rm', 'web')).code).toBe(0);
+  });
+
+  test('is started again when it ends, as often as its policy says', async () => {
+    await cli('run', '-d', '--name', 'crashing', '--restart', 'on-failure:1', image, '-p', '0:8080');
+    const log = follow('logs', '-f', 'crashing');
+    for (const times of [1, 2]) {
+      await log.out.until(new RegExp(`(listening[^]*){${times}}`));
+      const [port] = (await status('crashing')).ports;
+      await expect(fetch(`http://127.0.0.1:${port?.host}/crash`)).rejects.toThrow();
+    }
+    // Its end is that of the log.
+    expect(await log.closed).toBe(0);
+    expect(await status('crashing')).toMatchObject({ state: 'exited', exitCode: 3, restarts: 1 });
+  });
+});
+
+test('what cannot be started leaves nothing', async () => {
+  const refused = await cli('run', '-d', '--name', 'big', image, '-M', '8M');
+  expect([refused.code, refused.stderr]).toEqual([125, expect.stringContaining('UKL_MEMORY')]);
+  expect((await cli('ps', '-a')).stdout).not.toContain('big');
+  expect((await cli('run', '-d', '--restart', 'never', image)).code).toBe(2);
+  expect((await cli('run', '--name', 'x', image)).stderr).toContain('--name is for a guest that runs by itself');
+  expect((await cli('run', '-d', '--name', 'a/b', image)).stderr).toContain("'a/b' is no name of a guest");
+});
+
+test('ring 3 only: a session cannot get what its guest was given up', async () => {
+  const { code } = await cli('run', '-d', '--rm', '--name', 'sleeper', '/bin/sleep', '--', '1000');
+  expect(code).toBe(0);
+  // CAP_SYS_RAWIO, bit 17, opens ring 0 (docs/decisions/0002).
+  const { stdout } = await cli('exec', 'sleeper', '--', '/bin/sh', '-c', 'grep CapBnd /proc/self/status');
+  const bounding = BigInt(`0x${/CapBnd:\s+([0-9a-f]+)/.exec(stdout)?.[1] ?? 'ffffffffffffffff'}`);
+  expect((bounding >> 17n) & 1n).toBe(0n);
+  await cli('stop', '-t', '1', 'sleeper');
+  expect((await cli('ps', '-a')).stdout).not.toContain('sleeper');
+});
