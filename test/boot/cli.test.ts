@@ -13,14 +13,13 @@ const golden = (name: string): string => join(projectRoot, 'test/golden', `${nam
 const cli = (...args: string[]): Promise<CommandResult> => host(ukl, args, { NO_COLOR: '1', COLUMNS: '100' });
 
 describe('help', () => {
-  test.each(['run', 'dev', 'build', 'deploy', 'push', 'pull', 'cc', 'inspect', 'init', 'bench', 'profile', 'doctor', 'clean'])(
-    'ukl %s --help',
-    async (verb) => {
-      const { code, stdout } = await cli(verb, '--help');
-      expect(code).toBe(0);
-      await expect(stdout).toMatchFileSnapshot(golden(`help-${verb}`));
-    },
-  );
+  const verbs = ['run', 'dev', 'build', 'deploy', 'cc', 'inspect', 'init', 'bench', 'profile', 'doctor', 'clean', 'push', 'pull'];
+  const guestVerbs = ['ps', 'logs', 'exec', 'cp', 'stop', 'events'];
+  test.each([...verbs, ...guestVerbs])('ukl %s --help', async (verb) => {
+    const { code, stdout } = await cli(verb, '--help');
+    expect(code).toBe(0);
+    await expect(stdout).toMatchFileSnapshot(golden(`help-${verb}`));
+  });
   test('ukl', async () => {
     const { code, stdout } = await cli();
     expect(code).toBe(0);
