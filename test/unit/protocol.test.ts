@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { setupFailure } from '../../src/guest/diagnose.js';
 import {
   decodeGuestLine,
+  encodeExec,
   encodeGo,
   encodeGreeting,
   encodeKmsg,
@@ -223,9 +224,18 @@ describe("init's half", () => {
   ])('refuses %s', (_, words) => expect(decode(words)).toEqual(['refused Protocol error']));
 
   test("has the host's messages", () => {
-    const said = [encodeSignal(15), encodeKmsg(), encodeProc('net/tcp'), encodeProc('ü'.repeat(120)), encodeTime(1_790_000_000_123), encodeSave(), encodeGo()];
-    expect(decode(SPEC, ...said).slice(-7)).toEqual([
-      ...['signal 15', 'kmsg ', 'proc net/tcp', `proc ${'ü'.repeat(120)}`, 'time 1790000000123000000', 'save ', 'go '],
+    const said = [
+      encodeSignal(15),
+      encodeKmsg(),
+      encodeProc('net/tcp'),
+      encodeProc('ü'.repeat(120)),
+      encodeTime(1_790_000_000_123),
+      encodeSave(),
+      encodeGo(),
+      encodeExec(7),
+    ];
+    expect(decode(SPEC, ...said).slice(-8)).toEqual([
+      ...['signal 15', 'kmsg ', 'proc net/tcp', `proc ${'ü'.repeat(120)}`, 'time 1790000000123000000', 'save ', 'go ', 'session 7'],
     ]);
   });
   test('knows how many words a guest that was saved goes on with, and the words', () => {
