@@ -93,12 +93,12 @@ static bool become(const struct user *user, bool ring0)
 	for (i = 0; i < NRELAYS; i++)
 		if (fchown(i, user->uid, user->gid))
 			return false;
-	if (setrlimit(RLIMIT_NOFILE, &files))
-		return false;
 	if (setgroups(user->ngroups, groups) || setgid(user->gid))
 		return false;
 	if (user->uid == 0)
 		return true;
+	if (setrlimit(RLIMIT_NOFILE, &files))
+		return false;
 	if (ring0 && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
 		return false;
 	return !setuid(user->uid) && (!ring0 || keep_rawio());

@@ -38,20 +38,13 @@ import type { ResolvedConfig, UklConfig } from '../options/config.js';
 import type { BuildOptions } from '../options/given.js';
 import { vmms } from '../vmms/index.js';
 
-/** Root is who a program runs as anyway. */
-function userOf({ process }: App): Pick<RunDefaults, 'user'> {
-  const user = process?.user;
-  if (user === undefined || (user.uid === 0 && user.gid === 0 && user.groups.length === 0)) return {};
-  return { user: { ...user, groups: [...user.groups] } };
-}
-
 function runDefaults({ config, runtime }: Target, app: App, profile: ResolvedConfig['profile']): RunDefaults {
   return {
     command: [...app.command],
     args: [...(app.process?.args ?? config.args)],
     env: { ...app.process?.env, ...config.env },
     cwd: config.cwd ?? app.process?.cwd ?? '/',
-    ...userOf(app),
+    ...(app.process === undefined ? {} : { user: { ...app.process.user, groups: [...app.process.user.groups] } }),
     ...(app.process?.stopSignal === undefined ? {} : { stopSignal: app.process.stopSignal }),
     exposed: [...(app.process?.exposed ?? [])],
     ...(config.timeout === undefined ? {} : { timeoutSeconds: config.timeout }),

@@ -15,7 +15,7 @@ export const oci: PackageContainer = {
   takes: isLayout,
   write: async ({ file, manifest, out, work, signal }) => {
     const reference = parseReference(`${out.endsWith('.tar') ? 'oci-archive' : 'oci'}:${out}:latest`);
-    await packUnikernel({ file, manifest, work, sink: openSink(reference, work, signal) });
+    await packUnikernel({ file, manifest, work, signal, sink: openSink(reference, work, signal) });
     return showReference(reference);
   },
 };

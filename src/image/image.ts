@@ -156,7 +156,7 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
               { guest: '/.ukl/spec', kind: 'data' as const, data: ownSpec(parts, program), mode: 0o600 },
             ]),
       ],
-      app.wholeRoot,
+      { wholeRoot: app.wholeRoot, signal: parts.signal },
     );
     const missing = ring0.filter((one) => !initramfs.files.some((file) => file.path === one));
     if (missing.length > 0) throw new UklError('UKL_NO_FILE', `the image has no ${missing.join(', ')} to run in ring 0`, { hint: `--file HOST:${missing[0]}` });

@@ -102,7 +102,11 @@ function linksOf(tree: ReadonlyMap<string, GuestFile>): ReadonlyMap<string, read
  * file system, and the directories that lead to each file. Later files replace earlier
  * ones of the same path.
  */
-export async function writeInitramfs(path: string, files: readonly GuestFile[], wholeRoot?: App['wholeRoot']): Promise<Initramfs> {
+export async function writeInitramfs(
+  path: string,
+  files: readonly GuestFile[],
+  { wholeRoot, signal }: Pick<App, 'wholeRoot'> & { readonly signal?: AbortSignal | undefined } = {},
+): Promise<Initramfs> {
   const tree = new Map<string, GuestFile>();
   const add = (file: GuestFile): void => {
     const guest = imagePath(file.guest, wholeRoot);
@@ -132,6 +136,7 @@ export async function writeInitramfs(path: string, files: readonly GuestFile[], 
     };
     // Sorted by path: parents come first, and the result is reproducible.
     for (const guest of [...tree.keys()].sort()) {
+      signal?.throwIfAborted();
       // A root file system has its own owner and mode.
       const name = guest.slice(1) || '.';
       const names = links.get(guest);
@@ -174,6 +179,7 @@ export async function writeInitramfs(path: string, files: readonly GuestFile[], 
             output,
             file.host,
             (chunk) => {
+              signal?.throwIfAborted();
               hash.update(chunk);
               total.update(chunk);
             },

@@ -45,7 +45,7 @@ export function needsInit({ flavour, profile, runtime, calls, program, run }: St
     [run.volumes.length > 0, 'a volume is to be mounted'],
     [run.data.length > 0, 'a disk is to be mounted'],
     [run.cwd !== '/', 'the working directory is not /'],
-    [run.user !== undefined, 'the program does not run as root'],
+    [run.user !== undefined, 'the image says whom the program runs as'],
     [network !== undefined, `${network} is not the kernel's own affair`],
     [run.ntp.length > 0, 'time servers are to be asked'],
     [mounted !== undefined, `${mounted}() opens what is below /dev/pts or /dev/shm`],

@@ -29,14 +29,14 @@ export async function push(what: string, to: string, { log = silentLog, signal }
   await using scratch = await makeScratch('push');
   const sink = openSink(reference, scratch.path, signal);
   const digest = await log.step(`push ${basename(what)} to ${showReference(reference)}`, async () => {
-    if (!(await isImage(what))) return copyImage(await readContainer(await openSource(parseReference(what), signal)), sink);
+    if (!(await isImage(what))) return copyImage(await readContainer(await openSource(parseReference(what), signal)), sink, signal);
     const { path, manifest } = await openImage(what);
     if (manifest.container !== 'bzImage' && manifest.container !== 'elf') {
       throw new UklError('UKL_USAGE', `${what} is a medium (${manifest.container}); a container image carries a kernel with all in it`, {
         hint: `ukl build TARGET -o IMAGE && ukl push IMAGE ${to}`,
       });
     }
-    return packUnikernel({ file: path, manifest, sink, work: scratch.path });
+    return packUnikernel({ file: path, manifest, sink, work: scratch.path, signal });
   });
   return { reference: showReference(reference), digest };
 }
@@ -61,13 +61,13 @@ export async function pull(from: string, { out, log = silentLog, signal }: Conte
   const { digest } = image.document.descriptor;
   if (out?.endsWith('.tar')) {
     await using scratch = await makeScratch('pull');
-    await copyImage(image, openSink(parseReference(`oci-archive:${out}:latest`), scratch.path, signal));
+    await copyImage(image, openSink(parseReference(`oci-archive:${out}:latest`), scratch.path, signal), signal);
     return { digest, file: resolve(out), unikernel: false };
   }
   const booted = await getUnikernel(image, { log, signal });
   if (booted === undefined) {
     if (out === undefined) await getLayers(image, { log, signal });
-    else await copyImage(image, openSink(parseReference(`oci:${out}:latest`), '', signal));
+    else await copyImage(image, openSink(parseReference(`oci:${out}:latest`), '', signal), signal);
     return { digest, file: out === undefined ? undefined : resolve(out), unikernel: false };
   }
   const file = resolve(out ?? `${nameOf(reference)}.image`);

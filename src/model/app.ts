@@ -33,7 +33,7 @@ export type GuestFile =
 export interface User {
   readonly uid: number;
   readonly gid: number;
-  /** Besides gid. */
+  /** As setgroups(2) takes them. */
   readonly groups: readonly number[];
 }
 

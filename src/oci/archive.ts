@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { pack } from 'tar-stream';
 import type { z } from 'zod';
 import { UklError } from '../lib/errors.js';
-import { type Bytes, bytesOf, collect, digestOf, hashing } from './digest.js';
+import { abortable, type Bytes, bytesOf, collect, digestOf, hashing } from './digest.js';
 import { documentOf, type LayoutFiles, layoutSink } from './layout.js';
 import type { Sink, Source } from './source.js';
 import { configSchema, type Descriptor, dockerArchiveSchema, MANIFEST_MAX, MEDIA, manifestSchema } from './spec.js';
@@ -17,14 +17,14 @@ import { firstBytes, uncompressed } from './uncompressed.js';
 const GZIP = Buffer.from([0x1f, 0x8b]);
 
 /** The files of an archive, found once and read where they are. Throws UKL_NO_TARGET, UKL_IMAGE. */
-export async function archiveFiles(path: string): Promise<LayoutFiles & { has(file: string): boolean }> {
+export async function archiveFiles(path: string, signal?: AbortSignal): Promise<LayoutFiles & { has(file: string): boolean }> {
   if (!existsSync(path)) throw new UklError('UKL_NO_TARGET', `${path} does not exist`, { hint: 'podman save, docker save, skopeo copy or ukl pull makes one' });
   if ((await collect(createReadStream(path, { end: 1 }), 2, path)).equals(GZIP)) {
     throw new UklError('UKL_IMAGE', `${path} is compressed as a whole`, { hint: `gunzip ${path}` });
   }
   const places = new Map<string, { readonly at: number; readonly size: number }>();
   const links = new Map<string, string>();
-  await eachEntry(createReadStream(path, { highWaterMark: 1 << 20 }), path, async ({ header, at }) => {
+  await eachEntry(abortable(createReadStream(path, { highWaterMark: 1 << 20 }), signal), path, signal, async ({ header, at }) => {
     const name = posix.normalize(header.name).replace(/^\//, '');
     if (header.type === 'file') places.set(name, { at, size: header.size ?? 0 });
     // Older versions of docker save have a layer once, and links to it.
@@ -49,8 +49,8 @@ export async function archiveFiles(path: string): Promise<LayoutFiles & { has(fi
  *
  * @throws UKL_NO_TARGET, UKL_IMAGE
  */
-export async function dockerSource(path: string, tag: string | undefined): Promise<Source> {
-  const files = await archiveFiles(path);
+export async function dockerSource(path: string, tag: string | undefined, signal?: AbortSignal): Promise<Source> {
+  const files = await archiveFiles(path, signal);
   const json = async <T>(file: string, schema: z.ZodType<T>): Promise<{ readonly value: T; readonly bytes: Buffer }> => {
     const bytes = await collect(await files.open(file), MANIFEST_MAX, `${file} of ${path}`);
     try {
@@ -76,7 +76,7 @@ export async function dockerSource(path: string, tag: string | undefined): Promi
   const layers: Descriptor[] = [];
   for (const layer of image.Layers) {
     let found: Pick<Descriptor, 'digest' | 'size'> | undefined;
-    const hashed = hashing(await files.open(layer), (digest, size) => {
+    const hashed = hashing(abortable(await files.open(layer), signal), (digest, size) => {
       found = { digest, size };
     });
     let head: Buffer | undefined;

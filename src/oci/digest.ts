@@ -11,6 +11,14 @@ export async function* bytesOf(data: Buffer): AsyncGenerator<Buffer> {
   yield data;
 }
 
+/** Passes bytes on until the signal aborts; throws its reason then. */
+export async function* abortable(bytes: Bytes, signal: AbortSignal | undefined): AsyncGenerator<Buffer> {
+  for await (const chunk of bytes) {
+    signal?.throwIfAborted();
+    yield chunk;
+  }
+}
+
 const algorithmOf = (digest: string): string => digest.slice(0, digest.indexOf(':'));
 
 /** The digest of bytes that are there. */

@@ -11,7 +11,7 @@ import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import { UklError } from '../lib/errors.js';
 import { fromStore, type StoreContext } from '../store/store.js';
-import { type Bytes, hashing, verified } from './digest.js';
+import { abortable, type Bytes, hashing, verified } from './digest.js';
 import type { Source } from './source.js';
 import type { Descriptor } from './spec.js';
 import { eachEntry, type TarEntry } from './tar.js';
@@ -87,7 +87,7 @@ function entryOf({ header }: TarEntry, content: number): LayerEntry | string | u
 /** The one extended attribute that changes what a program may do; cpio has room for none. */
 const FILE_CAPABILITIES = 'SCHILY.xattr.security.capability';
 
-async function unpack(archive: Bytes, name: string, output: string): Promise<void> {
+async function unpack(archive: Bytes, name: string, output: string, signal: AbortSignal | undefined): Promise<void> {
   const contents = join(output, 'files');
   await mkdir(contents, { recursive: true });
   const entries: LayerEntry[] = [];
@@ -96,7 +96,7 @@ async function unpack(archive: Bytes, name: string, output: string): Promise<voi
   const plain = hashing(archive, (digest) => {
     diffId = digest;
   });
-  await eachEntry(plain, name, async (tarEntry) => {
+  await eachEntry(plain, name, signal, async (tarEntry) => {
     const { header, content } = tarEntry;
     if (FILE_CAPABILITIES in (header.pax ?? {})) dropped.push(`the capabilities of ${insideRoot(header.name)}`);
     const entry = entryOf(tarEntry, entries.length);
@@ -128,8 +128,10 @@ export async function getLayer(source: Source, descriptor: Descriptor, context: 
       key: { digest, version: VERSION },
       make: async ({ output, work }) => {
         const blob = join(work, 'blob');
-        await pipeline(verified(await source.blob(descriptor), descriptor, source.name), createWriteStream(blob), { signal: context.signal });
-        await unpack(uncompressed(await firstBytes(blob), createReadStream(blob), source.name), source.name, output);
+        const bytes = abortable(await source.blob(descriptor), context.signal);
+        await pipeline(verified(bytes, descriptor, source.name), createWriteStream(blob));
+        const read = abortable(createReadStream(blob), context.signal);
+        await unpack(uncompressed(await firstBytes(blob), read, source.name), source.name, output, context.signal);
         await rm(blob);
       },
     },

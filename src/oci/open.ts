@@ -14,9 +14,9 @@ export async function openSource(reference: Reference, signal?: AbortSignal): Pr
     case 'layout':
       return layoutSource(directoryFiles(reference.path), reference.tag);
     case 'oci-archive':
-      return layoutSource(await archiveFiles(reference.path), reference.tag);
+      return layoutSource(await archiveFiles(reference.path, signal), reference.tag);
     case 'docker-archive':
-      return dockerSource(reference.path, reference.tag);
+      return dockerSource(reference.path, reference.tag, signal);
     case 'registry':
       return registrySource(reference, signal);
   }

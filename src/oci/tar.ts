@@ -20,7 +20,7 @@ const BLOCK = 512;
  *
  * @throws UKL_IMAGE if the archive is damaged or ends early; what `take` throws
  */
-export async function eachEntry(archive: Bytes, name: string, take: (entry: TarEntry) => Promise<void>): Promise<void> {
+export async function eachEntry(archive: Bytes, name: string, signal: AbortSignal | undefined, take: (entry: TarEntry) => Promise<void>): Promise<void> {
   const reader = extract();
   const fed = pipeline(Readable.from(archive, { objectMode: false }), reader);
   fed.catch(() => {});
@@ -39,6 +39,7 @@ export async function eachEntry(archive: Bytes, name: string, take: (entry: TarE
   } catch (error) {
     reader.destroy();
     await fed.catch(() => {});
+    signal?.throwIfAborted();
     if (broken instanceof UklError || error instanceof UklError) throw error;
     throw new UklError('UKL_IMAGE', `${name} is no tar archive, or not a whole one: ${error instanceof Error ? error.message : String(error)}`, {
       cause: error,

@@ -9,7 +9,7 @@ import type { StoreContext } from '../store/store.js';
 import { writeTar } from './archive.js';
 import { type ContainerImage, getLayers, rootOf } from './container.js';
 import { copyImage } from './copy.js';
-import { type Bytes, bytesOf, digestOf, hashing } from './digest.js';
+import { abortable, type Bytes, bytesOf, digestOf, hashing } from './digest.js';
 import { documentOf } from './layout.js';
 import type { Sink, Source } from './source.js';
 import { type Descriptor, type Manifest, MEDIA } from './spec.js';
@@ -44,10 +44,11 @@ export interface Unikernel {
   readonly sink: Sink;
   /** For what is made on the way. */
   readonly work: string;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Puts an image into a container image, and returns its digest: the same for the same image. */
-export async function packUnikernel({ file, manifest, sink, work }: Unikernel): Promise<string> {
+export async function packUnikernel({ file, manifest, sink, work, signal }: Unikernel): Promise<string> {
   const { run, name, kernel } = manifest;
   const notes = notesOf(manifest);
   // Some runtimes are not given annotations, and read them here.
@@ -60,7 +61,7 @@ export async function packUnikernel({ file, manifest, sink, work }: Unikernel): 
   const compressed = `${archive}.gz`;
   let diffId = '';
   const layer = { mediaType: MEDIA.layerGzip, digest: '', size: 0 };
-  const plain = hashing(createReadStream(archive), (digest) => {
+  const plain = hashing(abortable(createReadStream(archive), signal), (digest) => {
     diffId = digest;
   });
   const gzip = createGzip();
@@ -94,5 +95,5 @@ export async function packUnikernel({ file, manifest, sink, work }: Unikernel): 
     document: async () => document,
     blob: async ({ digest }) => (digest === described.digest ? bytesOf(config) : createReadStream(compressed)),
   };
-  return copyImage({ source, document, manifest: contents }, sink);
+  return copyImage({ source, document, manifest: contents }, sink, signal);
 }

@@ -27,7 +27,7 @@ const unknown = (kind: string, name: string, file: string): UklError =>
 
 /**
  * "name", "uid", "name:group", "uid:gid" as an image's configuration has them, by the image's own files. Other
- * groups of the user's are taken if none is named.
+ * groups of the user's are taken if none is named; the first one is among them, as docker has it.
  *
  * @throws UKL_IMAGE for a name that the image does not have
  */
@@ -42,10 +42,11 @@ export async function resolveUser(tree: Tree, word: string): Promise<User & { re
   const groups = await linesOf(tree, '/etc/group');
   if (group === undefined || group === '') {
     const others = groups.filter(([, , , members = '']) => account?.[0] !== undefined && members.split(',').includes(account[0]));
-    return { uid, gid: idOf(account?.[3] ?? '') ?? 0, groups: others.flatMap(([, , gid = '']) => idOf(gid) ?? []), home };
+    const gid = idOf(account?.[3] ?? '') ?? 0;
+    return { uid, gid, groups: [...new Set([gid, ...others.flatMap(([, , other = '']) => idOf(other) ?? [])])], home };
   }
   const named = groups.find(([name]) => name === group);
   const gid = named === undefined ? idOf(group) : idOf(named[2] ?? '');
   if (gid === undefined) throw unknown('group', group, '/etc/group');
-  return { uid, gid, groups: [], home };
+  return { uid, gid, groups: [gid], home };
 }

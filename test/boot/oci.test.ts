@@ -57,7 +57,7 @@ describe('a program in layers', () => {
     const { stdout, stderr, end } = await runGuest(image, { args: ['/', '/one', '/two', '/link', '/gone', '/made/here', '/usr/bin/probe'], status: 7 });
     expect(stdout.split('\n')).toEqual([
       'ring 0 on probe',
-      'user 1000:1001 50',
+      'user 1000:1001 50 1001',
       'in /made/here, HOME /home/app, GREETING hi',
       'argv [probe] [first] [/] [/one] [/two] [/link] [/gone] [/made/here] [/usr/bin/probe]',
       '/dev/stderr opens',
@@ -78,7 +78,7 @@ describe('a program in layers', () => {
 
   test('has no capability in ring 3 either, and takes CMD from the image', async () => {
     const { stdout } = await runGuest(image, { ring: 3, status: 7 });
-    expect(stdout).toMatch(/^ring 3 on probe\nuser 1000:1001 50\n/);
+    expect(stdout).toMatch(/^ring 3 on probe\nuser 1000:1001 50 1001\n/);
     expect(stdout).toContain('argv [probe] [first] [/one]');
     expect(stdout).toMatch(/CapPrm:\t0+\nCapAmb:\t0+\n$/);
   });
@@ -99,7 +99,7 @@ describe('a script', () => {
 
   test('that executes CMD leaves it in ring 0', async () => {
     const { stdout } = await runGuest(image, { status: 7 });
-    expect(stdout).toMatch(/^for 1\nring 0 on script\nuser 0:0\nin \/, HOME \/root, GREETING \(null\)\nargv \[probe\]\n/);
+    expect(stdout).toMatch(/^for 1\nring 0 on script\nuser 0:0 0\nin \/, HOME \/root, GREETING \(null\)\nargv \[probe\]\n/);
   });
 
   test('that becomes another user on the way leaves it there too; --entrypoint is in its place', async () => {

@@ -267,20 +267,20 @@ describe('users', () => {
     ]);
   });
   test.each([
-    ['', { uid: 0, gid: 0, groups: [], home: '/root' }],
-    ['redis', { uid: 999, gid: 998, groups: [50, 51], home: '/data' }],
-    ['999', { uid: 999, gid: 998, groups: [50, 51], home: '/data' }],
-    ['1234', { uid: 1234, gid: 0, groups: [], home: '/' }],
-    ['redis:extra', { uid: 999, gid: 50, groups: [], home: '/data' }],
-    ['7:8', { uid: 7, gid: 8, groups: [], home: '/' }],
-    ['odd', { uid: 5, gid: 6, groups: [], home: '/' }],
+    ['', { uid: 0, gid: 0, groups: [0], home: '/root' }],
+    ['redis', { uid: 999, gid: 998, groups: [998, 50, 51], home: '/data' }],
+    ['999', { uid: 999, gid: 998, groups: [998, 50, 51], home: '/data' }],
+    ['1234', { uid: 1234, gid: 0, groups: [0], home: '/' }],
+    ['redis:extra', { uid: 999, gid: 50, groups: [50], home: '/data' }],
+    ['7:8', { uid: 7, gid: 8, groups: [8], home: '/' }],
+    ['odd', { uid: 5, gid: 6, groups: [6], home: '/' }],
   ])('%s', async (word, user) => expect(await resolveUser(tree, word)).toEqual(user));
   test.each(['nobody', 'redis:nobody', '-1', '4294967295', '1:4294967296'])('%s is refused', async (word) => {
     await expect(resolveUser(tree, word)).rejects.toMatchObject({ code: 'UKL_IMAGE', hint: expect.stringMatching(/./) });
   });
   test('of an image without accounts are numbers', async () => {
     const empty = await treeOf([{ name: 'x' }]);
-    expect(await resolveUser(empty, '5')).toEqual({ uid: 5, gid: 0, groups: [], home: '/' });
+    expect(await resolveUser(empty, '5')).toEqual({ uid: 5, gid: 0, groups: [0], home: '/' });
     await expect(resolveUser(empty, 'root')).rejects.toMatchObject({ code: 'UKL_IMAGE' });
   });
 });
