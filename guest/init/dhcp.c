@@ -385,7 +385,7 @@ static void act_on_time(struct dhcp *dhcp)
 {
 	switch (dhcp->state) {
 	case SELECTING:
-		dhcp->card->unanswered = true;
+		dhcp->card->unanswered += dhcp->card->carrier;
 		send_and_wait(dhcp);
 		break;
 	case REQUESTING:
@@ -416,11 +416,24 @@ static void step(struct service *service)
 		act_on_time(dhcp);
 }
 
+static struct dhcp all[MAX_CARDS];
+static int count;
+
+/* What was said before nobody has heard: a real card's link takes seconds to come. */
+void tell_dhcp_of_link(struct card *card)
+{
+	int i;
+
+	for (i = 0; i < count; i++)
+		if (all[i].card == card && all[i].state == SELECTING) {
+			card->unanswered = 0;
+			discover(&all[i]);
+		}
+}
+
 /* The card is up and has no address yet. */
 void start_dhcp(struct card *card)
 {
-	static struct dhcp all[MAX_CARDS];
-	static int count;
 	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(CLIENT_PORT) };
 	struct dhcp *dhcp = &all[count++];
 	int yes = 1;

@@ -27,6 +27,8 @@
 #define INTERFACE_MS	5000
 /* RFC 2131, 4.1: the first four waits for an answer. */
 #define DHCP_MS		60000
+/* After so many of them, a network that has IPv6 is taken for one that has nothing else. */
+#define IN_VAIN		2
 /* RFC 4861, 10: three solicitations, four seconds each, and nobody has answered. */
 #define ROUTERS_MS	12000
 /* RFC 4862, 5.4: one probe of a second, after a delay of up to one; a link may take its time to come. */
@@ -215,6 +217,19 @@ static void add_routes(struct card *card)
 	}
 }
 
+static bool has_carrier(const char *interface)
+{
+	char path[64], state = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/carrier", interface);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, &state, 1) != 1)
+		state = 0;
+	close(fd);
+	return state == '1';
+}
+
 static void set_up_card(const struct card_config *config)
 {
 	struct card *card = &cards[ncards];
@@ -255,6 +270,7 @@ static void set_up_card(const struct card_config *config)
 	add_addresses(card);
 	if (!bring_up(card->index))
 		fail(card->name);
+	card->carrier = has_carrier(card->name);
 	add_routes(card);
 	if (config->dhcp)
 		start_dhcp(card);
@@ -284,7 +300,8 @@ static bool is_ready(const struct card *card, long passed)
 		return true;
 	if (passed < SETTLE_MS && !has_settled(card))
 		return false;
-	if (config->dhcp && !card->leased && passed < DHCP_MS && !(card->unanswered && has_ipv6(card)))
+	if (config->dhcp && !card->leased && passed < DHCP_MS &&
+	    !(card->unanswered >= IN_VAIN && has_ipv6(card)))
 		return false;
 	return !config->ipv6 || has_ipv6(card) || passed >= ROUTERS_MS;
 }

@@ -74,7 +74,8 @@ struct card {
 	int naddresses;
 	bool settled[MAX_ADDRESSES];	/* no neighbour has the same: RFC 4862, 5.4 */
 	bool leased;			/* dhcp.c has an address */
-	bool unanswered;		/* and has asked in vain once */
+	int unanswered;			/* and has asked in vain so often, over a link that was up */
+	bool carrier;			/* the link is up */
 	bool leased6;			/* dhcp6.c has one */
 	bool asking6;			/* or has asked, and an answer may still come */
 	bool address6;			/* one of IPv6 is there, of more than the link, and settled */
@@ -85,6 +86,7 @@ struct card *card_of(int index);
 /* dhcp.c: an address of IPv4 that the network gives. */
 
 void start_dhcp(struct card *card);
+void tell_dhcp_of_link(struct card *card);
 
 /* routers.c: what routers advertise. */
 

@@ -2,8 +2,8 @@
 /*
  * What routers advertise (RFC 4861).  The kernel takes addresses and routes from their
  * messages (RFC 4862) and tells of the rest by rtnetlink(7): whether DHCPv6 is to be asked,
- * and name servers and domains (RFC 8106).  From the same messages we learn that an address
- * is settled.
+ * and name servers and domains (RFC 8106).  By the same way we learn that an address is
+ * settled, and that a link has come.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -183,6 +183,15 @@ static void take_flags(struct card *card, uint32_t flags)
 		start_dhcp6(card, managed);
 }
 
+static void take_carrier(struct card *card, bool carrier)
+{
+	bool comes = carrier && !card->carrier;
+
+	card->carrier = carrier;
+	if (comes && card->config->dhcp)
+		tell_dhcp_of_link(card);
+}
+
 static void take_link(const struct ifinfomsg *message, size_t length)
 {
 	const struct rtattr *six, *flags;
@@ -192,6 +201,8 @@ static void take_link(const struct ifinfomsg *message, size_t length)
 	if (length < sizeof(*message))
 		return;
 	card = card_of(message->ifi_index);
+	if (card && message->ifi_family == AF_UNSPEC)
+		take_carrier(card, message->ifi_flags & IFF_RUNNING);
 	six = find_attribute(IFLA_RTA(message), length - NLMSG_ALIGN(sizeof(*message)), IFLA_PROTINFO);
 	if (!card || !six)
 		return;
@@ -275,7 +286,7 @@ static void step(struct service *this)
 /* Where the kernel has no IPv6, nothing comes. */
 void watch_routers(void)
 {
-	static const int groups[] = { RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_IFINFO, RTNLGRP_ND_USEROPT };
+	static const int groups[] = { RTNLGRP_LINK, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_IFINFO, RTNLGRP_ND_USEROPT };
 	struct sockaddr_nl any = { .nl_family = AF_NETLINK };
 	size_t i;
 
