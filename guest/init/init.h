@@ -169,6 +169,10 @@ void load_modules(void);
 void confine_helpers(void);
 void keep_quiet(void);
 
+/* root.c: memory above a root file system that cannot be written. */
+
+void make_root_writable(void);
+
 /* mounts.c: disks, and directories of the host. */
 
 void mount_all(const struct spec *spec);
@@ -184,6 +188,15 @@ bool find_seed(char *device, size_t size);
 
 void arm_watchdog(int seconds);
 void disarm_watchdog(void);
+
+/* update.c: another image in place of this one. */
+
+void try_update(void);
+void keep_stage(void);
+void forbid_kernels(void);
+void begin_trial(void);
+void restart(void);
+int update_command(int argc, char **argv);
 
 /* metadata.c: what a cloud says of the machine. */
 
@@ -206,6 +219,7 @@ extern pid_t program;
 
 void start_program(const struct spec *spec);
 void signal_program(int number);
+void end_program(void);
 void tell_about_program(const char *name);
 
 /* resume.c: a guest that is saved, and goes on as another one. */

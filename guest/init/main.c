@@ -118,7 +118,8 @@ static int attend(int signals, const struct spec *spec)
 		step_services(fds + SERVICES, services);
 		if (fds[SIGNALS].revents) {
 			while (read(signals, &info, sizeof(info)) > 0)
-				;
+				if (info.ssi_signo == SIGTERM)
+					end_program();
 			if (!ended && reap(&status)) {
 				ended = true;
 				/* Who still holds a pipe would keep us here. */
@@ -135,7 +136,7 @@ static int attend(int signals, const struct spec *spec)
 int main(int argc, char **argv)
 {
 	static struct spec spec;
-	sigset_t all, child;
+	sigset_t all, some;
 	int signals, status;
 
 	if (getpid() != 1)
@@ -143,13 +144,16 @@ int main(int argc, char **argv)
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	mount_devices();
+	try_update();
+	make_root_writable();
 	choose_transport();
 	control = open_input(CONTROL);
 	mount_kernel_files();
 
-	sigemptyset(&child);
-	sigaddset(&child, SIGCHLD);
-	signals = signalfd(-1, &child, SFD_NONBLOCK | SFD_CLOEXEC);
+	sigemptyset(&some);
+	sigaddset(&some, SIGCHLD);
+	sigaddset(&some, SIGTERM);
+	signals = signalfd(-1, &some, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (signals < 0)
 		fail("signalfd");
 
@@ -170,11 +174,14 @@ int main(int argc, char **argv)
 		read_metadata(&spec);
 		announce(&spec);
 	}
+	keep_stage();
+	forbid_kernels();
 	confine_helpers();
 	keep_quiet();
 	offer_snapshots();
 	arm_watchdog(spec.watchdog);
 	start_program(&spec);
+	begin_trial();
 	status = attend(signals, &spec);
 
 	if (!have_host()) {

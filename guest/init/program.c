@@ -149,6 +149,26 @@ void signal_program(int number)
 	kill(number == SIGINT ? -program : program, number);
 }
 
+/* As long as a program that was asked to end may take. */
+#define GRACE_MS	30000
+
+static void end_at_once(struct service *service)
+{
+	service->due = NEVER;
+	signal_program(SIGKILL);
+}
+
+void end_program(void)
+{
+	static struct service grace = { .fd = -1, .step = end_at_once };
+
+	if (grace.due)
+		return;
+	grace.due = now_ms() + GRACE_MS;
+	add_service(&grace);
+	signal_program(SIGTERM);
+}
+
 /* A file of /proc/PID. */
 void tell_about_program(const char *name)
 {

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/reboot.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -65,7 +64,7 @@ void finish(void)
 	disarm_watchdog();
 	sync();
 	unmount_all();
-	reboot(RB_AUTOBOOT);
+	restart();
 	for (;;)
 		pause();
 }

@@ -129,6 +129,10 @@ static int print_kind(const char *path)
 
 int run_tool(int argc, char **argv)
 {
+	const char *name = argc ? strrchr(argv[0], '/') : NULL;
+
+	if (name && !strcmp(name, "/update"))
+		return update_command(argc, argv);
 	if (argc == 2 && !strcmp(argv[1], "ps"))
 		return list_processes();
 	if (argc == 3 && !strcmp(argv[1], "get"))

@@ -5,7 +5,7 @@ import { mkdir, readFile, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { makeApp } from '../app/app.js';
 import { resolveTarget, type Target } from '../app/target.js';
-import type { PackageContainer, Signer } from '../containers/container.js';
+import type { ImageContainer, PackageContainer, Signer } from '../containers/container.js';
 import { containers } from '../containers/index.js';
 import { dataFiles, dataRequirements, parseData } from '../devices/data.js';
 import { splitDisk } from '../devices/disk.js';
@@ -16,9 +16,10 @@ import { callNames } from '../elf/calls.js';
 import { isElf, isScript } from '../elf/elf.js';
 import { getInit, getLoader, requirements as guestRequirements } from '../guest/programs.js';
 import { ensurePackages } from '../host/requirements.js';
-import { writeImage } from '../image/image.js';
+import { type ImageParts, writeImage } from '../image/image.js';
 import { imagePath } from '../image/initramfs.js';
 import { needsInit } from '../image/kmain.js';
+import { requirements as rootRequirements } from '../image/root.js';
 import { type Fit, fitKernel, hasFeature, needsOfCalls, needsOfWords } from '../kernels/fit.js';
 import { readFragment, readOptions } from '../kernels/kconfig.js';
 import { COUNTING, getKernel } from '../kernels/kernel.js';
@@ -163,6 +164,25 @@ function signerOf({ key, cert, container = 'bzImage' }: BuildOptions): Signer | 
   return { key, cert };
 }
 
+/** What a disk has besides a boot partition. Throws UKL_CONFIG if its kernel or its configuration does not go with that. */
+function partitionsOf(
+  { config }: Target,
+  container: ImageContainer,
+  profile: ResolvedConfig['profile'],
+  has: ReadonlyMap<string, string>,
+): Pick<ImageParts, 'root' | 'updates'> {
+  if (container.kind !== 'medium' || !container.partitions) return { root: 'memory', updates: undefined };
+  const { root, updates } = config;
+  if (updates === undefined && container.name === 'update')
+    throw new UklError('UKL_CONFIG', 'an update is for a disk that was built to take some', {
+      hint: "updates: 'runs:30' in ukl.config, then --container disk",
+    });
+  const lacks =
+    updates !== undefined && has.get('CONFIG_KEXEC_FILE') !== 'y' ? 'kexec' : root === 'disk' && has.get('CONFIG_DM_INIT') !== 'y' ? 'dm-verity' : undefined;
+  if (lacks !== undefined) throw new UklError('UKL_CONFIG', `a kernel of the profile '${profile}' has no ${lacks}`, { hint: '--profile hardware' });
+  return { root, updates };
+}
+
 /** Builds an image, and puts it into what carries it around. */
 async function buildPackage(out: string, target: Target, options: BuildOptions, container: PackageContainer): Promise<Image> {
   await using scratch = await makeScratch('package');
@@ -190,7 +210,14 @@ export async function buildTo(path: string, target: Target, options: BuildOption
   const line = kernelLines.get(DEFAULT_LINE);
   await ensurePackages(
     log,
-    [...line.requirements, ...guestRequirements, ...container.requirements, ...dataRequirements(data), ...target.runtime.requirements(config)],
+    [
+      ...line.requirements,
+      ...guestRequirements,
+      ...container.requirements,
+      ...dataRequirements(data),
+      ...(config.root === 'disk' ? rootRequirements : []),
+      ...target.runtime.requirements(config),
+    ],
     options.signal,
   );
   // The program first: a typing error should not cost a kernel build.
@@ -220,6 +247,7 @@ export async function buildTo(path: string, target: Target, options: BuildOption
     });
   const signer = signerOf(options);
   const wanted = await readWanted(profile, line, fragments);
+  const partitions = partitionsOf(target, container, profile, wanted);
   checkData(data, profile, wanted);
   if (container.boot === 'efi' && wanted.get('CONFIG_EFI_STUB') !== 'y')
     log.warn(`a kernel of the profile '${profile}' has no EFI stub, so UEFI does not start this: --profile hardware`);
@@ -261,6 +289,7 @@ export async function buildTo(path: string, target: Target, options: BuildOption
       fit: fitted && { has: [...fitted.has], leftOut: [...fitted.leftOut] },
       container,
       loader,
+      ...partitions,
       signer,
       signal: options.signal,
       init,

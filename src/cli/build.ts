@@ -31,10 +31,12 @@ export async function buildCommand(target: string, options: BuildOptions, flags:
   } else if (!flags.quiet) {
     // A package is named by where it is, and what.
     const shown = findReference(path) === undefined ? relative(process.cwd(), path) || '.' : path;
-    const { kernel, initramfs, ring } = manifest;
+    const { kernel, initramfs, ring, root } = manifest;
+    const filesBytes = root?.bytes ?? initramfs.bytes;
+    const next = manifest.container === 'update' ? `/.ukl/update ${shown}, in the guest` : `ukl run ${shown}`;
     for (const line of describeFit(kernel.fit)) process.stdout.write(`${line}\n`);
     process.stdout.write(
-      `${shown}: ${formatSize(kernel.bytes + initramfs.bytes)} (kernel ${formatSize(kernel.bytes)}, ${initramfs.files} files ${formatSize(initramfs.bytes)}), ring ${ring}\nnext: ukl run ${shown}\n`,
+      `${shown}: ${formatSize(kernel.bytes + filesBytes)} (kernel ${formatSize(kernel.bytes)}, ${initramfs.files} files ${formatSize(filesBytes)}), ring ${ring}\nnext: ${next}\n`,
     );
   }
   return EXIT.ok;

@@ -61,12 +61,14 @@ export async function inspectCommand(target: string, flags: InspectFlags): Promi
     });
     return EXIT.ok;
   }
-  const total = manifest.kernel.bytes + manifest.initramfs.bytes;
+  const total = manifest.kernel.bytes + (manifest.root?.bytes ?? manifest.initramfs.bytes);
   const largest = [...manifest.files].sort((a, b) => b.bytes - a.bytes);
   const lines = [
     `${manifest.name}  ${formatSize(total)}, ${containers.get(manifest.container).title}`,
     `  kernel     Linux ${manifest.kernel.version} (${manifest.kernel.flavour}, ${manifest.kernel.profile}), ${formatSize(manifest.kernel.bytes)}, sha256 ${manifest.kernel.sha256.slice(0, 16)}`,
-    `  initramfs  ${manifest.initramfs.files} files, ${formatSize(manifest.initramfs.bytes)}, sha256 ${manifest.initramfs.sha256.slice(0, 16)}`,
+    manifest.root === undefined
+      ? `  initramfs  ${manifest.initramfs.files} files, ${formatSize(manifest.initramfs.bytes)}, sha256 ${manifest.initramfs.sha256.slice(0, 16)}`
+      : `  root       ${manifest.initramfs.files} files, ${formatSize(manifest.root.bytes)}, read-only`,
     `  ring 0     ${manifest.ring0.join(', ') || 'nothing'}`,
     ...(manifest.kernel.optimizedFor === undefined ? [] : [`  optimised  for ${manifest.kernel.optimizedFor}`]),
     ...describeFit(manifest.kernel.fit),

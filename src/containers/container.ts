@@ -36,9 +36,19 @@ export interface Signer {
   readonly cert: string;
 }
 
+/** A root file system that has a partition of its own. */
+export interface RootPart {
+  readonly file: string;
+  readonly bytes: number;
+  /** The partition's, by which the kernel finds it. */
+  readonly uuid: string;
+}
+
 export interface MediumParts {
   readonly bzImage: string;
-  readonly initramfs: string;
+  /** Undefined with a root file system. */
+  readonly initramfs: string | undefined;
+  readonly root: RootPart | undefined;
   /** SHA-256 of the two. */
   readonly sums: readonly [string, string];
   /** The words for the kernel that are in the image. */
@@ -46,6 +56,8 @@ export interface MediumParts {
   /** Of the image: what a boot loader shows. */
   readonly name: string;
   readonly signer: Signer | undefined;
+  /** The disk has a second slot, for a later image. */
+  readonly updates: boolean;
   /** Of a machine that the medium describes. */
   readonly memoryMiB: number;
   readonly cpus: number;
@@ -62,6 +74,8 @@ export interface MediumContainer extends Common {
   readonly kind: 'medium';
   readonly boot: Exclude<BootProtocol, 'linux' | 'pvh'>;
   readonly carries: 'bzImage';
+  /** Whether it has partitions, or is for some: a root file system can have one, and updates another. */
+  readonly partitions?: boolean;
   /** QEMU's name of the format, where a VMM can have it as a disk. */
   readonly format?: string;
   /** Writes the file, the same bits for the same parts unless the format has a time or a random number in it. Throws UKL_COMMAND. */

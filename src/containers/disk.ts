@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
 /** Disks that boot by BIOS and by UEFI, in the formats that hypervisors and clouds take. */
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { open, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { align } from '../lib/align.js';
 import { exec } from '../lib/exec.js';
 import { hashFile } from '../lib/hash.js';
 import type { ContainerName, Requirement } from '../model/index.js';
 import type { MediumContainer, MediumParts } from './container.js';
 import { fatBytes, requirements as fatRequirements, stamped, type Tree, writeFat } from './fat.js';
+import { diskUuid, slotBytes, uuidOf } from './slots.js';
 import { ukiRequirements, writeUki } from './uki.js';
 
 const SYSTEMD_BOOT = '/usr/lib/systemd/boot/efi/systemd-bootx64.efi';
@@ -24,15 +25,16 @@ export const bootRequirements: readonly Requirement[] = [
 ];
 
 /** SYSLINUX' and ISOLINUX' configuration. */
-export const syslinuxConfig = (cmdline: string): string =>
-  `SERIAL 0 115200\nDEFAULT ukl\nLABEL ukl\n  LINUX /ukl/vmlinuz\n  INITRD /ukl/initrd\n  APPEND ${cmdline}\n`;
+export const syslinuxConfig = ({ cmdline, initramfs }: MediumParts): string =>
+  `SERIAL 0 115200\nDEFAULT ukl\nLABEL ukl\n  LINUX /ukl/vmlinuz\n${initramfs === undefined ? '' : '  INITRD /ukl/initrd\n'}  APPEND ${cmdline}\n`;
 
 /** A boot loader specification entry: uapi-group.org/specifications/specs/boot_loader_specification. */
-const loaderEntry = (name: string, cmdline: string): string => `title ${name}\nlinux /ukl/vmlinuz\ninitrd /ukl/initrd\noptions ${cmdline}\n`;
+const loaderEntry = ({ name, cmdline, initramfs }: MediumParts): string =>
+  `title ${name}\nlinux /ukl/vmlinuz\n${initramfs === undefined ? '' : 'initrd /ukl/initrd\n'}options ${cmdline}\n`;
 
 /** What the file system of a boot partition has. A signed one starts by an EFI program that has all in it; others share the files with BIOS. */
 export async function bootTree(parts: MediumParts): Promise<Tree> {
-  const { work, cmdline, name, bzImage, initramfs, signer } = parts;
+  const { work, cmdline, bzImage, initramfs, signer, updates } = parts;
   const text = async (file: string, content: string): Promise<string> => {
     const path = join(work, `plain-${file}`);
     await writeFile(path, content);
@@ -47,17 +49,19 @@ export async function bootTree(parts: MediumParts): Promise<Tree> {
     return {
       'EFI/BOOT/BOOTX64.EFI': await stamped(SYSTEMD_BOOT, work, 'BOOTX64.EFI'),
       'loader/loader.conf': await text('loader.conf', 'timeout 0\neditor no\n'),
-      'loader/entries/ukl.conf': await text('ukl.conf', loaderEntry(name, cmdline)),
+      'loader/entries/ukl.conf': await text('ukl.conf', loaderEntry(parts)),
     };
   };
   return {
     ...(await uefi()),
     'ukl/vmlinuz': await stamped(bzImage, work, 'vmlinuz'),
-    'ukl/initrd': await stamped(initramfs, work, 'initrd'),
-    'syslinux.cfg': await text('syslinux.cfg', syslinuxConfig(cmdline)),
+    ...(initramfs === undefined ? {} : { 'ukl/initrd': await stamped(initramfs, work, 'initrd') }),
+    'syslinux.cfg': await text('syslinux.cfg', syslinuxConfig(parts)),
+    ...(updates ? { 'ukl/cmdline': await text('cmdline', `${cmdline}\n`) } : {}),
   };
 }
 
+const SECTOR = 512;
 const MIB = 2 ** 20;
 /** Where the partition begins: behind the table, as all tools have it. */
 const START = MIB;
@@ -66,33 +70,72 @@ const TAIL = MIB;
 /** UEFI specification, table 5.7. */
 const EFI_SYSTEM_PARTITION = 'C12A7328-F81F-11D2-BA4B-00A0C93EC93B';
 
-/** A UUID that what is on the disk determines (RFC 9562, version 8). */
-function uuidOf(...words: readonly string[]): string {
-  const hex = createHash('sha256').update(words.join('\0')).digest('hex');
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
-}
+/** Discoverable Partitions Specification: a root file system of x86-64; its attribute 60 says read-only. */
+const LINUX_ROOT = '4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709';
+/** A partition that no firmware starts: ours. */
+const IDLE_SLOT = uuidOf('partition type', 'idle slot');
 
-/** Writes a raw disk with one partition. */
-async function writeRaw(out: string, parts: MediumParts): Promise<void> {
-  const { log, signal, sums, cmdline } = parts;
+/** Makes the file system that a firmware starts from, as a file. */
+export async function writeBoot(out: string, parts: MediumParts): Promise<number> {
+  const { log, signal } = parts;
   const tree = await bootTree(parts);
   const bytes = await fatBytes(tree);
-  const content = [...sums, cmdline] as const;
+  await writeFat(out, tree, { offset: 0, hidden: START, bytes, label: 'UKL', log, signal });
+  await exec('syslinux', ['--install', out], { log, signal, env: { MTOOLS_SKIP_CHECK: '1', SOURCE_DATE_EPOCH: '315532800', TZ: 'UTC' } });
+  return bytes;
+}
+
+/** sfdisk's words for a partition, without its place. */
+interface Partition {
+  readonly words: string;
+  readonly bytes: number;
+  /** The file that goes there. */
+  readonly content?: string;
+}
+
+/** What init (guest/init/slots.c) and firmware expect: the slot that starts, the other one, and the root file systems of the first and the second on the disk. */
+function partitionsOf(parts: MediumParts, boot: string, bytes: number): readonly Partition[] {
+  const { name, root, updates, sums, cmdline } = parts;
+  const starts = `type=${EFI_SYSTEM_PARTITION}, name="ukl", attrs="LegacyBIOSBootable"`;
+  const holds = `type=${LINUX_ROOT}, name="ukl-root", attrs="GUID:60"`;
+  if (!updates)
+    return [
+      { words: `uuid=${uuidOf('partition', ...sums, cmdline)}, ${starts}`, bytes, content: boot },
+      ...(root === undefined ? [] : [{ words: `uuid=${root.uuid}, ${holds}`, bytes: align(root.bytes, MIB), content: root.file }]),
+    ];
+  const slot = slotBytes(bytes);
+  const roots = root === undefined ? 0 : slotBytes(root.bytes);
+  return [
+    { words: `uuid=${uuidOf('active slot', name)}, ${starts}`, bytes: slot, content: boot },
+    { words: `uuid=${uuidOf('idle slot', name)}, type=${IDLE_SLOT}, name="ukl-idle"`, bytes: slot },
+    ...(root === undefined
+      ? []
+      : [
+          { words: `uuid=${root.uuid}, ${holds}`, bytes: roots, content: root.file },
+          { words: `uuid=${uuidOf('idle root', name)}, ${holds}`, bytes: roots },
+        ]),
+  ];
+}
+
+/** Writes a raw disk. */
+async function writeRaw(out: string, parts: MediumParts): Promise<void> {
+  const { log, signal, sums, cmdline, name, work } = parts;
+  const boot = join(work, 'boot');
+  const partitions = partitionsOf(parts, boot, await writeBoot(boot, parts));
+  const table = ['label: gpt', `label-id: ${parts.updates ? diskUuid(name) : uuidOf('disk', ...sums, cmdline)}`];
+  let at = START;
+  const contents: (readonly [file: string, at: number])[] = [];
+  for (const { words, bytes, content } of partitions) {
+    table.push(`start=${at / SECTOR}, size=${bytes / SECTOR}, ${words}`);
+    if (content !== undefined) contents.push([content, at]);
+    at += bytes;
+  }
   const file = await open(out, 'wx');
-  await file.truncate(START + bytes + TAIL);
+  await file.truncate(at + TAIL);
   await file.close();
-  const table = [
-    'label: gpt',
-    `label-id: ${uuidOf('disk', ...content)}`,
-    `start=${START / 512}, size=${bytes / 512}, type=${EFI_SYSTEM_PARTITION}, uuid=${uuidOf('partition', ...content)}, name="ukl", attrs="LegacyBIOSBootable"`,
-  ].join('\n');
-  await exec('/sbin/sfdisk', ['--quiet', '--no-reread', '--no-tell-kernel', out], { log, signal, input: `${table}\n` });
-  await writeFat(out, tree, { offset: START, bytes, label: 'UKL', log, signal });
-  await exec('syslinux', ['--install', '--offset', String(START), out], {
-    log,
-    signal,
-    env: { MTOOLS_SKIP_CHECK: '1', SOURCE_DATE_EPOCH: '315532800', TZ: 'UTC' },
-  });
+  await exec('/sbin/sfdisk', ['--quiet', '--no-reread', '--no-tell-kernel', out], { log, signal, input: `${table.join('\n')}\n` });
+  for (const [content, place] of contents)
+    await exec('dd', [`if=${content}`, `of=${out}`, 'bs=1M', `seek=${place / MIB}`, 'conv=notrunc,sparse', 'status=none'], { log, signal });
   // The code that looks for the partition: the first 440 bytes are the BIOS'.
   const handle = await open(out, 'r+');
   const code = readFileSync(MBR);
@@ -178,6 +221,7 @@ function diskContainer(name: ContainerName, title: string, format: string | unde
     requirements: bootRequirements,
     boot: 'disk',
     carries: 'bzImage',
+    partitions: true,
     ...(format === undefined ? {} : { format }),
     write: async (parts) => {
       if (conversion === undefined) return writeRaw(parts.out, parts);

@@ -40,6 +40,8 @@ const EPOCH = new Date('1980-01-01T00:00:00Z');
 export interface FatOptions {
   /** Where the file system begins in the file. */
   readonly offset: number;
+  /** Where it begins on the disk that it is for, in bytes. */
+  readonly hidden: number;
   readonly bytes: number;
   readonly label: string;
   readonly log: string;
@@ -47,7 +49,7 @@ export interface FatOptions {
 }
 
 /** Makes a file system with the tree in a file, which is made if it is not there. Throws UKL_COMMAND. */
-export async function writeFat(file: string, tree: Tree, { offset, bytes, label, log, signal }: FatOptions): Promise<void> {
+export async function writeFat(file: string, tree: Tree, { offset, hidden, bytes, label, log, signal }: FatOptions): Promise<void> {
   const handle = await open(file, 'a');
   const { size } = await handle.stat();
   if (size < offset + bytes) await handle.truncate(offset + bytes);
@@ -57,7 +59,7 @@ export async function writeFat(file: string, tree: Tree, { offset, bytes, label,
   const SECTOR = 512;
   await exec(
     'mformat',
-    ['-i', image, '-F', '-v', label, '-N', '554b4c00', '-T', String(bytes / SECTOR), '-h', '64', '-s', '32', '-H', String(offset / SECTOR), '::'],
+    ['-i', image, '-F', '-v', label, '-N', '554b4c00', '-T', String(bytes / SECTOR), '-h', '64', '-s', '32', '-H', String(hidden / SECTOR), '::'],
     options,
   );
   const made = new Set<string>();

@@ -10,8 +10,9 @@ import { elf } from './elf.js';
 import { iso } from './iso.js';
 import { oci } from './oci.js';
 import { uki } from './uki.js';
+import { update } from './update.js';
 
-export const containers = new Registry<ContainerName, Container>('container', [bzImage, elf, ...disks, iso, uki, oci]);
+export const containers = new Registry<ContainerName, Container>('container', [bzImage, elf, ...disks, iso, uki, update, oci]);
 
 /** What a manifest names: the image itself, whatever it came in. Throws UKL_USAGE for a package. */
 export function imageContainer(name: ContainerName): ImageContainer {

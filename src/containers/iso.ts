@@ -24,16 +24,16 @@ export const iso: MediumContainer = {
   carries: 'bzImage',
   format: 'raw',
   write: async (parts) => {
-    const { work, out, log, signal, bzImage, initramfs, cmdline } = parts;
+    const { work, out, log, signal, bzImage, initramfs } = parts;
     const tree = join(work, 'iso');
     await mkdir(join(tree, 'isolinux'), { recursive: true });
-    await writeFile(join(work, 'isolinux.cfg'), syslinuxConfig(cmdline));
+    await writeFile(join(work, 'isolinux.cfg'), syslinuxConfig(parts));
     for (const [from, to] of [
       [join(ISOLINUX, 'isolinux.bin'), 'isolinux/isolinux.bin'],
       [LDLINUX, 'isolinux/ldlinux.c32'],
       [join(work, 'isolinux.cfg'), 'isolinux/isolinux.cfg'],
       [bzImage, 'ukl/vmlinuz'],
-      [initramfs, 'ukl/initrd'],
+      ...(initramfs === undefined ? [] : [[initramfs, 'ukl/initrd'] as const]),
     ] as const) {
       await stamped(from, tree, to);
     }
@@ -41,7 +41,7 @@ export const iso: MediumContainer = {
     const program = join(work, 'bootx64.efi');
     await writeUki(program, parts);
     const files = { 'EFI/BOOT/BOOTX64.EFI': await stamped(program, work, 'BOOTX64.EFI') };
-    await writeFat(join(tree, 'efi.img'), files, { offset: 0, bytes: await fatBytes(files), label: 'UKL', log, signal });
+    await writeFat(join(tree, 'efi.img'), files, { offset: 0, hidden: 0, bytes: await fatBytes(files), label: 'UKL', log, signal });
     await exec(
       'xorriso',
       [

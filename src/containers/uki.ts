@@ -68,7 +68,7 @@ export async function writeUki(out: string, parts: MediumParts): Promise<void> {
     ['.osrel', osrel],
     ['.cmdline', words],
     ['.linux', bzImage],
-    ['.initrd', initramfs],
+    ...(initramfs === undefined ? [] : [['.initrd', initramfs] as const]),
   ] as const) {
     args.push('--add-section', `${section}=${file}`, '--change-section-vma', `${section}=0x${at.toString(16)}`);
     at = align(at + (await stat(file)).size, ALIGNMENT);

@@ -6,6 +6,8 @@ import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import { cmdlineBytes } from '../containers/bzimage.js';
 import type { ImageContainer, Signer } from '../containers/container.js';
+import { certificateOf, diskUuid, guidBytes } from '../containers/slots.js';
+import { isElf } from '../elf/elf.js';
 import { encodeSpec, hostnameOf } from '../guest/spec.js';
 import { UklError } from '../lib/errors.js';
 import { exec } from '../lib/exec.js';
@@ -13,10 +15,11 @@ import { hashFile, hashFileOnce } from '../lib/hash.js';
 import { storeRoot } from '../lib/paths.js';
 import { makeScratch } from '../lib/scratch.js';
 import { imageHost, imageManifest } from '../model/image.js';
-import type { App, Image, ImageHost, ImageManifest, Kernel, Network, Ring, RunDefaults } from '../model/index.js';
+import type { App, GuestFile, Image, ImageHost, ImageManifest, Kernel, Network, Ring, RunDefaults } from '../model/index.js';
 import { isSmall } from '../model/kernel.js';
 import { imagePath, writeInitramfs } from './initramfs.js';
 import { kmainFiles, kmainWords } from './kmain.js';
+import { writeRoot } from './root.js';
 
 /** An image ends with its manifest, the manifest's length and this. */
 const MAGIC = 'UKLIMAGE';
@@ -31,17 +34,23 @@ const USUAL_MIB = 512;
 const RING0_MAX = 16;
 
 /** What the image itself tells its kernel: which programs run in ring 0 is said here and nowhere else. */
-function imageCmdline(start: readonly string[], ring0: readonly string[], kernelArgs: readonly string[], kind: ImageContainer['kind']): string {
+function imageCmdline(
+  start: readonly string[],
+  ring0: readonly string[],
+  libraries: readonly string[],
+  kernelArgs: readonly string[],
+  kind: ImageContainer['kind'],
+): string {
   // A VMM is told all else by the tool. A machine with a firmware has its own way to reset, and somebody may want to read its last words.
   const usual = kind === 'kernel' ? ['console=ttyS0', 'reboot=t', 'panic=-1'] : ['console=tty0', 'console=ttyS0,115200', 'panic=10', 'UKL_TRANSPORT=auto'];
   const words = [...usual, ...start];
-  for (const program of ring0) {
+  for (const program of [...ring0, ...libraries]) {
     if (/[\s,"]/.test(program)) {
       throw new UklError('UKL_USAGE', `${program} cannot be named on the kernel's command line`, { hint: 'a path without blanks, commas and quotes' });
     }
   }
   if (ring0.length > RING0_MAX) throw new UklError('UKL_USAGE', `${ring0.length} programs for ring 0; ${RING0_MAX} are possible`);
-  if (ring0.length > 0) words.push(`ukl=${ring0.join(',')}`);
+  if (ring0.length > 0) words.push(`ukl=${[...ring0, ...libraries].join(',')}`);
   const cmdline = [...words, ...kernelArgs].join(' ');
   // A boot loader's configuration has a line for it.
   if (/[\n\r]/.test(cmdline)) throw new UklError('UKL_USAGE', "the kernel's command line has one line", { hint: 'kernelArgs without line ends' });
@@ -58,6 +67,10 @@ export interface ImageParts {
   readonly container: ImageContainer;
   /** The code between kernel and initramfs, of a container that has some. */
   readonly loader: Buffer | undefined;
+  /** Where the files are while the image runs; on a disk only of a container that has partitions. */
+  readonly root: 'memory' | 'disk';
+  /** How an update of the disk proves good, 'runs:30'; undefined for an image without slots. */
+  readonly updates: string | undefined;
   /** Who signs what a firmware starts. */
   readonly signer: Signer | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -88,6 +101,19 @@ function ring0Of({ app, kernel, ring, ring0 }: ImageParts): string[] {
   return all;
 }
 
+/** A root file system on a disk does not tell the kernel which files are code; they are named. */
+async function librariesOf({ app }: ImageParts, ring0: readonly string[]): Promise<readonly string[]> {
+  const paths = new Set<string>();
+  for (const file of app.files) if (file.kind === 'file' && (await isElf(file.host))) paths.add(imagePath(file.guest, app.wholeRoot));
+  return [...paths].filter((path) => !ring0.includes(path));
+}
+
+/** What must be there already where the root cannot be written. */
+const mountPoints = ({ run }: ImageParts): readonly GuestFile[] => [
+  ...[...run.disks, ...run.volumes, ...run.data].map(({ path }) => ({ guest: path, kind: 'directory', mode: 0o755 }) as const),
+  { guest: '/.ukl/memory', kind: 'directory', mode: 0o700 },
+];
+
 /** What init does without a host: the disks and volumes that a host would bring are named as it names them. */
 function ownSpec({ app, run, networks, ring }: ImageParts, program: string): Buffer {
   return encodeSpec({
@@ -103,6 +129,25 @@ function ownSpec({ app, run, networks, ring }: ImageParts, program: string): Buf
     run,
     ring,
   });
+}
+
+/** What init has for updates; guest/init/update.c says what each file is for. */
+async function updateFiles({ app, kernel, updates, signer, init }: ImageParts, stage: string): Promise<readonly GuestFile[]> {
+  if (updates === undefined) return [];
+  const certificate = signer && (await certificateOf(signer));
+  if (signer !== undefined && certificate === undefined)
+    throw new UklError('UKL_USAGE', `updates are signed by RSA: ${signer.key} is no RSA key without a passphrase, or not the one of ${signer.cert}`, {
+      hint: `openssl rsa -noout -in ${signer.key}; openssl x509 -noout -pubkey -in ${signer.cert}`,
+    });
+  const [how, seconds] = updates.split(':');
+  const settings = `${how} ${seconds} ${guidBytes(diskUuid(app.name)).toString('hex')} ${kernel.hashes.bzImage}\n`;
+  const files: readonly GuestFile[] = [
+    { guest: '/.ukl/updates', kind: 'data', data: Buffer.from(settings), mode: 0o644 },
+    ...(certificate === undefined ? [] : [{ guest: '/.ukl/update.crt', kind: 'data' as const, data: certificate, mode: 0o644 }]),
+    { guest: '/.ukl/slot', kind: 'directory', mode: 0o700 },
+  ];
+  await writeInitramfs(stage, [{ guest: '/.ukl/init', kind: 'file', host: init, mode: 0o755 }, ...files]);
+  return [...files, { guest: '/.ukl/stage', kind: 'file', host: stage, mode: 0o600 }, { guest: '/.ukl/update', kind: 'symlink', target: 'init' }];
 }
 
 function trailerOf(manifest: ImageManifest): Buffer {
@@ -138,15 +183,19 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
   const ring0 = ring0Of(parts);
   const partial = `${resolve(path)}.partial-${process.pid}`;
   const archive = `${partial}.initramfs`;
+  const stage = `${partial}.stage`;
   const { whyInit } = parts;
+  const rootFile = `${partial}.root`;
   const start =
     whyInit === undefined
       ? ['loglevel=5', `rdinit=${program}`, ...kmainWords({ program, hostname: hostnameOf(app.name), networks: parts.networks, run: parts.run })]
-      : ['quiet', 'rdinit=/.ukl/init'];
+      : ['quiet', ...(parts.root === 'disk' ? ['init=/.ukl/init'] : ['rdinit=/.ukl/init'])];
   try {
+    const log = join(storeRoot(), 'logs', `medium-${app.name}.log`);
     const initramfs = await writeInitramfs(
       archive,
       [
+        ...(parts.root === 'disk' ? mountPoints(parts) : []),
         ...app.files,
         ...(whyInit === undefined
           ? kmainFiles(parts.networks)
@@ -154,6 +203,7 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
               { guest: '/.ukl/init', kind: 'file' as const, host: parts.init, mode: 0o755 },
               ...parts.modules.map((host, index) => ({ guest: `/.ukl/modules/${index}`, kind: 'file' as const, host, mode: 0o600 })),
               { guest: '/.ukl/spec', kind: 'data' as const, data: ownSpec(parts, program), mode: 0o600 },
+              ...(await updateFiles(parts, stage)),
             ]),
       ],
       { wholeRoot: app.wholeRoot, signal: parts.signal },
@@ -162,7 +212,10 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
     if (missing.length > 0) throw new UklError('UKL_NO_FILE', `the image has no ${missing.join(', ')} to run in ring 0`, { hint: `--file HOST:${missing[0]}` });
     const compression = isSmall(kernel.spec.profile) && container.name === 'bzImage' ? 'xz' : 'none';
     const shipped = compression === 'xz' ? await compress(archive) : { path: archive, bytes: initramfs.bytes, sha256: initramfs.sha256 };
-    const cmdline = imageCmdline(start, ring0, parts.kernelArgs, container.kind);
+    // Where the power fails while partitions are exchanged, the kernel is to take the table's copy.
+    const root = parts.root === 'disk' ? await writeRoot(archive, rootFile, log, parts.signal) : undefined;
+    const words = [...start, ...(root?.words ?? []), ...(parts.updates === undefined ? [] : ['gpt'])];
+    const cmdline = imageCmdline(words, ring0, root === undefined ? [] : await librariesOf(parts, ring0), parts.kernelArgs, container.kind);
     const prefix =
       container.kind === 'kernel' && parts.loader !== undefined
         ? await container.prefix({ kernel, loader: parts.loader, cmdline, initramfsBytes: shipped.bytes })
@@ -189,21 +242,32 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
       init: whyInit === undefined ? { kind: 'kmain' } : { kind: 'init', why: whyInit },
       initramfs: {
         sha256: shipped.sha256,
-        bytes: shipped.bytes,
+        bytes: root === undefined ? shipped.bytes : 0,
         files: initramfs.files.length,
-        unpackedBytes: initramfs.unpackedBytes,
-        inPlaceBytes: compression === 'none' ? initramfs.inPlaceBytes : 0,
+        // A root file system on a disk takes no memory.
+        unpackedBytes: root === undefined ? initramfs.unpackedBytes : 0,
+        inPlaceBytes: compression === 'none' && root === undefined ? initramfs.inPlaceBytes : 0,
         compression,
       },
+      ...(root === undefined ? {} : { root: { bytes: root.bytes } }),
       files: [...initramfs.files],
       run: parts.run,
     };
     if (container.kind === 'medium') {
       await using scratch = await makeScratch('medium');
       await container.write({
-        ...{ bzImage: kernel.bzImage, initramfs: shipped.path, sums: [manifest.kernel.sha256, shipped.sha256], cmdline, name: app.name, signer: parts.signer },
+        ...{
+          bzImage: kernel.bzImage,
+          initramfs: root === undefined ? shipped.path : undefined,
+          root,
+          sums: [manifest.kernel.sha256, shipped.sha256],
+          cmdline,
+          name: app.name,
+          signer: parts.signer,
+        },
+        updates: parts.updates !== undefined,
         ...{ memoryMiB: parts.run.memoryMiB ?? USUAL_MIB, cpus: parts.run.cpus },
-        ...{ out: partial, work: scratch.path, log: join(storeRoot(), 'logs', `medium-${app.name}.log`), signal: parts.signal },
+        ...{ out: partial, work: scratch.path, log, signal: parts.signal },
       });
     } else if (prefix !== undefined) {
       const out = createWriteStream(partial);
@@ -223,7 +287,7 @@ export async function writeImage(path: string, parts: ImageParts): Promise<Image
     return { path: resolve(path), manifest, host };
   } finally {
     await rm(partial, { force: true });
-    for (const file of [archive, `${archive}.xz`]) await rm(file, { force: true });
+    for (const file of [archive, `${archive}.xz`, stage, rootFile]) await rm(file, { force: true });
   }
 }
 

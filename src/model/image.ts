@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { REMOTE_TYPES } from './machine.js';
 
 /** How a kernel and an initramfs are one file. `src/containers` has the registry. */
-export const CONTAINER_NAMES = ['bzImage', 'elf', 'disk', 'qcow2', 'vhd', 'vmdk', 'ova', 'gce-tar', 'iso', 'uki', 'oci'] as const;
+export const CONTAINER_NAMES = ['bzImage', 'elf', 'disk', 'qcow2', 'vhd', 'vmdk', 'ova', 'gce-tar', 'iso', 'uki', 'update', 'oci'] as const;
 export type ContainerName = (typeof CONTAINER_NAMES)[number];
 
 const whole = (low: number, high: number): z.ZodInt => z.int().min(low).max(high);
@@ -95,6 +95,8 @@ export const imageManifest = z.object({
     inPlaceBytes: bytes,
     compression: z.enum(['none', 'xz']),
   }),
+  /** The files' own file system, in place of an initramfs, with the sums of its blocks. */
+  root: z.object({ bytes }).optional(),
   files: z.array(z.object({ path: z.string(), bytes, sha256: z.string() })),
   run: runDefaults,
 });

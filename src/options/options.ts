@@ -156,6 +156,20 @@ export const OPTIONS = {
     help: "Seconds after which the machine's watchdog, if it has one, restarts a machine that has hung",
     byDefault: 'none',
   }),
+  root: option({
+    schema: z.enum(['memory', 'disk']).default('memory'),
+    scopes: ['config'],
+    help: "Where a disk's files are while the image runs: in memory, or on the disk, read-only, checked by the kernel, with memory above for what is written",
+  }),
+  updates: option({
+    schema: z
+      .string()
+      .regex(/^(runs|says):([1-9]\d{0,2}|[1-2]\d{3}|3[0-5]\d{2}|3600)$/, "runs:SECONDS or says:SECONDS, up to 3600: 'runs:30'")
+      .optional(),
+    scopes: ['config'],
+    help: 'The disk takes updates, and keeps one that proves good: its program runs so long (runs:30), or makes /run/ukl/good within so long (says:120)',
+    byDefault: 'none',
+  }),
   attach: option({
     schema: z.array(z.string().min(1)).default([]),
     scopes: ['run'],

@@ -207,7 +207,9 @@ function payloadOf({ path }: Image, container: ImageContainer, cmdline: string, 
   }
   const format = container.kind === 'medium' ? container.format : undefined;
   if (format === undefined)
-    throw new UklError('UKL_USAGE', `${container.name} is a format to import, not to run`, { hint: 'ukl deploy, or --container disk to run here' });
+    throw new UklError('UKL_USAGE', `${container.name} is a format to import, not to run`, {
+      hint: container.name === 'update' ? '/.ukl/update in a guest that takes it; --container disk to run here' : 'ukl deploy, or --container disk to run here',
+    });
   const bus = diskBus ?? (boot === 'cdrom' ? (type === 'pc' ? 'ide' : 'ahci') : 'virtio');
   if (!busesOf(type).includes(bus)) throw new UklError('UKL_USAGE', `a ${type} has no ${bus} for disks`, { hint: `--disk-bus ${busesOf(type).join(', ')}` });
   return { boot, file: path, format, bus };

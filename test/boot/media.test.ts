@@ -8,6 +8,7 @@ import { copyFile, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { UklError } from '../../src/lib/errors.js';
 import { exec } from '../../src/lib/exec.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { build } from '../../src/sdk/index.js';
@@ -118,6 +119,19 @@ describe('a signature', () => {
     expect(stderr).toContain(message);
     expect(code).not.toBe(0);
   });
+});
+
+test.each([
+  [{ updates: 'runs:30' }, 'disk', 'server', "a kernel of the profile 'server' has no kexec"],
+  [{ root: 'disk' }, 'disk', 'server', "a kernel of the profile 'server' has no dm-verity"],
+  [{}, 'update', 'hardware', 'an update is for a disk that was built to take some'],
+  [{ updates: 'now and then' }, 'disk', 'hardware', 'runs:SECONDS or says:SECONDS'],
+  [{ updates: 'runs:3601' }, 'disk', 'hardware', 'up to 3600'],
+] as const)('%j with a %s and the profile %s is refused', async (more, container, profile, message) => {
+  const config = { name: 'refused', program: '/bin/true', ...more };
+  const error: unknown = await build(config, { profile, container, out: file('refused') }).catch((caught: unknown) => caught);
+  expect(error).toBeInstanceOf(UklError);
+  expect(`${String(error)} ${error instanceof UklError ? error.details : ''}`).toContain(message);
 });
 
 test.each([
