@@ -83,6 +83,7 @@ export function givenBy<S extends Scope>(flags: RawFlags, scope: S): Given<S> {
 /** Checks what commander parsed for the flags that are a verb's own. */
 export const positive = (text: string): number => z.coerce.number().positive().safeParse(text).data ?? refuse('expected a number above 0.');
 export const whole = (text: string): number => z.coerce.number().int().min(1).safeParse(text).data ?? refuse('expected 1 or more.');
+export const port = (text: string): number => z.coerce.number().int().min(0).max(65535).safeParse(text).data ?? refuse('expected 0 to 65535.');
 
 export const count = (text: string): number => z.coerce.number().int().min(0).safeParse(text).data ?? refuse('expected 0 or more.');
 

@@ -21,7 +21,8 @@ import { ccCommand } from './cc.js';
 import { cleanCommand } from './clean.js';
 import { type DeployFlags, deployCommand } from './deploy.js';
 import { doctorCommand } from './doctor.js';
-import { flagsOf, givenBy, own, positive, type RawFlags, setting, whole, withChoices } from './flags.js';
+import { count, flagsOf, givenBy, own, port, positive, type RawFlags, setting, whole, withChoices } from './flags.js';
+import { buildFunctionsCommand, type FunctionFlags, serveFunctionsCommand } from './functions.js';
 import { withGlobals } from './globals.js';
 import { detachCommand, inspectGuest } from './guests/lifecycle.js';
 import { addGuestVerbs, type DetachFlags, detachOptionsOf, withDetachOptions } from './guests/verbs.js';
@@ -263,6 +264,35 @@ function createProgram(done: (code: number) => void, begun: (verb: string, flags
       .option('--seconds <n>', 'measure for at most N seconds', positive)
       .option('--report <file>', 'write the flame graph to this file (profile.html)'),
   ).action((target, args, flags) => handle('profile', flags, ({ signal }) => profileCommand(target, runOptions(flags, args, signal), flags as ProfileFlags)));
+
+  const functions = program
+    .command('functions')
+    .description('Serve functions by HTTP, each request in a guest that goes on from a snapshot.')
+    .enablePositionalOptions();
+  const FUNCTIONS = 'files called NAME.function.ts, projects whose ukl.config has a function, and directories of them';
+  withGlobals(functions.command('build').description('Build the functions, and save a guest of each.').argument('[functions...]', FUNCTIONS, ['.'])).action(
+    (paths, flags) => handle('functions', flags, ({ signal }) => buildFunctionsCommand(paths, flags, signal)),
+  );
+  for (const [verb, description] of [
+    ['serve', 'Serve the functions until a signal.'],
+    ['dev', 'Serve the functions, and each new version as it is saved.'],
+  ] as const) {
+    withGlobals(
+      functions
+        .command(verb)
+        .description(description)
+        .argument('[functions...]', FUNCTIONS, ['.'])
+        .option('--port <n>', 'listen on this port (8080); 0 is any that is free', port, 8080)
+        .option('--address <address>', 'listen on this address of the host (127.0.0.1)')
+        .option('--status-port <n>', 'have the status page and the metrics on this port of 127.0.0.1 (any that is free)', port)
+        .option('--warm <n>', 'keep N VMMs waiting for each function that is in use (1)', count)
+        .option('--max <n>', 'run at most N instances at once (20)', whole)
+        .option('--lazy', 'build a function when it is asked first')
+        .option('--secrets <file>', 'give functions the secrets in this JSON file: {"function": {"NAME": "value"}}'),
+    ).action((paths, flags) =>
+      handle('functions', flags, (interruption) => serveFunctionsCommand(paths, flags as FunctionFlags, interruption, verb === 'dev')),
+    );
+  }
 
   withGlobals(program.command('doctor').description('Check this machine and show how to fix what is missing.')).action((flags) =>
     handle('doctor', flags, () => doctorCommand(flags)),

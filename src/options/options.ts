@@ -11,6 +11,7 @@ import type { ContainerName } from '../model/index.js';
 import { DISK_BUSES, FIRMWARES, MACHINE_TYPES, NIC_MODELS } from '../model/machine.js';
 import { vmms } from '../vmms/index.js';
 import type { VmmName } from '../vmms/vmm.js';
+import { functionSchema } from './function.js';
 import { option, type Scope } from './option.js';
 
 /** MAX_CARDS of guest/init/init.h. */
@@ -76,6 +77,12 @@ export const OPTIONS = {
     help: 'Version of Node.js: node@22, node@24, node@26, or an exact one',
   }),
   nodeArgs: option({ schema: words.default([]), scopes: ['config'], help: 'Options of Node.js itself: --max-old-space-size=200' }),
+  function: option({
+    schema: functionSchema.optional(),
+    scopes: ['config'],
+    help: 'What the program is to `ukl functions`, which it is a function for (functions.md)',
+    byDefault: 'none',
+  }),
   external: option({
     schema: words.default([]),
     scopes: ['config'],

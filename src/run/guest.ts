@@ -296,16 +296,15 @@ export class Guest {
     }
   }
 
-  /** Has a machine that waits take its state, once its instance is wanted. */
+  /** Has a machine that waits take its state; it goes on once its instance is wanted. */
   async #goOn(process: VmmProcess): Promise<void> {
     const { saved } = this.#options;
     if (saved === undefined) return;
-    const instance = await saved.instance;
-    this.#begin = performance.now();
-    const control = await process.channels.control;
     try {
       await process.loadState(saved.state);
-      control?.write(encodeResume(encodeInstance(instance)));
+      const instance = await saved.instance;
+      this.#begin = performance.now();
+      (await process.channels.control)?.write(encodeResume(encodeInstance(instance)));
       await process.resume();
     } catch (error) {
       // How the VMM ended says more.

@@ -293,7 +293,7 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
   const nets = [options.net ?? (vmm.supports.nics.includes('user') ? 'user' : 'none')].flat();
   const kinds = nets.map(netKind).filter((kind) => kind !== 'none');
   // In another network the image's own ports need no forwarding.
-  const wanted = [...(kinds.includes('user') ? run.ports : []), ...(options.ports ?? []).map(parsePort)];
+  const wanted = [...(kinds.includes('user') && options.imagePorts !== false ? run.ports : []), ...(options.ports ?? []).map(parsePort)];
   const { disks, volumes } = storageOf(image, options);
   const transport: Transport = manifest.init.kind === 'kmain' ? 'isa' : vmm.supports.transports.includes('virtio-serial') ? 'virtio-serial' : 'console';
   const type = options.machine ?? usualMachine(container.boot);

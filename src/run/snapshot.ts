@@ -174,8 +174,6 @@ async function readRecord(directory: string): Promise<SnapshotRecord> {
 /** A guest that waits, with a VMM that has started, to become an instance. */
 export interface Standby extends AsyncDisposable {
   readonly vm: RunningVm;
-  /** Whether it goes on from the snapshot; what could not is started anew. */
-  readonly restored: boolean;
   /** Lets it go on. */
   go(instance?: Instance): void;
 }
@@ -197,33 +195,42 @@ function checkOwn(name: string, options: RunOptions & BuildOptions): void {
     });
 }
 
+/** A snapshot that was looked at once, for many instances. */
+export interface OpenSnapshot {
+  /** What keeps this host from going on with it: it is started anew. */
+  readonly differs: string | undefined;
+  /** Starts the VMM for an instance, ahead of its use. Throws UKL_USAGE for what is the snapshot's own. */
+  standby(options?: RunOptions): Promise<Standby>;
+}
+
 /**
- * Starts the VMM for a guest that was saved, ahead of its use.
+ * Looks at a snapshot, and whether this host can go on with it.
  *
- * @throws UKL_USAGE if there is none, or for what is the snapshot's own
+ * @throws UKL_USAGE if there is none
  */
-export async function standby(name: string, options: RunOptions = {}): Promise<Standby> {
-  checkOwn(name, options);
+export async function openSnapshot(name: string, options: RunOptions = {}): Promise<OpenSnapshot> {
   const directory = await findSnapshot(name);
   const record = await readRecord(directory);
   const image = await openImage(join(directory, 'image'));
-  const { verbose: _, ...given } = options;
-  const own: RunOptions = { ...given, ...record.options, args: record.options.args, env: record.options.env };
-  const differs = await whyNot(image, own, record);
-  if (differs !== undefined) {
-    options.log?.warn(`'${name}' was saved with another ${differs}: it is started anew`);
-    return anew(image, { ...own, args: options.args?.length ? options.args : record.options.args, env: { ...record.options.env, ...options.env } });
-  }
-  let go: (instance: Instance) => void = () => {};
-  const instance = new Promise<Instance>((resolve) => {
-    go = resolve;
-  });
-  const vm = await runImage(image, own, { memory: join(directory, 'memory'), state: join(directory, 'state'), instance });
+  const differs = await whyNot(image, { ...options, ...record.options, ports: [], imagePorts: false }, record);
+  if (differs !== undefined) options.log?.warn(`'${name}' was saved with another ${differs}: it is started anew`);
   return {
-    vm,
-    restored: true,
-    go: (as = {}) => go({ args: options.args, env: { ...options.env }, ...as }),
-    [Symbol.asyncDispose]: () => vm[Symbol.asyncDispose](),
+    differs,
+    async standby(given = {}) {
+      checkOwn(name, given);
+      const { verbose: _, ...own } = { ...options, ...given };
+      const { args, env } = own;
+      if (differs !== undefined) {
+        return anew(image, { ...own, ...record.options, args: args?.length ? args : record.options.args, env: { ...record.options.env, ...env } });
+      }
+      let go: (instance: Instance) => void = () => {};
+      const instance = new Promise<Instance>((resolve) => {
+        go = resolve;
+      });
+      const origin = { memory: join(directory, 'memory'), state: join(directory, 'state'), instance };
+      const vm = await runImage(image, { ...own, ...record.options }, origin);
+      return { vm, go: (as = {}) => go({ args, env, ...as }), [Symbol.asyncDispose]: () => vm[Symbol.asyncDispose]() };
+    },
   };
 }
 
@@ -235,7 +242,7 @@ async function whyNot(image: Image, options: RunOptions, record: SnapshotRecord)
 
 async function anew(image: Image, options: RunOptions): Promise<Standby> {
   const vm = await runImage(image, options);
-  return { vm, restored: false, go: () => {}, [Symbol.asyncDispose]: () => vm[Symbol.asyncDispose]() };
+  return { vm, go: () => {}, [Symbol.asyncDispose]: () => vm[Symbol.asyncDispose]() };
 }
 
 /**
@@ -245,7 +252,8 @@ async function anew(image: Image, options: RunOptions): Promise<Standby> {
  * @throws UKL_USAGE if there is none, or for what is the snapshot's own
  */
 export async function restore(name: string, options: RunOptions = {}): Promise<RunningVm> {
-  const { vm, go } = await standby(name, options);
+  checkOwn(name, options);
+  const { vm, go } = await (await openSnapshot(name, options)).standby();
   go();
   return vm;
 }

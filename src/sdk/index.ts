@@ -9,6 +9,10 @@ export { build } from '../build/build.js';
 export { type Deployed, type DeployOptions, deploy } from '../deploy/deploy.js';
 export { dev } from '../dev/dev.js';
 export { doctor, type ProbeResult } from '../doctor/doctor.js';
+export { buildFunction } from '../functions/build.js';
+export { defineFunction, type FunctionConfig, type FunctionContext, type FunctionDefinition, type FunctionHandler } from '../functions/define.js';
+export { discover, type FunctionSource } from '../functions/discover.js';
+export { type Gateway, type ServeOptions, serveFunctions } from '../functions/gateway.js';
 export type { Instance } from '../guest/spec.js';
 export { type Pulled, type Pushed, pull, push } from '../image/transfer.js';
 export { type Inspection, type InspectOptions, inspect } from '../inspect/inspect.js';
@@ -22,6 +26,15 @@ export { type Profile, type ProfileOptions, profile } from '../profile/profile.j
 export { init } from '../project/init.js';
 export { dryRun, type RunningVm, run } from '../run/launch.js';
 export type { RunPlan } from '../run/plan.js';
-export { listSnapshots, restore, type SaveOptions, type Snapshot, type Standby, saveSnapshot, standby } from '../run/snapshot.js';
+export {
+  listSnapshots,
+  type OpenSnapshot,
+  openSnapshot,
+  restore,
+  type SaveOptions,
+  type Snapshot,
+  type Standby,
+  saveSnapshot,
+} from '../run/snapshot.js';
 export { type Cleaned, clean } from '../store/clean.js';
 export { removeSnapshot } from '../store/snapshots.js';

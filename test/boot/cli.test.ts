@@ -13,12 +13,17 @@ const golden = (name: string): string => join(projectRoot, 'test/golden', `${nam
 const cli = (...args: string[]): Promise<CommandResult> => host(ukl, args, { NO_COLOR: '1', COLUMNS: '100' });
 
 describe('help', () => {
-  const verbs = ['run', 'dev', 'build', 'deploy', 'cc', 'inspect', 'init', 'bench', 'profile', 'doctor', 'clean', 'push', 'pull'];
+  const verbs = ['run', 'dev', 'build', 'deploy', 'cc', 'inspect', 'init', 'bench', 'profile', 'doctor', 'clean', 'push', 'pull', 'snapshot', 'functions'];
   const guestVerbs = ['ps', 'logs', 'exec', 'cp', 'stop', 'events'];
   test.each([...verbs, ...guestVerbs])('ukl %s --help', async (verb) => {
     const { code, stdout } = await cli(verb, '--help');
     expect(code).toBe(0);
     await expect(stdout).toMatchFileSnapshot(golden(`help-${verb}`));
+  });
+  test.each(['snapshot save', 'functions serve'])('ukl %s --help', async (verbs) => {
+    const { code, stdout } = await cli(...verbs.split(' '), '--help');
+    expect(code).toBe(0);
+    await expect(stdout).toMatchFileSnapshot(golden(`help-${verbs.replace(' ', '-')}`));
   });
   test('ukl', async () => {
     const { code, stdout } = await cli();

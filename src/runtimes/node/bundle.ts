@@ -38,6 +38,8 @@ export interface BundleOptions {
   readonly nodeVersion: string;
   /** Packages to carry along as they are. */
   readonly external: readonly string[];
+  /** Files in the place of packages, by the packages' names. */
+  readonly alias?: Readonly<Record<string, string>> | undefined;
 }
 
 /** A file of the project, or of a package, as a path in the guest. */
@@ -151,6 +153,7 @@ export async function bundle(options: BundleOptions): Promise<Bundle> {
       sourcemap: 'linked',
       metafile: true,
       keepNames: true,
+      ...(options.alias === undefined ? {} : { alias: { ...options.alias } }),
       logLevel: 'silent',
       plugins: [observer(options, outside, entries, assets, () => format)],
     }).catch(async (error: unknown) => {

@@ -9,6 +9,7 @@ import type { App } from '../../model/index.js';
 import { packLibraries } from '../../packing/files.js';
 import { APP, bundle } from './bundle.js';
 import { checkTypes, findUp } from './check.js';
+import { FUNCTION_ALIAS, reseedAddon, writeServer } from './function.js';
 import { carryPackages, findDependency, npmEnv, readPackage } from './packages.js';
 import type { NodeRelease } from './release.js';
 
@@ -57,6 +58,8 @@ export interface NodeAppOptions {
   readonly check: boolean;
   /** Under a supervisor that takes new versions of the program: `ukl dev`. */
   readonly dev?: boolean;
+  /** The entry's default export is a function, which is to be served. */
+  readonly function?: boolean;
   readonly node: NodeRelease;
   /** For what is compiled on the way. */
   readonly workDir: string;
@@ -77,8 +80,11 @@ export async function makeNodeApp(options: NodeAppOptions): Promise<App> {
   const root = projectOf(entry);
   await installPackages(root, node, log, signal);
   const typed = options.check && /\.[cm]?ts$/.test(entry);
+  const { external } = options;
+  const start = options.function ? await writeServer(entry, options.workDir) : entry;
+  const alias = options.function ? FUNCTION_ALIAS : undefined;
   const [made] = await log.step(`compile ${basename(entry)}`, () =>
-    Promise.all([bundle({ entry, root, nodeVersion: node.version, external: options.external }), typed ? checkTypes(entry, root, signal) : undefined]),
+    Promise.all([bundle({ entry: start, root, nodeVersion: node.version, external, alias }), typed ? checkTypes(entry, root, signal, alias) : undefined]),
   );
   const carried = await carryPackages(made.outside, join(APP, 'node_modules'), { node, workDir: options.workDir, log, signal });
   return {
@@ -91,6 +97,7 @@ export async function makeNodeApp(options: NodeAppOptions): Promise<App> {
       ...(await packLibraries(node.program)),
       ...made.files,
       ...carried,
+      ...(options.function ? [await reseedAddon(node, { log, signal })] : []),
       ...(options.dev ? ['dev.mts', 'standby.cjs'] : []).map(
         (file) => ({ guest: `/.ukl/${file}`, kind: 'file', host: join(projectRoot, 'guest/supervisors/node', file), mode: 0o644 }) as const,
       ),

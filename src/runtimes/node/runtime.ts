@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Runtime } from '../runtime.js';
+import { isFunction } from './function.js';
 import { findEntry, isScript, makeNodeApp, scriptName } from './node.js';
 import { getNode } from './release.js';
 
@@ -16,13 +17,18 @@ export const node: Runtime = {
   dev: true,
   requirements: () => [],
   takes: ({ entry }) => entry !== undefined,
-  fromFile: async (path) => (isScript(path) ? { name: scriptName(path), config: { entry: path } } : undefined),
+  fromFile: async (path) => {
+    if (!isScript(path)) return undefined;
+    if (!isFunction(path)) return { name: scriptName(path), config: { entry: path } };
+    return { name: scriptName(path).replace(/\.function$/, ''), config: { entry: path, function: {} } };
+  },
   fromDirectory: async (path) => (existsSync(join(path, 'package.json')) ? { entry: await findEntry(path) } : undefined),
   async build({ config, directory, ...context }) {
     const app = await makeNodeApp({
       ...config,
       ...context,
       entry: resolve(directory, config.entry ?? ''),
+      function: config.function !== undefined,
       node: await getNode(wantedNode(config.runtime), context),
       workDir: context.outDir,
     });

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+/** Functions: requests that are answered by guests which go on from a snapshot. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { projectRoot } from '../../src/lib/paths.js';
+import { discover, type Gateway, serveFunctions } from '../../src/sdk/index.js';
+import { Sink, ukl } from './harness.js';
+
+const FUNCTION = join(projectRoot, 'test/fixtures/functions/all.function.ts');
+
+/** Requests may wait as long as a busy host needs to start an instance. */
+const patient = (sources: Awaited<ReturnType<typeof discover>>): typeof sources =>
+  sources.map((source) => ({ ...source, options: { ...source.options, wait: 120_000 } }));
+
+describe('a function of TypeScript', () => {
+  let gateway: Gateway;
+  const lines: string[] = [];
+  const ask = (what: string, init: RequestInit = {}): Promise<Response> => fetch(`${gateway.url}/all?do=${what}`, init);
+  const text = async (what: string): Promise<string> => (await ask(what)).text();
+  beforeAll(async () => {
+    process.env.UKL_TEST_VARIABLE = 'of the gateway';
+    gateway = await serveFunctions(patient(await discover([FUNCTION])), {
+      max: 2,
+      secrets: { all: { TOKEN: 'a secret' } },
+      onLine: (line) => void lines.push(line),
+    });
+  });
+  afterAll(async () => {
+    await gateway.close();
+    delete process.env.UKL_TEST_VARIABLE;
+  });
+
+  test('gets the request and its variables, and its answer goes out whole', async () => {
+    const body = 'ü'.repeat(100_000);
+    const answer = await ask('echo', { method: 'PUT', body, headers: { 'x-request-id': 'mine' } });
+    expect(answer.status).toBe(201);
+    expect(await answer.text()).toBe(body);
+    expect(answer.headers.get('x-method')).toBe('PUT');
+    expect(answer.headers.get('x-id')).toBe('mine');
+    expect(answer.headers.get('x-request-id')).toBe('mine');
+    expect(answer.headers.getSetCookie()).toEqual(['a=1', 'b=2']);
+    const { variable, token, time } = (await (await ask('env')).json()) as { variable: string; token: string; time: number };
+    expect([variable, token]).toEqual(['of the gateway', 'a secret']);
+    expect(Math.abs(time - Date.now())).toBeLessThan(60_000);
+    expect((await ask('nothing')).status).toBe(400);
+    expect(lines.some((line) => / mine all PUT \/all\?do=echo 201 \d+ ms$/.test(line))).toBe(true);
+  });
+
+  test('draws what no other instance does, and has what its snapshot drew', async () => {
+    const first = (await (await ask('random')).json()) as Record<string, unknown>;
+    expect((await ask('crash')).status).toBe(502);
+    const second = (await (await ask('random')).json()) as Record<string, unknown>;
+    expect(second.kept).toEqual(first.kept);
+    for (const name of ['uuid', 'web', 'bytes', 'int', 'math', 'values', 'kernel', 'urandom', 'tls']) {
+      expect(first[name], name).toBeDefined();
+      expect(second[name], name).not.toEqual(first[name]);
+    }
+  });
+
+  test('that throws answers 500 and goes on; one that ends or hangs costs its own request and its instance, with all that it wrote', async () => {
+    expect(await text('write')).toBe('written');
+    const before = Number(await text('count'));
+    expect((await ask('throw')).status).toBe(500);
+    expect(Number(await text('count'))).toBe(before + 1);
+    expect(await text('look')).toBe('true');
+    expect((await ask('hang')).status).toBe(504);
+    expect(await text('look')).toBe('false');
+    expect(await text('count')).toBe('1');
+    expect(lines.join('\n')).toContain('Error: thrown');
+  });
+
+  test('has as many instances as may be, a queue with an end, and requests of others never in the same instance at once', async () => {
+    const answers = await Promise.all([1, 2, 3, 4, 5].map(() => ask('wait&ms=2000').then(({ status }) => status)));
+    expect(answers.sort()).toEqual([200, 200, 200, 429, 429]);
+    expect(gateway.show()[0]?.instances).toBe(2);
+  });
+
+  test('shows what it does', async () => {
+    const metrics = await (await fetch(`${gateway.statusUrl}/metrics`)).text();
+    expect(metrics).toMatch(/^ukl_requests_total\{function="all",code="504"\} 1$/m);
+    expect(metrics).toMatch(/^ukl_starts_total\{function="all",how="restored"\} [4-9]$/m);
+    expect(await (await fetch(gateway.statusUrl)).text()).toContain('<title>ukl functions</title>');
+    const events = await fetch(`${gateway.statusUrl}/events`);
+    const { value } = (await events.body?.getReader().read()) ?? {};
+    expect(
+      JSON.parse(
+        Buffer.from(value ?? [])
+          .toString()
+          .slice('data: '.length),
+      ),
+    ).toMatchObject([{ name: 'all', path: '/all', instances: 2 }]);
+    expect((await fetch(`${gateway.url}/other`)).status).toBe(404);
+  });
+});
+
+/** VMMs whose memory is a snapshot, started by a process. */
+const vmmsOf = (parent: number): string[] =>
+  readdirSync('/proc').filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && Number(/^PPid:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) === parent;
+    } catch {
+      return false;
+    }
+  });
+
+test('a gateway that is killed leaves no VMM', async () => {
+  const stdout = new Sink();
+  const stderr = new Sink();
+  const words = ['functions', 'serve', join(projectRoot, 'examples/functions/native'), '--port', '0', '--lazy', '--quiet', '--json'];
+  const gateway = spawn(ukl, words, { stdio: ['ignore', 'pipe', 'pipe'] });
+  gateway.stdout.pipe(stdout);
+  gateway.stderr.pipe(stderr);
+  const exit = once(gateway, 'exit');
+  void exit.then(() => stdout.over(stderr.text()));
+  await stdout.until(/"functions": \[[^\]]*\]\s*\}/);
+  const { url } = JSON.parse(stdout.text().slice(0, stdout.text().indexOf('\n}') + 2)) as { url: string };
+  expect(await (await fetch(`${url}/native`)).text()).toBe('Hello, world\n');
+  const pids = vmmsOf(gateway.pid ?? 0);
+  expect(pids.length).toBeGreaterThan(0);
+  gateway.kill('SIGKILL');
+  await exit;
+  // Gone with it, as the kernel does that; a process that is dying may be seen for a moment.
+  await expect.poll(() => pids.filter((pid) => readdirSync('/proc').includes(pid)), { timeout: 60_000 }).toEqual([]);
+});
