@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: MIT
 /** Starts a guest that goes on without the tool, and ends it. */
 import { spawn } from 'node:child_process';
-import { existsSync, openSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { constants, existsSync, openSync } from 'node:fs';
+import { copyFile, rm } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
-import { resolveTarget } from '../app/target.js';
-import { buildTo } from '../build/build.js';
-import { isImage, openImage } from '../image/image.js';
+import { openImage } from '../image/image.js';
 import { type ErrorCode, UklError } from '../lib/errors.js';
 import { LineSplitter } from '../lib/lines.js';
 import { projectRoot } from '../lib/paths.js';
+import type { Image } from '../model/index.js';
+import { findReference, nameOf } from '../oci/reference.js';
 import type { UklConfig } from '../options/config.js';
 import type { BuildOptions, RunOptions } from '../options/given.js';
 import { optionsIn } from '../options/options.js';
-import { openGiven } from '../run/launch.js';
+import { imageOf } from '../run/launch.js';
 import { call, currentStatus, gone, isGone } from './client.js';
 import { checkHealth } from './health.js';
 import {
@@ -65,21 +65,26 @@ async function freeName(target: string): Promise<string> {
   }
 }
 
+/** What a guest is called by its target. */
+function nameFrom(target: string | UklConfig): string {
+  if (typeof target !== 'string') return target.name ?? 'app';
+  const reference = existsSync(target) ? undefined : findReference(target);
+  return reference === undefined ? resolve(target) : nameOf(reference);
+}
+
 /** The options of `run()` that can be written down. */
 function writable(options: RunOptions): Record<string, unknown> {
   const kept = optionsIn('run').flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]] as const]));
   return Object.fromEntries(kept);
 }
 
-/** The image of a target: an image stays where it is, what is built is the guest's own. */
-async function imageFor(name: string, target: string | UklConfig, options: DetachOptions): Promise<string> {
-  if (typeof target === 'string' && (await isImage(target))) {
-    await openGiven(target, options);
-    return resolve(target);
-  }
+/** The image of a target: an image stays where it is, what is built or was pulled is the guest's own. */
+async function imageFor(name: string, target: string | UklConfig, options: DetachOptions): Promise<readonly [Image, DetachOptions]> {
+  const [image, left] = await imageOf(target, directoryOf(name), options);
+  if (image.beside === undefined) return [image, left];
   const path = join(directoryOf(name), 'image');
-  await buildTo(path, await resolveTarget(target), { container: 'elf', ...options });
-  return path;
+  await copyFile(image.path, path, constants.COPYFILE_FICLONE);
+  return [{ ...image, path }, left];
 }
 
 /** Starts the supervisor of a guest whose record is there; settles when its program runs. */
@@ -125,25 +130,25 @@ export async function detach(target: string | UklConfig, options: DetachOptions 
   if (options.health !== undefined) checkHealth(options.health);
   if (restart.policy !== 'no' && options.remove) throw new UklError('UKL_USAGE', '--rm and --restart exclude each other', { hint: 'leave one out' });
   const said = typeof target === 'string' ? target : (target.name ?? 'app');
-  const name = options.name ?? (await freeName(typeof target === 'string' ? resolve(target) : said));
+  const name = options.name ?? (await freeName(nameFrom(target)));
   checkName(name);
   await claim(name);
   try {
-    const image = await imageFor(name, target, options);
+    const [image, left] = await imageFor(name, target, options);
     await writeSpec({
       version: 1,
       name,
       target: said,
-      image,
+      image: image.path,
       directory: process.cwd(),
       created: new Date().toISOString(),
-      options: writable(options),
+      options: writable(left),
       restart,
       health: options.health,
       interactive: options.interactive ?? false,
       remove: options.remove ?? false,
       cpuLimit: options.cpuLimit,
-      stopSignal: options.stopSignal ?? 'TERM',
+      stopSignal: options.stopSignal ?? image.manifest.run.stopSignal ?? 'TERM',
       project: options.project,
     });
     await startSupervisor(name, options.signal);

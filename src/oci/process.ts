@@ -43,7 +43,7 @@ const HEAD = 256;
 const LAUNCHERS = ['gosu', 'su-exec', 'setpriv', 'env'];
 
 interface Executable {
-  /** As it was found: a link keeps its name. */
+  /** As execve() is given it: a link keeps its name. */
   readonly named: string;
   /** What that leads to. */
   readonly path: string;
@@ -52,9 +52,9 @@ interface Executable {
 
 /** Finds a program as execvp() does. */
 function findExecutable(tree: Tree, word: string, path: string, cwd: string): Executable | undefined {
-  const places = word.includes('/') ? [posix.resolve(cwd, word)] : path.split(':').map((directory) => posix.resolve(cwd, directory || '.', word));
+  const places = word.includes('/') ? [word] : path.split(':').map((directory) => posix.join(directory || '.', word));
   for (const named of places) {
-    const found = tree.find(named);
+    const found = tree.find(posix.resolve(cwd, named));
     if (found?.node.kind === 'file' && (found.node.mode & 0o111) !== 0) return { named, path: found.path, node: found.node };
   }
   return undefined;
@@ -89,7 +89,7 @@ async function unwrap(tree: Tree, start: Executable, cwd: string): Promise<{ rea
     const head = await headOf(program.node);
     if (isElf(head)) return { program, words };
     const interpreter = interpreterOf(head);
-    const next = interpreter === undefined ? undefined : findExecutable(tree, posix.resolve(cwd, interpreter[0] ?? ''), '', cwd);
+    const next = interpreter === undefined ? undefined : findExecutable(tree, interpreter[0] ?? '', cwd, cwd);
     if (interpreter === undefined || next === undefined) return undefined;
     words = [...interpreter, program.named, ...words.slice(1)];
     program = next;

@@ -114,7 +114,7 @@ export async function imageOf<Options extends RunOptions & BuildOptions>(
   const resolved = await resolveTarget(target);
   const container = resolved.config.image !== undefined;
   // What is only run need not be small, and an ELF is not decompressed.
-  const made = { container: 'elf', ...options, ...(container ? { words: options.args } : {}) } as const;
+  const made = { container: 'elf', ...options, ...(container && options.args?.length ? { words: options.args } : {}) } as const;
   const image = work === undefined ? await build(target, made) : await buildTo(join(work, 'image'), resolved, made);
   // A container's program may be one of the words.
   return [image, container ? { ...options, args: [] } : options];

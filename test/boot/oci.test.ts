@@ -11,7 +11,7 @@ import { hashFile } from '../../src/lib/hash.js';
 import { LEASH } from '../../src/lib/leash.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { packFile } from '../../src/packing/files.js';
-import { build, pull, push } from '../../src/sdk/index.js';
+import { build, pull, push, run } from '../../src/sdk/index.js';
 import { type Entry, entriesOf, layerOf, writeLayout } from '../fixtures/container.js';
 import { freePort, host, runGuest, startGuest, ukl } from './harness.js';
 
@@ -82,6 +82,16 @@ describe('a program in layers', () => {
     expect(stdout).toContain('argv [probe] [first] [/one]');
     expect(stdout).toMatch(/CapPrm:\t0+\nCapAmb:\t0+\n$/);
   });
+});
+
+test("a configuration's image has its arguments, variables and place", async () => {
+  const layer = await layerOf({ name: 'bin/probe', data: probe, mode: 0o755 });
+  const image = await writeLayout(join(work, 'configured'), { layers: [layer], config: { Cmd: ['probe', 'a'], Env: ['GREETING=hi'] } });
+  const config = { name: 'configured', image, args: ['/bin/probe', 'b'], env: { GREETING: 'ho' }, cwd: '/bin' };
+  await using vm = await run(config, { timeout: 120 });
+  const chunks: Buffer[] = [];
+  for await (const chunk of vm.stdout as AsyncIterable<Buffer>) chunks.push(chunk);
+  expect(Buffer.concat(chunks).toString()).toMatch(/^ring 0 on configured\nuser 0:0 0\nin \/bin, HOME \/, GREETING ho\nargv \[\/bin\/probe\] \[b\]\n/);
 });
 
 describe('a script', () => {
@@ -213,6 +223,22 @@ describe("Debian's redis, in an image that podman could run", () => {
       guest.signal('SIGTERM');
       expect((await guest.result).end).toEqual({ kind: 'exit', status: 0 });
       expect(guest.stdout.text()).toContain('DB saved on disk');
+    }
+  });
+
+  test('is stopped by its own signal where it goes on by itself', async () => {
+    const port = await freePort();
+    const cli = async (...words: string[]): Promise<string> => {
+      const { stdout, stderr, code } = await host(ukl, words);
+      expect(code, stderr).toBe(0);
+      return stdout;
+    };
+    await cli('run', '-d', '--name', 'contained-redis', image, '-p', `${port}:6379`);
+    try {
+      await cli('stop', '-t', '60', 'contained-redis');
+      expect(await cli('logs', 'contained-redis')).toMatch(/Received SIGINT/);
+    } finally {
+      await cli('rm', '-f', 'contained-redis');
     }
   });
 

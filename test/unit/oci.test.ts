@@ -343,6 +343,9 @@ describe('what is started', () => {
       starts: ['/usr/bin/server', '/usr/bin/gosu', '/usr/bin/env'],
     });
   });
+  test('a script by a path that is relative, as it was said', async () => {
+    expect(await start(['./entry.sh'])).toMatchObject({ command: ['/bin/sh', '-e', './entry.sh'] });
+  });
   test('a script of a script, as the kernel has its words', async () => {
     expect(await start(['/twice', 'x'])).toMatchObject({ command: ['/bin/sh', '-e', '/entry.sh', 'two words', '/twice', 'x'] });
   });
