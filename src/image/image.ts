@@ -101,10 +101,15 @@ function ring0Of({ app, kernel, ring, ring0 }: ImageParts): string[] {
   return all;
 }
 
-/** A root file system on a disk does not tell the kernel which files are code; they are named. */
+/** Shared objects by their names. A program may be one, too (PIE), and is named for ring 0 by the user alone. */
+const LIBRARY = /\.so(\.\d+)*$|\.node$/;
+
+/** What ring 0 programs map: a root file system on a disk does not tell the kernel which files are code, so they are named. */
 async function librariesOf({ app }: ImageParts, ring0: readonly string[]): Promise<readonly string[]> {
+  if (ring0.length === 0) return [];
   const paths = new Set<string>();
-  for (const file of app.files) if (file.kind === 'file' && (await isElf(file.host))) paths.add(imagePath(file.guest, app.wholeRoot));
+  for (const file of app.files)
+    if (file.kind === 'file' && LIBRARY.test(file.guest) && (await isElf(file.host))) paths.add(imagePath(file.guest, app.wholeRoot));
   return [...paths].filter((path) => !ring0.includes(path));
 }
 

@@ -78,7 +78,10 @@ export const EXCLUSIONS: readonly Exclusion[] = [
   },
   { options: ['SECURITY_PERF_EVENTS_RESTRICT'], why: "Debian's own patch: the source of kernel.org (--kernel-source) does not have it" },
   { options: ['STRICT_DEVMEM', 'IO_STRICT_DEVMEM'], why: 'there is no /dev/mem' },
-  { options: ['KEXEC_SIG'], why: 'there is no kexec' },
+  {
+    options: ['KEXEC_SIG'],
+    why: 'there is no kexec; with the profile hardware, PID 1 looks at what it loads, before any program runs, and then no kernel is loaded',
+  },
   { options: ['BPF_UNPRIV_DEFAULT_OFF'], why: 'there is no bpf()' },
   { options: ['STRICT_MODULE_RWX'], kernels: ['stock'], why: 'there are no modules' },
   { options: ['MODULE_SIG'], why: 'the stock kernel has no modules; ours takes those of the image, from init, before any program runs, and then none' },

@@ -91,6 +91,11 @@ export class Pc implements AsyncDisposable {
     }
   }
 
+  /** What it has said last. */
+  get tail(): string {
+    return this.#text.slice(-3000);
+  }
+
   /** How often the firmware has started a boot loader or an EFI program. */
   get starts(): number {
     return [...this.#text.matchAll(/SYSLINUX \d|BdsDxe: starting/g)].length;

@@ -59,7 +59,7 @@ async function update(version: string, behaviour: string, signer: Signed, name =
 const rows: string[] = [];
 let failed = 0;
 
-async function scenario(firmware: Firmware, what: string, run: () => Promise<string>): Promise<void> {
+async function scenario(firmware: Firmware | 'root', what: string, run: () => Promise<string>): Promise<void> {
   const began = performance.now();
   let outcome: string;
   try {
@@ -94,7 +94,7 @@ async function onFirmware(firmware: Firmware): Promise<void> {
       await pc.says(/init: web [0-9a-f]+: on trial\n/);
       await serving(pc, '2');
       await pc.says(/init: web [0-9a-f]+: good\n/);
-      must(pc.resets === 0, `${pc.resets} resets`);
+      must(pc.resets === 0, `${pc.resets} resets\n${pc.tail}`);
       await pc.cut();
       pc = await start();
       await serving(pc, '2');
@@ -105,7 +105,7 @@ async function onFirmware(firmware: Firmware): Promise<void> {
       await pc.says(/: on trial\n/);
       await serving(pc, '3');
       await pc.says(/: good\n/);
-      must(pc.resets === 0, `${pc.resets} resets`);
+      must(pc.resets === 0, `${pc.resets} resets\n${pc.tail}`);
       return 'is good at once';
     });
     for (const [behaviour, what] of [
@@ -121,7 +121,7 @@ async function onFirmware(firmware: Firmware): Promise<void> {
         await serving(pc, '4');
         await pc.says(/init: web [0-9a-f]+ was tried, and is not used\n/);
         await serving(pc, '3');
-        must(pc.starts === starts + 1, `${pc.starts - starts} starts by the firmware`);
+        must(pc.starts === starts + 1, `${pc.starts - starts} starts by the firmware\n${pc.tail}`);
         return 'the machine is reset, and the firmware starts the old image';
       });
     }
@@ -189,7 +189,7 @@ async function onFirmware(firmware: Firmware): Promise<void> {
       await pc.says(/: on trial\n/);
       await serving(pc, '7');
       await pc.says(/: good\n/);
-      must(pc.starts === 2, `${pc.starts} starts by the firmware`);
+      must(pc.starts === 2, `${pc.starts} starts by the firmware\n${pc.tail}`);
       return 'goes through the firmware once, then by kexec';
     });
   } finally {
@@ -225,15 +225,15 @@ async function roots(): Promise<void> {
     ['memory', 1024],
     ['disk', 512],
   ] as const)
-    await scenario('bios', `${BIG_MIB} MiB of files, root: '${root}'`, async () => {
+    await scenario('root', `${BIG_MIB} MiB of files, root: '${root}'`, async () => {
       const path = await disk(`root-${root}`, { root });
       return `a program in ring 0 starts with ${await least(path, most)} MiB of memory (steps of ${STEP_MIB})`;
     });
-  await scenario('bios', "root: 'disk', ring: 3", async () => {
+  await scenario('root', "root: 'disk', ring: 3", async () => {
     must(await starts(await disk('root-ring3', { root: 'disk', ring: 3 }), 512, 'version 1 in ring 3'), 'not in ring 3');
     return 'the program runs in ring 3';
   });
-  await scenario('bios', "root: 'disk', a block of it changed", async () => {
+  await scenario('root', "root: 'disk', a block of it changed", async () => {
     const path = file('root-disk');
     const { start, size } = (await partitionsIn(path))[2] ?? { start: 0, size: 0 };
     const bytes = await readFile(path);
@@ -266,18 +266,25 @@ const wanted = process.argv.slice(2);
 const firmwares = FIRMWARES.filter((name) => name !== 'none' && (wanted.length === 0 || wanted.includes(name)));
 for (const firmware of firmwares) await onFirmware(firmware);
 if (wanted.length === 0 || wanted.includes('root')) await roots();
-if (wanted.length === 0)
-  await writeFile(
-    join(projectRoot, 'docs/notes/updates.md'),
-    `# Updates that were tried
+const note = join(projectRoot, 'docs/notes/updates.md');
+/** What was not run now stays as it was seen. */
+const earlier = (await readFile(note, 'utf8').catch(() => '')).split('\n').filter((line) => line.startsWith('| ') && !/^\| (firmware|---) /.test(line));
+const groupOf = (row: string): string => row.split(' ')[1] ?? '';
+const ran = new Set(rows.map(groupOf));
+const all = [...earlier.filter((row) => !ran.has(groupOf(row))), ...rows];
+const ORDER = [...FIRMWARES, 'root'];
+await writeFile(
+  note,
+  `# Updates that were tried
 
-\`npx tsx test/updates/run.ts\`, the last time it was run: a server in ring 0 on a q35 with a disk of two slots and QEMU's watchdog i6300esb, in QEMU 7.2's emulation with SeaBIOS and
-Debian's OVMF. A start by kexec is no reset of QEMU's, and says nothing of a boot loader. QEMU's own cache survives a power cut; \`test/unit/slots.test.ts\` tries a partition table of which a part has reached the disk.
+\`npx tsx test/updates/run.ts\`, the last time each part was run: a server in ring 0 on a q35 with a disk of two slots and QEMU's watchdog i6300esb, in QEMU 7.2's emulation with SeaBIOS and
+Debian's OVMF; with Secure Boot, signed and with \`root: 'disk'\`. A start by kexec is no reset of QEMU's, and says nothing of a boot loader. QEMU's own cache survives a power cut;
+\`test/unit/slots.test.ts\` tries a partition table of which a part has reached the disk. \`root\`: files on the disk, by BIOS.
 
 | firmware | what | outcome |
 | --- | --- | --- |
-${rows.join('\n')}
+${all.sort((one, other) => ORDER.indexOf(groupOf(one)) - ORDER.indexOf(groupOf(other))).join('\n')}
 `,
-  );
+);
 console.log(`${rows.length - failed} passed, ${failed} failed`);
 process.exitCode = failed > 0 ? 1 : 0;
