@@ -163,7 +163,7 @@ describe("init's archives", () => {
       encoding: 'utf8',
     });
     expect(status, stderr).toBe(0);
-  });
+  }, 120_000);
 
   test('go through GNU tar and back', () => {
     const long = 'n'.repeat(150);
