@@ -19,13 +19,14 @@ import { run } from '../run/launch.js';
 import { type Metric, type Suite, USUAL, VARIANTS, type Variant, type VariantName, type Workload } from './suite.js';
 import { boot } from './suites/boot.js';
 import { echo } from './suites/echo.js';
+import { functions } from './suites/functions.js';
 import { node } from './suites/node.js';
 import { requests } from './suites/requests.js';
 import { memcached, nginx, postgres, redis } from './suites/servers.js';
 import { size } from './suites/size.js';
 import { syscalls } from './suites/syscalls.js';
 
-export const SUITES: readonly Suite[] = [syscalls, boot, echo, redis, memcached, nginx, postgres, node, size, requests];
+export const SUITES: readonly Suite[] = [syscalls, boot, echo, redis, memcached, nginx, postgres, node, size, requests, functions];
 
 /** A guest that hangs is a result as well. */
 const GUEST_SECONDS = 600;

@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type OutgoingHttpHeaders, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Cron } from 'croner';
 import { asUklError, UklError } from '../lib/errors.js';
@@ -50,6 +51,9 @@ export interface Gateway extends AsyncDisposable {
 
 const DEFAULT_WARM = 1;
 const DEFAULT_MAX = 20;
+
+/** How long a connection without requests is kept: longer than clients keep theirs, which would use one that is just being closed. */
+const KEEP_ALIVE_MS = 75_000;
 
 /** How long requests that are under way may take when the gateway ends. */
 const CLOSE_MS = 5000;
@@ -118,6 +122,9 @@ class Places implements Capacity {
     for (const service of hungry) service.wake();
   }
 }
+
+/** Takes the answers that nobody reads. */
+const nowhere = (): Writable => new Writable({ write: (_chunk, _encoding, done) => done() });
 
 async function listen(server: Server, port: number, address: string): Promise<string> {
   await new Promise<void>((resolve, reject) => {
@@ -202,9 +209,10 @@ export async function serveFunctions(sources: readonly FunctionSource[], options
     };
     try {
       if (service === undefined) throw new UklError('UKL_USAGE', 'no function has this path');
-      await service.call(call, async (answer) => {
+      await service.call(call, async (answer, body) => {
         outgoing.writeHead(answer.statusCode ?? 502, { ...passedOn(answer.headers), 'x-request-id': id });
-        await pipeline(answer, outgoing);
+        if (Buffer.isBuffer(body)) outgoing.end(body);
+        else await pipeline(body, outgoing);
       });
     } catch (error) {
       if (error instanceof Refusal) refuse(error.status, error.message);
@@ -229,9 +237,9 @@ export async function serveFunctions(sources: readonly FunctionSource[], options
     };
     let status = 502;
     await service
-      .call({ ...call, headers: { ...call.headers, 'x-request-id': call.id } }, async (answer) => {
+      .call({ ...call, headers: { ...call.headers, 'x-request-id': call.id } }, async (answer, body) => {
         status = answer.statusCode ?? 502;
-        for await (const _ of answer);
+        if (!Buffer.isBuffer(body)) await pipeline(body, nowhere());
       })
       .catch((error: unknown) => {
         if (error instanceof Refusal) status = error.status;
@@ -240,6 +248,7 @@ export async function serveFunctions(sources: readonly FunctionSource[], options
   };
 
   const server = createServer((incoming, outgoing) => void handle(incoming, outgoing));
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
   const show = (): readonly Shown[] => services.map((service) => service.show());
   const status = statusServer({ show, metrics: () => metrics.text() });
   const close = async (): Promise<void> => {

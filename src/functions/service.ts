@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** A function that is served: its queue, its instances, and how many there are. */
 import type { IncomingMessage } from 'node:http';
+import { buffer } from 'node:stream/consumers';
 import type { OpenSnapshot, Standby } from '../run/snapshot.js';
 import type { FunctionSource } from './discover.js';
 import { type Call, Instance, NoAnswer, type OnLine, prepare } from './instance.js';
@@ -47,6 +48,17 @@ const KEPT = 512;
 interface Waiting {
   readonly resolve: (instance: Instance) => void;
   readonly reject: (refusal: Refusal) => void;
+}
+
+/** Passes an answer on, whose body is there as a whole or still comes; settles when all of it has gone out. */
+export type Deliver = (answer: IncomingMessage, body: Buffer | IncomingMessage) => Promise<void>;
+
+/** Of a body that is awaited before anything is passed on, so that what comes before it is complete can be tried again. */
+const WHOLE_BYTES = 64 * 1024;
+
+async function whole(answer: IncomingMessage): Promise<Buffer | IncomingMessage> {
+  const length = Number(answer.headers['content-length'] ?? Number.NaN);
+  return length <= WHOLE_BYTES ? buffer(answer) : answer;
 }
 
 export interface Shown {
@@ -106,17 +118,18 @@ export class Service {
   }
 
   /**
-   * Answers a request: `deliver` passes the answer on.
+   * Answers a request: `deliver` passes the answer on, once for all tries.
    *
    * @throws Refusal
    */
-  async call(call: Call, deliver: (answer: IncomingMessage) => Promise<void>): Promise<void> {
+  async call(call: Call, deliver: Deliver): Promise<void> {
     const began = performance.now();
     const { options } = this.source;
     let delivering = false;
-    const passOn = (answer: IncomingMessage): Promise<void> => {
+    const passOn = async (answer: IncomingMessage): Promise<void> => {
+      const body = await whole(answer);
       delivering = true;
-      return deliver(answer);
+      await deliver(answer, body);
     };
     this.#requests++;
     for (let tries = 0; ; tries++) {

@@ -54,7 +54,7 @@ export interface GuestOptions {
   /** What init is told, in place of what the image says. */
   readonly spec: Buffer;
   /** What the guest goes on from, in place of a start; and as what, a promise that settles once the guest is wanted and never rejects. */
-  readonly saved?: { readonly state: string; readonly instance: Promise<Instance> } | undefined;
+  readonly saved?: { readonly state: string; readonly instance: Promise<Instance>; readonly onLoaded: () => void } | undefined;
   /** A program that says it is ready waits to be saved. */
   readonly holdsReady?: boolean | undefined;
   /** Gets the serial console, the kernel's log, as it comes. */
@@ -302,6 +302,7 @@ export class Guest {
     if (saved === undefined) return;
     try {
       await process.loadState(saved.state);
+      saved.onLoaded();
       const instance = await saved.instance;
       this.#begin = performance.now();
       (await process.channels.control)?.write(encodeResume(encodeInstance(instance)));

@@ -100,6 +100,8 @@ export interface Origin {
   readonly state: string;
   /** Settles once the guest is wanted. */
   readonly instance: Promise<Instance>;
+  /** Called once it has the state, and waits. */
+  readonly onLoaded: () => void;
 }
 
 /** The image of a target, the one it is or one made for this run in `work`, with the options that are left for the run. */

@@ -174,6 +174,8 @@ async function readRecord(directory: string): Promise<SnapshotRecord> {
 /** A guest that waits, with a VMM that has started, to become an instance. */
 export interface Standby extends AsyncDisposable {
   readonly vm: RunningVm;
+  /** Settles once it has the snapshot's state, or when it never will: nothing but the guest's own part is left then. */
+  readonly loaded: Promise<void>;
   /** Lets it go on. */
   go(instance?: Instance): void;
 }
@@ -227,9 +229,17 @@ export async function openSnapshot(name: string, options: RunOptions = {}): Prom
       const instance = new Promise<Instance>((resolve) => {
         go = resolve;
       });
-      const origin = { memory: join(directory, 'memory'), state: join(directory, 'state'), instance };
-      const vm = await runImage(image, { ...own, ...record.options }, origin);
-      return { vm, go: (as = {}) => go({ args, env, ...as }), [Symbol.asyncDispose]: () => vm[Symbol.asyncDispose]() };
+      let onLoaded: () => void = () => {};
+      const loaded = new Promise<void>((resolve) => {
+        onLoaded = resolve;
+      });
+      const vm = await runImage(
+        image,
+        { ...own, ...record.options },
+        { memory: join(directory, 'memory'), state: join(directory, 'state'), instance, onLoaded },
+      );
+      void vm.result.finally(onLoaded).catch(() => {});
+      return { vm, loaded, go: (as = {}) => go({ args, env, ...as }), [Symbol.asyncDispose]: () => vm[Symbol.asyncDispose]() };
     },
   };
 }
@@ -242,7 +252,7 @@ async function whyNot(image: Image, options: RunOptions, record: SnapshotRecord)
 
 async function anew(image: Image, options: RunOptions): Promise<Standby> {
   const vm = await runImage(image, options);
-  return { vm, go: () => {}, [Symbol.asyncDispose]: () => vm[Symbol.asyncDispose]() };
+  return { vm, loaded: Promise.resolve(), go: () => {}, [Symbol.asyncDispose]: () => vm[Symbol.asyncDispose]() };
 }
 
 /**

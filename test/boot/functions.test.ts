@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import { get } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { projectRoot } from '../../src/lib/paths.js';
@@ -94,6 +95,29 @@ describe('a function of TypeScript', () => {
     ).toMatchObject([{ name: 'all', path: '/all', instances: 2 }]);
     expect((await fetch(`${gateway.url}/other`)).status).toBe(404);
   });
+});
+
+test('functions in C: each has its path or host, one that has nothing to do makes room for another, and time calls', async () => {
+  const [native] = patient(await discover([join(projectRoot, 'examples/functions/native')]));
+  if (native === undefined) throw new Error('no function');
+  const variant = (name: string, options: Partial<typeof native.options>): typeof native => ({ ...native, name, options: { ...native.options, ...options } });
+  const lines = new Sink();
+  const sources = [variant('one', { path: '/x' }), variant('two', { host: 'two.example', path: '/' }), variant('three', { cron: '* * * * * *' })];
+  await using gateway = await serveFunctions(sources, { max: 1, warm: 0, lazy: true, onLine: (line) => void lines.write(`${line}\n`) });
+  const ask = (path: string, host = 'localhost'): Promise<number> =>
+    new Promise((resolve, reject) => {
+      get(`${gateway.url}${path}`, { headers: { host } }, (answer) => void answer.resume().once('end', () => resolve(answer.statusCode ?? 0))).once(
+        'error',
+        reject,
+      );
+    });
+  expect(await ask('/x/y')).toBe(200);
+  expect(await ask('/x', 'two.example:80')).toBe(200);
+  expect(await ask('/')).toBe(404);
+  await lines.until(/ three POST \/three 200 /);
+  expect(gateway.show().reduce((sum, { instances }) => sum + instances, 0)).toBeLessThanOrEqual(1);
+  const metrics = await (await fetch(`${gateway.statusUrl}/metrics`)).text();
+  expect(metrics).toMatch(/^ukl_ends_total\{function="one",why="place"\} \d+$/m);
 });
 
 /** VMMs whose memory is a snapshot, started by a process. */

@@ -7,6 +7,7 @@ import { UklError } from '../../lib/errors.js';
 import { silentLog } from '../../lib/log.js';
 import { projectRoot } from '../../lib/paths.js';
 import { makeScratch } from '../../lib/scratch.js';
+import type { RunOptions } from '../../options/given.js';
 import { profile } from '../../profile/profile.js';
 import { Counter, since } from '../counter.js';
 import { asPid1, outputOf, printed, start } from '../pid1.js';
@@ -32,8 +33,8 @@ async function firstOutput(built: Built): Promise<number> {
 const RETRY_MS = 20;
 
 /** Milliseconds from the VMM's start to the first answer that the host gets. */
-export async function firstAnswer(built: Built, port: number): Promise<number> {
-  await using vm = await start(built, { ports: [`0:${port}`], timeout: GUEST_SECONDS });
+export async function firstAnswer(built: Built, port: number, { path = '/', ...options }: RunOptions & { readonly path?: string } = {}): Promise<number> {
+  await using vm = await start(built, { ports: [`0:${port}`], timeout: GUEST_SECONDS, ...options });
   const began = performance.now();
   vm.stdout.resume();
   vm.stderr.resume();
@@ -42,7 +43,7 @@ export async function firstAnswer(built: Built, port: number): Promise<number> {
   vm.result.then(stop, stop);
   let took: number | undefined;
   const ask = async (): Promise<void> => {
-    const answer = await fetch(`http://127.0.0.1:${vm.port(port)}/`, { signal: over.signal }).catch(() => undefined);
+    const answer = await fetch(`http://127.0.0.1:${vm.port(port)}${path}`, { signal: over.signal }).catch(() => undefined);
     if (answer?.ok !== true || over.signal.aborted) return;
     took = performance.now() - began;
     over.abort();
