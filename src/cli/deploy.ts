@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+import { dirname } from 'node:path';
 import { deploy } from '../deploy/deploy.js';
 import type { PlatformName } from '../deploy/platform.js';
 import { EXIT } from '../model/exit-status.js';
@@ -24,6 +25,8 @@ export async function deployCommand(target: string, options: BuildOptions, flags
   if (json) printJson({ ok: true, ...deployed });
   else if (dryRun) {
     process.stdout.write(`# in ${deployed.directory}\n`);
+    const directories = [...new Set(Object.keys(deployed.files).map(dirname))].filter((directory) => directory !== '.');
+    if (directories.length > 0) process.stdout.write(`mkdir -p ${directories.join(' ')}\n`);
     for (const [file, text] of Object.entries(deployed.files)) process.stdout.write(`cat > ${file} <<'EOF'\n${text}EOF\n`);
     process.stdout.write(deployed.script);
   }

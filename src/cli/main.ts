@@ -182,7 +182,7 @@ function createProgram(done: (code: number) => void, begun: (verb: string, flags
     withOptions(
       program
         .command('deploy')
-        .description('Build an image for a cloud or a hypervisor, and start it there by its own tools.')
+        .description('Build an image for a cloud, a hypervisor or a cluster, and start it there by its own tools.')
         .argument('[target]', 'as for build', '.')
         .addOption(withChoices(new Option('--to <platform>', 'where to'), platforms.names).makeOptionMandatory())
         .option('--name <name>', "the machine's name there (the target's)")

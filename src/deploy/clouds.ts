@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: MIT
 /** Amazon EC2, Google Compute Engine, Azure: an image is uploaded, registered, and started once. */
 import { shellQuote } from '../lib/shell.js';
-import { type DeployParts, ifFound, type Platform } from './platform.js';
+import { ifFound, openPorts, type Platform } from './platform.js';
 
 const q = shellQuote;
-
-/** Ports that clients of a server reach, which a cloud keeps closed otherwise. */
-const openPorts = ({ ports }: DeployParts): readonly { readonly guest: number; readonly protocol: string }[] =>
-  [...new Map(ports.map((port) => [`${port.guest}/${port.protocol}`, port])).values()].map(({ guest, protocol }) => ({ guest, protocol }));
 
 /** docs.aws.amazon.com: "Importing a disk as a snapshot", "register-image". The disk's bucket needs the role vmimport. */
 export const aws: Platform = {

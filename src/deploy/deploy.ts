@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** From a target to a machine somewhere else, by that place's own tools. */
-import { mkdir, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { resolveTarget } from '../app/target.js';
 import { build } from '../build/build.js';
 import { containers } from '../containers/index.js';
@@ -13,6 +13,8 @@ import { shellQuote } from '../lib/shell.js';
 import { parseSize } from '../lib/size.js';
 import { inPath } from '../lib/which.js';
 import type { ContainerName, Image, RunDefaults } from '../model/index.js';
+import { openSource } from '../oci/open.js';
+import { parseReference } from '../oci/reference.js';
 import type { BuildOptions } from '../options/given.js';
 import { platforms } from './index.js';
 import { type Deployment, guarded, type Platform, type PlatformName } from './platform.js';
@@ -54,11 +56,14 @@ function settingsOf(platform: Platform, given: Readonly<Record<string, string>>)
     throw new UklError('UKL_USAGE', `${platform.title} has to be told: ${missing.map(({ name, help }) => `${name} (${help})`).join(', ')}`, {
       hint: missing.map(({ name }) => `--set ${name}=...`).join(' '),
     });
-  return Object.fromEntries(platform.settings.map(({ name, byDefault = '' }) => [name, given[name] ?? byDefault]));
+  const wrong = platform.settings.find(({ name, takes }) => given[name] && takes?.(given[name]) === false);
+  if (wrong !== undefined)
+    throw new UklError('UKL_USAGE', `${platform.title} takes no ${wrong.name} '${given[wrong.name]}'`, { hint: `--set ${wrong.name}=... (${wrong.help})` });
+  return Object.fromEntries(platform.settings.map(({ name, byDefault = '' }) => [name, given[name] || byDefault]));
 }
 
-function checkTools({ tools, title }: Platform): void {
-  const missing = tools.find(({ command }) => !inPath(command));
+function checkTools({ tools, title }: Platform, settings: Readonly<Record<string, string>>): void {
+  const missing = tools.find(({ command, when }) => when?.(settings) !== false && !inPath(command));
   if (missing === undefined) return;
   throw new UklError('UKL_PACKAGES', `${title} is deployed to by ${missing.command}, which is not here`, {
     hint: `install it (${missing.from}), or --dry-run for the commands`,
@@ -78,7 +83,25 @@ async function checkPlace({ title }: Platform, name: string, occupied: string | 
   });
 }
 
-const SUFFIXES: Readonly<Partial<Record<ContainerName, string>>> = { bzImage: 'bz', disk: 'raw', 'gce-tar': 'tar.gz', uki: 'efi' };
+/** Of the container image in an archive; undefined without one. */
+async function digestIn(archive: string | undefined): Promise<string | undefined> {
+  if (archive === undefined) return undefined;
+  const source = await openSource(parseReference(`oci-archive:${archive}`));
+  return (await source.root()).descriptor.digest;
+}
+
+/** Directories are written anew: a tool may take all that is in one. */
+async function writeFiles(directory: string, files: Deployment['files']): Promise<void> {
+  const names = Object.keys(files);
+  for (const top of new Set(names.filter((name) => name.includes('/')).map((name) => name.split('/')[0] ?? '')))
+    await rm(join(directory, top), { recursive: true, force: true });
+  for (const [name, text] of Object.entries(files)) {
+    await mkdir(dirname(join(directory, name)), { recursive: true });
+    await writeFile(join(directory, name), text);
+  }
+}
+
+const SUFFIXES: Readonly<Partial<Record<ContainerName, string>>> = { bzImage: 'bz', disk: 'raw', 'gce-tar': 'tar.gz', uki: 'efi', oci: 'tar' };
 
 /**
  * Builds what a platform imports, and runs the platform's own tools. What is run
@@ -93,32 +116,42 @@ export async function deploy(targetPath: string, options: DeployOptions): Promis
   const target = await resolveTarget(targetPath);
   const name = checkName(wanted ?? target.name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-'));
   const chosen = settingsOf(platform, settings);
-  if (!dryRun) checkTools(platform);
+  if (!dryRun) checkTools(platform, chosen);
   const directory = resolve(target.directory, '.ukl', 'deploy', to);
   const { config } = target;
   const files = Object.fromEntries(platform.containers.map((container) => [container, join(directory, `${name}.${SUFFIXES[container] ?? container}`)]));
-  const planFor = (run?: RunDefaults): Deployment => {
+  const planFor = (run?: RunDefaults, digest?: string): Deployment => {
     const parts = {
       ...{ name, files, settings: chosen, replace, cpus: config.cpus },
       memoryMiB: run?.memoryMiB ?? Math.ceil(parseSize(config.memory ?? target.runtime.defaultMemory ?? USUAL_MEMORY) / 2 ** 20),
       ports: run?.ports ?? config.ports.map(parsePort),
+      ...{ env: config.env, digest },
     };
     const plan = platform.plan(parts);
     return { ...plan, script: guarded(parts, plan) };
   };
   const images: Image[] = [];
+  // What does not go together is said before any work.
+  const intended = planFor();
   if (!dryRun) {
-    if (!replace) await checkPlace(platform, name, planFor().occupied);
+    if (!replace) await checkPlace(platform, name, intended.occupied);
     await mkdir(directory, { recursive: true });
     for (const container of platform.containers) {
       const signed = containers.get(container).kind === 'medium' ? {} : { key: undefined, cert: undefined };
-      images.push(await build(targetPath, { ...buildOptions, ...signed, container, profile: buildOptions.profile ?? 'hardware', out: files[container] }));
+      images.push(
+        await build(targetPath, {
+          ...buildOptions,
+          ...signed,
+          container,
+          profile: buildOptions.profile ?? platform.profile ?? 'hardware',
+          out: files[container],
+        }),
+      );
     }
   }
-  const deployment = planFor(images[0]?.manifest.run);
-  const deployed = { ...deployment, platform: to, name, directory };
-  if (dryRun) return deployed;
-  for (const [file, text] of Object.entries(deployment.files)) await writeFile(join(directory, file), text);
+  if (dryRun) return { ...intended, platform: to, name, directory };
+  const deployment = planFor(images[0]?.manifest.run, await digestIn(files.oci));
+  await writeFiles(directory, deployment.files);
   await writeFile(join(directory, 'deploy.sh'), `#!/bin/sh\nset -eu\ncd ${shellQuote(directory)}\n${deployment.script}`, { mode: 0o755 });
   await log.step(`deploy ${name} to ${platform.title}`, async (progress) => {
     await exec('sh', [join(directory, 'deploy.sh')], {
@@ -132,5 +165,5 @@ export async function deploy(targetPath: string, options: DeployOptions): Promis
       hint: `read ${join(directory, 'deploy.log')}; ${join(directory, 'deploy.sh')} has the commands`,
     });
   });
-  return deployed;
+  return { ...deployment, platform: to, name, directory };
 }

@@ -3,6 +3,9 @@
 import { Registry } from '../lib/registry.js';
 import { aws, azure, gcp } from './clouds.js';
 import { libvirt, proxmox, pxe } from './hosts.js';
+import { kubernetes } from './kubernetes/kubernetes.js';
+import { kubevirt } from './kubernetes/kubevirt.js';
+import { nomad } from './nomad.js';
 import type { Platform, PlatformName } from './platform.js';
 
-export const platforms = new Registry<PlatformName, Platform>('platform', [aws, gcp, azure, proxmox, libvirt, pxe]);
+export const platforms = new Registry<PlatformName, Platform>('platform', [aws, gcp, azure, proxmox, libvirt, pxe, kubernetes, kubevirt, nomad]);

@@ -11,6 +11,9 @@ export interface DeployParts {
   readonly memoryMiB: number;
   readonly cpus: number;
   readonly ports: RunDefaults['ports'];
+  readonly env: Readonly<Record<string, string>>;
+  /** Of the container image that was built, where the platform takes one. */
+  readonly digest?: string | undefined;
   /** What the user said: a bucket, a region, a type of machine. */
   readonly settings: Readonly<Record<string, string>>;
   /** Whether a machine of that name makes room. */
@@ -22,6 +25,23 @@ export interface Setting {
   readonly help: string;
   /** None: it has to be said. */
   readonly byDefault?: string;
+  /** Whether a value makes sense; all do without it. */
+  takes?(value: string): boolean;
+}
+
+/** Of a setting that is a number. */
+export const wholeNumber =
+  (low: number, high: number) =>
+  (value: string): boolean =>
+    /^\d{1,9}$/.test(value) && Number(value) >= low && Number(value) <= high;
+
+export const HEALTH: Setting = { name: 'health', help: 'path that answers by HTTP', byDefault: '', takes: (value) => /^\/[\w./~%-]*$/.test(value) };
+
+export interface Tool {
+  readonly command: string;
+  readonly from: string;
+  /** Only with these settings. */
+  when?(settings: DeployParts['settings']): boolean;
 }
 
 /** What is to be done, as the platform's own tools do it. */
@@ -34,19 +54,31 @@ export interface Deployment {
   readonly files: Readonly<Record<string, string>>;
 }
 
-export type PlatformName = 'aws' | 'gcp' | 'azure' | 'proxmox' | 'libvirt' | 'pxe';
+export type PlatformName = 'aws' | 'gcp' | 'azure' | 'proxmox' | 'libvirt' | 'pxe' | 'kubernetes' | 'kubevirt' | 'nomad';
 
-/** A cloud, a hypervisor, or a network to boot from. */
+/** A cloud, a hypervisor, a cluster, or a network to boot from. */
 export interface Platform {
   readonly name: PlatformName;
   readonly title: string;
   /** What it imports. */
   readonly containers: readonly ContainerName[];
+  /** Of its kernel, if that need not know real hardware. */
+  readonly profile?: 'server';
   /** Its command line tools. */
-  readonly tools: readonly { readonly command: string; readonly from: string }[];
+  readonly tools: readonly Tool[];
   readonly settings: readonly Setting[];
   plan(parts: DeployParts): Deployment;
 }
+
+/** A port that clients of a server reach, and that is closed otherwise. */
+export interface OpenPort {
+  readonly guest: number;
+  readonly protocol: 'tcp' | 'udp';
+}
+
+/** Each once, however many ports of this host lead to it. */
+export const openPorts = ({ ports }: Pick<DeployParts, 'ports'>): readonly OpenPort[] =>
+  [...new Map(ports.map((port) => [`${port.guest}/${port.protocol}`, port])).values()].map(({ guest, protocol }) => ({ guest, protocol }));
 
 const indented = (lines: readonly string[]): string => lines.map((line) => `  ${line}\n`).join('');
 

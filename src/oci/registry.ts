@@ -20,7 +20,7 @@ interface Ask {
 const MANIFESTS = [MEDIA.manifest, MEDIA.index, MEDIA.dockerManifest, MEDIA.dockerIndex].join(', ');
 
 /** Without TLS, only this machine can be a registry. */
-const isLoopback = (host: string): boolean => /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/.test(host);
+export const isLoopback = (host: string): boolean => /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/.test(host);
 
 /** A challenge's parameters: RFC 9110, 11.6.1. */
 function challengeOf(header: string): { readonly scheme: string; readonly parameters: Readonly<Record<string, string>> } {

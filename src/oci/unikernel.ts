@@ -16,7 +16,8 @@ import { type Descriptor, type Manifest, MEDIA } from './spec.js';
 
 /** The label and annotation that says where in its layer an image of ukl's is. */
 export const UNIKERNEL = 'ukl.image';
-const FILE = '/unikernel';
+/** Where it is, in images that we make. */
+export const UNIKERNEL_FILE = '/unikernel';
 
 /** Where a container image has a unikernel of ours; undefined if it has none. */
 export const unikernelPath = ({ config, manifest }: ContainerImage): string | undefined => config.config.Labels[UNIKERNEL] ?? manifest.annotations?.[UNIKERNEL];
@@ -33,7 +34,7 @@ const notesOf = ({ run, kernel }: ImageManifest): Readonly<Record<string, string
   'com.urunc.unikernel.unikernelType': 'linux',
   'com.urunc.unikernel.unikernelVersion': kernel.version,
   'com.urunc.unikernel.hypervisor': 'qemu',
-  'com.urunc.unikernel.binary': FILE,
+  'com.urunc.unikernel.binary': UNIKERNEL_FILE,
   'com.urunc.unikernel.cmdline': [...run.command, ...run.args].join(' '),
 });
 
@@ -55,7 +56,7 @@ export async function packUnikernel({ file, manifest, sink, work, signal }: Unik
   const encoded = JSON.stringify(Object.fromEntries(Object.entries(notes).map(([key, value]) => [key, Buffer.from(value).toString('base64')])));
   const archive = join(work, 'layer.tar');
   await writeTar(archive, [
-    { name: FILE.slice(1), path: file },
+    { name: UNIKERNEL_FILE.slice(1), path: file },
     { name: 'urunc.json', data: Buffer.from(encoded) },
   ]);
   const compressed = `${archive}.gz`;
@@ -68,7 +69,7 @@ export async function packUnikernel({ file, manifest, sink, work, signal }: Unik
   const tell = (digest: string, size: number): void => void Object.assign(layer, { digest, size });
   await Promise.all([pipeline(plain, gzip), pipeline(hashing(gzip as Bytes, tell), createWriteStream(compressed))]);
 
-  const labels = { [UNIKERNEL]: FILE, ...notes };
+  const labels = { [UNIKERNEL]: UNIKERNEL_FILE, ...notes };
   const ports = new Set([...run.exposed, ...run.ports.map(({ guest, protocol }) => `${guest}/${protocol}`)]);
   const config = Buffer.from(
     JSON.stringify({

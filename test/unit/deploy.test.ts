@@ -17,7 +17,13 @@ const SETTINGS: Readonly<Record<PlatformName, Readonly<Record<string, string>>>>
   proxmox: { vmid: '104' },
   libvirt: {},
   pxe: { directory: '/srv/http', url: 'http://10.0.0.1' },
+  kubernetes: { image: 'registry.example/team/web:1', namespace: 'shop', host: 'web.example', health: '/health' },
+  kubevirt: { image: 'localhost:5000/web:1' },
+  nomad: { directory: '/srv/http', url: 'https://images.example/ukl' },
 };
+
+/** Those that change what is there, rather than remove it. */
+const UPDATING: readonly PlatformName[] = ['kubernetes', 'nomad'];
 
 function partsFor(name: PlatformName, replace = false): DeployParts {
   const platform = platforms.get(name);
@@ -27,6 +33,7 @@ function partsFor(name: PlatformName, replace = false): DeployParts {
     memoryMiB: 512,
     cpus: 2,
     replace,
+    env: { GREETING: 'yes', PRICE: 'a $(b) $$' },
     ports: [
       { address: '127.0.0.1', host: 8080, guest: 80, protocol: 'tcp' },
       { address: '127.0.0.1', host: 5353, guest: 53, protocol: 'udp' },
@@ -42,11 +49,11 @@ beforeAll(() => {
   const tool = `#!/bin/sh
 printf '%s\\n' "$(basename "$0") $*" >> "${work}/calls"
 case "$*" in
-*--filter*|*\\?name==*|list|*"list --all"*) cat "${work}/there" ;;
+*--filter*|*\\?name==*|list|*"list --all"*|get\\ *|"job status") cat "${work}/there" ;;
 *) echo "id-$(basename "$0")" ;;
 esac
 `;
-  for (const name of ['aws', 'gcloud', 'gsutil', 'az', 'qm', 'virsh', 'install', 'date']) {
+  for (const name of ['aws', 'gcloud', 'gsutil', 'az', 'qm', 'virsh', 'install', 'date', 'skopeo', 'kubectl', 'nomad', 'sha256sum']) {
     writeFileSync(join(work, name), name === 'date' ? '#!/bin/sh\necho 1\n' : tool);
     chmodSync(join(work, name), 0o755);
   }
@@ -54,7 +61,12 @@ esac
 afterAll(() => rmSync(work, { recursive: true }));
 
 /** What `qm list` has, and others have by their names. */
-const THERE: Readonly<Partial<Record<PlatformName, string>>> = { proxmox: '      VMID NAME STATUS\n       104 web  running\n', aws: 'i-1\ti-2\n', pxe: '' };
+const THERE: Readonly<Partial<Record<PlatformName, string>>> = {
+  proxmox: '      VMID NAME STATUS\n       104 web  running\n',
+  aws: 'i-1\ti-2\n',
+  pxe: '',
+  nomad: 'ID Type Priority Status\nweb service 50 running\n',
+};
 
 describe.each(platforms.names)('%s', (name) => {
   const scriptFor = (replace: boolean): string => {
@@ -81,6 +93,8 @@ describe.each(platforms.names)('%s', (name) => {
     const calls = await runScript(false, '');
     expect(calls).toContain(`/build/web of ${platforms.get(name).containers[0]}`);
     if (name === 'gcp') expect(calls).toContain("--project it's ours");
+    if (name === 'nomad') expect(calls).toContain('job run -var checksum=sha256:id-sha256sum job.nomad.hcl');
+    if (name === 'kubevirt') expect(calls).toContain('--dest-tls-verify=false oci-archive:/build/web of oci docker://localhost:5000/web:1');
     if (name === 'aws') expect(calls).toContain('--image-id id-aws');
   });
 
@@ -88,8 +102,11 @@ describe.each(platforms.names)('%s', (name) => {
     const there = THERE[name] ?? 'web\n';
     await expect(runScript(false, there)).rejects.toThrow();
     expect(readFileSync(join(work, 'calls'), 'utf8').trim().split('\n')).toHaveLength(1);
-    const removes = /terminate-instances --instance-ids i-1 i-2|instances delete web|vm delete|disk unlink 104|destroy web/;
-    expect(await runScript(true, there)).toMatch(removes);
+    const removes =
+      /terminate-instances --instance-ids i-1 i-2|instances delete web|vm delete|disk unlink 104|destroy web|delete virtualmachineinstances.kubevirt.io web/;
+    const made = await runScript(true, there);
+    if (UPDATING.includes(name)) return;
+    expect(made).toMatch(removes);
     expect(await runScript(true, '')).not.toMatch(removes);
   });
 });
