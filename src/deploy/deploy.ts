@@ -15,7 +15,9 @@ import { inPath } from '../lib/which.js';
 import type { ContainerName, Image, RunDefaults } from '../model/index.js';
 import { openSource } from '../oci/open.js';
 import { parseReference } from '../oci/reference.js';
+import type { ResolvedConfig } from '../options/config.js';
 import type { BuildOptions } from '../options/given.js';
+import { FUNCTION_PORT, isFunction } from '../runtimes/node/function.js';
 import { platforms } from './index.js';
 import { type Deployment, guarded, type Platform, type PlatformName } from './platform.js';
 
@@ -68,6 +70,13 @@ function checkTools({ tools, title }: Platform, settings: Readonly<Record<string
   throw new UklError('UKL_PACKAGES', `${title} is deployed to by ${missing.command}, which is not here`, {
     hint: `install it (${missing.from}), or --dry-run for the commands`,
   });
+}
+
+/** Those that it says, and where a function of it is asked. */
+function portsOf({ entry, function: options, ports }: ResolvedConfig, built: RunDefaults | undefined): RunDefaults['ports'] {
+  const known = built?.ports ?? ports.map(parsePort);
+  const guest = entry !== undefined && isFunction(entry) ? FUNCTION_PORT : options?.port;
+  return guest === undefined ? known : [...known, { address: '127.0.0.1', host: 0, guest, protocol: 'tcp' }];
 }
 
 /** Of a machine for a program whose needs depend on its files. */
@@ -124,7 +133,7 @@ export async function deploy(targetPath: string, options: DeployOptions): Promis
     const parts = {
       ...{ name, files, settings: chosen, replace, cpus: config.cpus },
       memoryMiB: run?.memoryMiB ?? Math.ceil(parseSize(config.memory ?? target.runtime.defaultMemory ?? USUAL_MEMORY) / 2 ** 20),
-      ports: run?.ports ?? config.ports.map(parsePort),
+      ports: portsOf(config, run),
       ...{ env: config.env, digest },
     };
     const plan = platform.plan(parts);

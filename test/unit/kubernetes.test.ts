@@ -382,6 +382,17 @@ test.each([
 });
 
 test.each([
+  ['hello.function.ts', 8080],
+  ['native', 80],
+])('a function, %s, is a service of its own', async (target, port) => {
+  const { files, name } = await deploy(join(projectRoot, 'examples/functions', target), {
+    ...{ to: 'kubernetes', settings: { ...IMAGE, scaler: 'knative' }, dryRun: true },
+  });
+  expect(name).toMatch(/^(hello|native)$/);
+  expect(read(files['base/service.yaml'] ?? '')).toMatchObject({ spec: { template: { spec: { containers: [{ ports: [{ containerPort: port }] }] } } } });
+});
+
+test.each([
   [{ image: 'web:1' }, "takes no image 'web:1'"],
   [{ image: `registry.example/web@sha256:${'0'.repeat(64)}` }, 'takes no image'],
   [{ ...IMAGE, scaler: 'vpa' }, "takes no scaler 'vpa'"],
