@@ -19,7 +19,7 @@ const partial = `${dist}.partial-${process.pid}`;
 try {
   await build({
     absWorkingDir: root,
-    entryPoints: { cli: 'src/cli/bin.ts', sdk: 'src/sdk/index.ts', supervisor: 'src/detached/bin.ts' },
+    entryPoints: { cli: 'src/cli/bin.ts', sdk: 'src/sdk/index.ts', supervisor: 'src/detached/bin.ts', switch: 'src/detached/switch-bin.ts' },
     outdir: partial,
     bundle: true,
     splitting: true,

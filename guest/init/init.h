@@ -14,6 +14,7 @@
 /* protocol.c: what the host and init say to each other. */
 
 #define MAX_WORDS	4096
+#define MAX_ALIASES	256
 #define MAX_MOUNTS	32
 #define MAX_GROUPS	64
 #define MAX_DNS		3	/* MAXNS of <resolv.h>: the C library reads no more */
@@ -74,6 +75,8 @@ struct network {
 
 struct spec {
 	const char *file, *cwd, *hostname;
+	char *aliases[MAX_ALIASES];
+	int naliases;
 	char *args[MAX_WORDS], *envs[MAX_WORDS];
 	int nargs, nenvs;
 	bool clock;
@@ -197,6 +200,10 @@ void forbid_kernels(void);
 void begin_trial(void);
 void restart(void);
 int update_command(int argc, char **argv);
+
+/* names.c: /etc/hosts, and /etc/resolv.conf (network.h). */
+
+void write_aliases(const struct spec *spec);
 
 /* metadata.c: what a cloud says of the machine. */
 

@@ -162,6 +162,7 @@ int main(int argc, char **argv)
 		override_network(&spec.network);
 	if (spec.hostname)
 		sethostname(spec.hostname, strlen(spec.hostname));
+	write_aliases(&spec);
 	if (spec.clock)
 		set_clock();
 	mount_all(&spec);

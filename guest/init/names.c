@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * /etc/resolv.conf, from all that know name servers: configuration, DHCP, DHCPv6, routers.
+ * /etc/hosts, from the spec, and /etc/resolv.conf, from all that know name servers: configuration, DHCP, DHCPv6, routers.
  * The C library reads the file again when it has changed, so names that come late are
  * written while the program runs; a file that is not ours stays as it is.
  */
@@ -16,6 +16,24 @@
 
 #define FILE_NAME	"/etc/resolv.conf"
 #define NEW_NAME	"/etc/.resolv.conf.init"
+
+/* "NAME:ADDRESS", whose address may have colons of its own. */
+void write_aliases(const struct spec *spec)
+{
+	int fd, i;
+
+	if (spec->naliases == 0)
+		return;
+	fd = open("/etc/hosts", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	if (fd < 0)
+		fail("/etc/hosts");
+	for (i = 0; i < spec->naliases; i++) {
+		const char *name = spec->aliases[i], *colon = strchr(name, ':');
+
+		dprintf(fd, "%s %.*s\n", colon + 1, (int)(colon - name), name);
+	}
+	close(fd);
+}
 
 static struct names *first;
 static struct stat ours;		/* of the file as we left it */

@@ -8,7 +8,7 @@
  * its own, /.ukl/spec.
  *
  * The spec is a sequence of NUL-terminated words, a key and its value:
- *	exec (file), arg, env, cwd, host (name), clock (1), terminal (1, of a session), watchdog (seconds), user (uid:gid:other groups, with
+ *	exec (file), arg, env, cwd, host (name), alias (NAME:ADDRESS), clock (1), terminal (1, of a session), watchdog (seconds), user (uid:gid:other groups, with
  *	commas), ring0 (1, if that user's program is to be there), disk (serial:path),
  *	volume (tag:path), data (source:path:type to make, or nothing), remote
  *	(type:path:source, with options behind it), fixed (how many
@@ -230,6 +230,10 @@ bool parse_spec(char *words, size_t length, struct spec *spec)
 			spec->envs[spec->nenvs++] = value;
 		} else if (!strcmp(key, "cwd")) {
 			spec->cwd = value;
+		} else if (!strcmp(key, "alias")) {
+			if (spec->naliases == MAX_ALIASES || !strchr(value, ':'))
+				return refuse(EINVAL);
+			spec->aliases[spec->naliases++] = value;
 		} else if (!strcmp(key, "host")) {
 			spec->hostname = value;
 		} else if (!strcmp(key, "clock")) {

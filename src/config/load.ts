@@ -15,7 +15,9 @@ const configOnly: Plugin = {
   name: 'ukl',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^ukl$/ }, () => ({ path: 'ukl', namespace: 'ukl' }));
-    onLoad({ filter: /.*/, namespace: 'ukl' }, () => ({ contents: 'export const defineConfig = (config) => config;' }));
+    onLoad({ filter: /.*/, namespace: 'ukl' }, () => ({
+      contents: 'export const defineConfig = (config) => config; export const defineCompose = defineConfig;',
+    }));
   },
 };
 
@@ -23,7 +25,7 @@ const configOnly: Plugin = {
  * Runs a configuration as an ES module, whatever package.json says of its
  * directory, wherever ukl is installed, and without a file of its own.
  */
-async function evaluate(path: string): Promise<unknown> {
+export async function evaluate(path: string): Promise<unknown> {
   const { outputFiles } = await build({
     entryPoints: [path],
     bundle: true,

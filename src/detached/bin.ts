@@ -1,24 +1,9 @@
 // SPDX-License-Identifier: MIT
 /** The supervisor's process: `node supervisor.js NAME`, with a pipe to its parent as file 3. */
-import { closeSync, writeSync } from 'node:fs';
 import { asUklError } from '../lib/errors.js';
 import { specOf } from './record.js';
+import { tellParent } from './spawn.js';
 import { Supervisor } from './supervisor.js';
-
-/** Who started it waits for one line: that the program runs, or why it does not. */
-const PARENT = 3;
-
-let told = false;
-function tellParent(message: object): void {
-  if (told) return;
-  told = true;
-  try {
-    writeSync(PARENT, `${JSON.stringify(message)}\n`);
-    closeSync(PARENT);
-  } catch {
-    // It did not wait.
-  }
-}
 
 const supervisor = new Supervisor(await specOf(process.argv[2] ?? ''));
 // The machine is shut down, or somebody ends us by hand: the guest ends as with `ukl stop`.

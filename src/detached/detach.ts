@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT
 /** Starts a guest that goes on without the tool, and ends it. */
-import { spawn } from 'node:child_process';
-import { constants, existsSync, openSync } from 'node:fs';
+import { constants } from 'node:fs';
 import { copyFile, rm } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import type { Readable } from 'node:stream';
 import { openImage } from '../image/image.js';
-import { type ErrorCode, UklError } from '../lib/errors.js';
-import { LineSplitter } from '../lib/lines.js';
+import { UklError } from '../lib/errors.js';
+import { silentLog } from '../lib/log.js';
 import { projectRoot } from '../lib/paths.js';
 import type { Image } from '../model/index.js';
 import { findReference, nameOf } from '../oci/reference.js';
@@ -32,6 +30,7 @@ import {
   writeSpec,
 } from './record.js';
 import { parseRestart } from './restart.js';
+import { spawnDetached } from './spawn.js';
 
 export interface DetachOptions extends RunOptions, BuildOptions {
   /** The target's name by default, with a number if that is taken. */
@@ -44,11 +43,9 @@ export interface DetachOptions extends RunOptions, BuildOptions {
   /** Processors' time that it may have: 0.5 is half of one. */
   readonly cpuLimit?: number | undefined;
   readonly stopSignal?: string | undefined;
-  readonly project?: string | undefined;
+  /** What it is a service of: it is then on that project's network as well, by the second --net. */
+  readonly project?: { readonly name: string; readonly service: string; readonly hash: string } | undefined;
 }
-
-/** What a supervisor is started by. */
-const supervisorProgram = join(projectRoot, 'dist/supervisor.js');
 
 /** A name that nobody has: the target's, with a number behind it where needed. */
 async function freeName(target: string): Promise<string> {
@@ -89,33 +86,15 @@ async function imageFor(name: string, target: string | UklConfig, options: Detac
 
 /** Starts the supervisor of a guest whose record is there; settles when its program runs. */
 async function startSupervisor(name: string, signal: AbortSignal | undefined): Promise<void> {
-  if (!existsSync(supervisorProgram)) throw new UklError('UKL_HOST', 'this copy of ukl is not compiled', { hint: 'npm run build' });
-  const spec = await specOf(name);
-  const errors = openSync(join(directoryOf(name), 'supervisor.log'), 'a', 0o600);
-  const child = spawn(process.execPath, [supervisorProgram, name], { detached: true, stdio: ['ignore', errors, errors, 'pipe'], cwd: spec.directory });
-  const abort = (): void => void child.kill('SIGTERM');
-  signal?.addEventListener('abort', abort, { once: true });
-  try {
-    await new Promise<void>((done, reject) => {
-      const lines = new LineSplitter();
-      const pipe = child.stdio[3] as Readable;
-      child.once('error', reject);
-      child.once('exit', () => reject(new UklError('UKL_VMM', `the supervisor of '${name}' ended`, { log: join(directoryOf(name), 'supervisor.log') })));
-      pipe.on('data', (chunk: Buffer) => {
-        for (const line of lines.push(chunk)) {
-          const { error } = JSON.parse(line) as { error?: { code: ErrorCode; message: string; hint?: string; details?: string; log?: string } };
-          if (error === undefined) done();
-          else reject(new UklError(error.code, error.message, error));
-        }
-      });
-    });
-  } finally {
-    signal?.removeEventListener('abort', abort);
-    child.removeAllListeners();
-    for (const stream of child.stdio) stream?.destroy();
-    child.unref();
-  }
-  signal?.throwIfAborted();
+  const { directory } = await specOf(name);
+  await spawnDetached({
+    program: join(projectRoot, 'dist/supervisor.js'),
+    args: [name],
+    what: `the supervisor of '${name}'`,
+    cwd: directory,
+    log: join(directoryOf(name), 'supervisor.log'),
+    signal,
+  });
 }
 
 /**
@@ -151,7 +130,7 @@ export async function detach(target: string | UklConfig, options: DetachOptions 
       stopSignal: options.stopSignal ?? image.manifest.run.stopSignal ?? 'TERM',
       project: options.project,
     });
-    await startSupervisor(name, options.signal);
+    await (options.log ?? silentLog).step(`start ${name}`, () => startSupervisor(name, options.signal));
   } catch (error) {
     await release(name);
     throw error;

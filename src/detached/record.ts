@@ -55,8 +55,8 @@ const spec = z.object({
   /** Processors' time that it may have, in processors. */
   cpuLimit: z.number().optional(),
   stopSignal: z.string(),
-  /** The project of `ukl up` that it belongs to. */
-  project: z.string().optional(),
+  /** What it is in a project of `ukl up`, and a hash of what was said of it there. */
+  project: z.object({ name: z.string(), service: z.string(), hash: z.string() }).optional(),
 });
 export type GuestSpec = z.output<typeof spec>;
 

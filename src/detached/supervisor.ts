@@ -23,6 +23,7 @@ import { logEvent } from './events.js';
 import { watchHealth } from './health.js';
 import { Journal } from './journal.js';
 import { joinCpuLimit } from './limits.js';
+import { ensureNetwork } from './network.js';
 import { directoryOf, type GuestSpec, type GuestStatus, release, socketOf, writeStatus } from './record.js';
 import { Restarter } from './restart.js';
 import { serve, UPGRADED } from './server.js';
@@ -145,8 +146,9 @@ export class Supervisor {
   }
 
   async #run(started: () => void): Promise<RunResult> {
-    const { image, options, interactive, health } = this.#spec;
+    const { image, options, interactive, health, project } = this.#spec;
     this.#stdin = interactive ? new PassThrough() : undefined;
+    if (project !== undefined) await ensureNetwork(project.name);
     const vm = await run(image, {
       ...(options as RunOptions),
       stdin: this.#stdin ?? PassThrough.from([]),

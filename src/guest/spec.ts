@@ -10,6 +10,8 @@ export interface GuestSpec {
   /** How many of `argv` always come first, whatever a cloud says. */
   readonly fixed: number;
   readonly hostname: string;
+  /** "NAME:ADDRESS", for /etc/hosts. */
+  readonly hosts?: readonly string[];
   /** Of each interface that is set up. */
   readonly networks: readonly Network[];
   /** Addresses of time servers, for a machine without the tool. */
@@ -82,6 +84,7 @@ export function encodeSpec(spec: GuestSpec): Buffer {
   for (const [key, value] of Object.entries({ ...DEFAULT_ENV, ...spec.run.env })) words.push('env', `${key}=${value}`);
   words.push('fixed', String(spec.fixed), ...spec.networks.flatMap(networkWords));
   for (const server of spec.ntp ?? []) words.push('ntp', server);
+  for (const alias of spec.hosts ?? []) words.push('alias', alias);
   if (spec.clock) words.push('clock', '1');
   for (const { serial, path } of spec.disks) words.push('disk', `${serial}:${path}`);
   for (const { tag, path } of spec.volumes) words.push('volume', `${tag}:${path}`);

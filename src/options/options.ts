@@ -209,6 +209,19 @@ export const OPTIONS = {
       help: "say how the n-th --net's interface gets its addresses: dhcp, ipv6, none, or ADDRESS/BITS[,GATEWAY]",
     },
   }),
+  hostname: option({
+    schema: z.hostname('expected a host name').max(63).optional(),
+    scopes: ['run'],
+    help: "The guest's host name",
+    byDefault: "the image's name",
+    flag: { words: '--hostname <name>', help: "set the guest's host name (the image's)" },
+  }),
+  hosts: option({
+    schema: z.array(z.string().regex(/^[a-zA-Z0-9][\w.-]*:[\da-fA-F.:]+$/, 'expected NAME:ADDRESS')).default([]),
+    scopes: ['run'],
+    help: "NAME:ADDRESS: further lines of the guest's /etc/hosts",
+    flag: { words: '--add-host <name:address>', kind: 'many', help: "add a line to the guest's /etc/hosts" },
+  }),
   ntp: option({
     schema: z
       .array(z.union([z.ipv4(), z.ipv6(), z.hostname().max(127)], 'the name or the address of a time server'))

@@ -59,6 +59,8 @@ export interface RunPlan {
   readonly timeoutSeconds: number | undefined;
   /** What the guest's init configures. */
   readonly networks: readonly Network[];
+  readonly hostname: string | undefined;
+  readonly hosts: readonly string[];
 }
 
 /** What the kernel and its page tables take besides the program's files, in MiB. */
@@ -234,7 +236,12 @@ function attachedOf({ attach = [] }: RunOptions, payload: Machine['payload'], ty
 function kmainOverrides({ manifest: { program, run, name } }: Image, options: RunOptions, networks: readonly Network[]): string[] {
   const { args, env, disks, volumes } = options;
   const wanted = { ...run, args: args && args.length > 0 ? [...args] : run.args, env: { ...run.env, ...env } };
-  const given = (disks ?? []).length > 0 ? 'a disk' : (volumes ?? []).length > 0 ? 'a volume' : undefined;
+  const asked = [
+    [disks, 'a disk'],
+    [volumes, 'a volume'],
+    [options.hosts, '--add-host'],
+  ] as const;
+  const given = asked.find(([words]) => (words ?? []).length > 0)?.[1] ?? (options.hostname === undefined ? undefined : '--hostname');
   const refused = given ?? networkProblem(networks) ?? wordProblem(program, wanted);
   if (refused !== undefined)
     throw new UklError('UKL_USAGE', `${name} starts without an init, which ${refused} would need`, { hint: "build it with the profile 'server'" });
@@ -377,17 +384,20 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
     env: { ...run.env, ...options.env },
     timeoutSeconds: options.timeout ?? run.timeoutSeconds,
     networks,
+    hostname: options.hostname,
+    hosts: options.hosts ?? [],
   };
 }
 
 /** What the guest's init is told for this run. */
-export function specOf({ image, machine, argv, env, networks }: RunPlan): Buffer {
+export function specOf({ image, machine, argv, env, networks, hostname, hosts }: RunPlan): Buffer {
   const { name, program, run } = image.manifest;
   return encodeSpec({
     exec: program,
     argv,
     fixed: run.command.length,
-    hostname: hostnameOf(name),
+    hostname: hostnameOf(hostname ?? name),
+    hosts,
     networks,
     // With counted instructions time is not the host's, and a question would not be answered after the same number of them.
     clock: !machine.icount,

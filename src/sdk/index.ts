@@ -6,6 +6,7 @@
  */
 export { type BenchOptions, type BenchResult, bench } from '../bench/bench.js';
 export { build } from '../build/build.js';
+export { type Compose, defineCompose } from '../compose/file.js';
 export { type Deployed, type DeployOptions, deploy } from '../deploy/deploy.js';
 export { dev } from '../dev/dev.js';
 export { doctor, type ProbeResult } from '../doctor/doctor.js';

@@ -8,6 +8,7 @@ import { count, many, own, parseVariable, positive, whole } from '../flags.js';
 import { withGlobals } from '../globals.js';
 import type { GlobalOptions } from '../output.js';
 import type { Interruptible } from '../run.js';
+import { type DownFlags, downCommand, type UpFlags, upCommand } from './compose.js';
 import {
   killCommand,
   pauseCommand,
@@ -167,6 +168,19 @@ export function addGuestVerbs(program: UntypedCommand, handle: Handle): void {
       .argument('<name>', 'of the guest')
       .addOption(new Option('--no-stdin', 'do not send it standard input')),
   ).action((name, flags) => handle('attach', flags, (interruption) => attachCommand(name, flags, interruption)));
+  const file = (): Option => new Option('-f, --file <path>', 'the file, or the directory that it is in').default('.', '.');
+  withGlobals(
+    verb('up', 'Start the guests of a ukl.compose file, on one network, and print what they print; Ctrl-C ends them.')
+      .addOption(file())
+      .option('-d, --detach', 'leave them running')
+      .option('--recreate', 'start those that run anew'),
+  ).action((flags) => handle('up', flags, (interruption) => upCommand(flags as unknown as UpFlags, interruption)));
+  withGlobals(
+    verb('down', 'End the guests of a ukl.compose file, and forget them.')
+      .addOption(file())
+      .option('-t, --time <seconds>', 'how long each program has to end (10)', count)
+      .option('-v, --volumes', 'remove the volumes that only have a name as well'),
+  ).action((flags) => handle('down', flags, () => downCommand(flags as unknown as DownFlags)));
   withGlobals(
     verb('events', 'Print what happens to guests, as it happens.')
       .option('--past', 'what has happened, and no more')

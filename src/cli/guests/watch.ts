@@ -2,7 +2,6 @@
 /** Commands that read what guests leave, and go on reading: logs and events. */
 
 import { once } from 'node:events';
-import { watch } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { currentStatus } from '../../detached/client.js';
@@ -11,34 +10,9 @@ import { type JournalEntry, JournalReader, lastOf } from '../../detached/journal
 import { directoryOf, specOf } from '../../detached/record.js';
 import { errnoOf } from '../../lib/errors.js';
 import { LineSplitter } from '../../lib/lines.js';
+import { onChanges } from '../../lib/watch.js';
 import { EXIT } from '../../model/exit-status.js';
 import { type GlobalOptions, printJson } from '../output.js';
-
-/** Calls `read` for each change in a directory until it says that there is no more to come, or the signal aborts. */
-async function onChanges(directory: string, read: () => Promise<boolean>, signal: AbortSignal): Promise<void> {
-  let changed = (): void => {};
-  let pending = true;
-  // Before the first look: what changes during it is seen in the next.
-  const watcher = watch(directory, () => {
-    pending = true;
-    changed();
-  });
-  watcher.on('error', () => changed());
-  signal.addEventListener('abort', () => changed(), { once: true });
-  try {
-    while (!signal.aborted) {
-      pending = false;
-      if (!(await read())) return;
-      if (!pending && !signal.aborted)
-        await new Promise<void>((resolve) => {
-          changed = resolve;
-          if (pending) resolve();
-        });
-    }
-  } finally {
-    watcher.close();
-  }
-}
 
 async function print(stream: NodeJS.WriteStream, text: string): Promise<void> {
   if (!stream.write(text)) await once(stream, 'drain');

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT
+/** A project's switch: `node switch.js SOCKET`, until its last guest has gone. */
+import { tellParent } from './spawn.js';
+import { serveSwitch } from './switch.js';
+
+process.on('SIGHUP', () => {});
+await serveSwitch(process.argv[2] ?? '', () => process.exit(0));
+tellParent({ started: true });
