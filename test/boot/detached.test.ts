@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 /** Guests that go on without the tool, as a user has them: by the command line, in a state directory of the test's. */
 import { spawn } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { projectRoot } from '../../src/lib/paths.js';
 import { type CommandResult, host, Sink, ukl } from './harness.js';
 
 let state: string;
@@ -174,6 +175,34 @@ test('what cannot be started leaves nothing', async () => {
   expect((await cli('run', '-d', '--restart', 'never', image)).code).toBe(2);
   expect((await cli('run', '--name', 'x', image)).stderr).toContain('--name is for a guest that runs by itself');
   expect((await cli('run', '-d', '--name', 'a/b', image)).stderr).toContain("'a/b' is no name of a guest");
+});
+
+test('several guests on one network know each other by name, in the order of what they need, and go together', async () => {
+  const project = join(state, 'shop');
+  await mkdir(project);
+  const services = (port: string): string => `
+services:
+  client: { target: /bin/sleep, args: ['1000'], dependsOn: [server], stopSignal: KILL }
+  server:
+    target: ${join(projectRoot, 'examples/http/http.c')}
+    ports: ['0:${port}']
+    health: { test: 'tcp:80', interval: 0.2 }
+`;
+  await writeFile(join(project, 'ukl.compose.yaml'), services('80'));
+  const started = await cli('up', '-d', '-f', project);
+  expect(started.code, started.stderr).toBe(0);
+  expect((await status('shop-server')).health).toBe('healthy');
+  const ask = "exec 3<>/dev/tcp/server/80; printf 'GET / HTTP/1.1\\r\\nHost: server\\r\\n\\r\\n' >&3; head -n 1 <&3";
+  const asked = await cli('exec', 'shop-client', '--', '/bin/bash', '-c', ask);
+  expect(asked.stdout, asked.stderr).toMatch(/^HTTP\/1.1 200/);
+  expect((await cli('up', '-d', '-f', project)).stdout).toMatch(/shop-server +runs\nclient +shop-client +runs/);
+  await writeFile(join(project, 'ukl.compose.yaml'), services('81'));
+  expect((await cli('up', '-d', '-f', project)).stdout).toMatch(/shop-server +recreated\nclient +shop-client +runs/);
+  // The client's frames find the new one.
+  const again = await cli('exec', 'shop-client', '--', '/bin/bash', '-c', ask);
+  expect(again.stdout, again.stderr).toMatch(/^HTTP\/1.1 200/);
+  expect((await cli('down', '-f', project)).stdout).toBe('shop-client\nshop-server\n');
+  expect((await cli('ps', '-a')).stdout).not.toContain('shop');
 });
 
 test('ring 3 only: a session cannot get what its guest was given up', async () => {
