@@ -13,7 +13,7 @@ import { OPTIONS, optionsIn, type Shape } from '../options/options.js';
 const NAMES = ['ukl.compose.ts', 'ukl.compose.mts', 'ukl.compose.js', 'ukl.compose.mjs', 'ukl.compose.yaml', 'ukl.compose.yml', 'ukl.compose.json'];
 
 /** What the network of the project decides. */
-const OURS = ['net', 'network', 'hostname', 'hosts'] as const;
+const OURS = ['net', 'network', 'macAddress', 'hostname', 'hosts'] as const;
 
 const given = Object.fromEntries(
   [...new Set([...optionsIn('run'), ...optionsIn('build')])]

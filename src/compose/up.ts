@@ -29,6 +29,9 @@ function networkOf({ name, services }: Project): Readonly<Record<string, string>
   return Object.fromEntries(all.map((service, index) => [service, `10.89.${third}.${index + 2}`]));
 }
 
+/** A hardware address by a name, of those that nobody assigns (IEEE 802, 8.4). */
+const macOf = (name: string): string => ['02', ...(hashValue(name).slice(0, 10).match(/../g) ?? [])].join(':');
+
 /** What no path begins with names a directory that the project keeps. */
 const isNamed = (volume: string): boolean => /^[a-z0-9][\w-]*:/.test(volume);
 
@@ -57,6 +60,8 @@ async function optionsOf(project: Project, service: string): Promise<DetachOptio
     ...(health === undefined ? {} : { health: { test: health.test, intervalSeconds: health.interval, retries: health.retries } }),
     net: ['user', `socket:${await networkSocket(project.name)}`],
     network: [formatNetwork(vmms.get('qemu').userNetwork(0)), `${addresses[service]}/24`],
+    // The same again when it is started anew: the others remember it.
+    macAddress: ['52:54:00:12:34:56', macOf(`${project.name}/${service}`)],
     hostname: service,
     hosts: Object.entries(addresses).map(([name, address]) => `${name}:${address}`),
   };

@@ -209,6 +209,13 @@ export const OPTIONS = {
       help: "say how the n-th --net's interface gets its addresses: dhcp, ipv6, none, or ADDRESS/BITS[,GATEWAY]",
     },
   }),
+  macAddress: option({
+    schema: oneOrMore(z.string().regex(/^[\da-f][02468ace](:[\da-f]{2}){5}$/i, 'expected six bytes in hex, of which the first is even')).optional(),
+    scopes: ['run'],
+    help: "The hardware address of each --net's interface",
+    byDefault: 'one that no other has',
+    flag: { words: '--mac-address <address>', kind: 'many', help: "set the hardware address of the n-th --net's interface" },
+  }),
   hostname: option({
     schema: z.hostname('expected a host name').max(63).optional(),
     scopes: ['run'],

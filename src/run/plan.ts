@@ -281,12 +281,19 @@ function networksOf({ manifest: { run } }: Image, nets: readonly string[], nics:
 }
 
 /** The guest's interfaces, one for each --net but "none". Ports lead to the first user network. */
-function nicsFor(nets: readonly string[], ports: readonly PortForward[], accel: Machine['accel']): readonly (Nic | undefined)[] {
+function nicsFor(nets: readonly string[], ports: readonly PortForward[], accel: Machine['accel'], { macAddress }: RunOptions): readonly (Nic | undefined)[] {
+  const given = [macAddress ?? []].flat();
+  if (given.length > nets.length)
+    throw new UklError('UKL_USAGE', `${given.length} --mac-address for ${nets.length} --net`, { hint: 'the n-th --mac-address belongs to the n-th --net' });
   const first = nets.findIndex((net) => netKind(net) === 'user');
   let nth = 0;
   const nics = nets.map((net, index) => parseNic(net, index === Math.max(first, 0) ? ports : [], accel, netKind(net) === 'user' ? nth++ : 0));
   const apart = [...tellApart(nics.filter((nic) => nic !== undefined))];
-  return nics.map((nic) => (nic === undefined ? undefined : apart.shift()));
+  return nics.map((nic, index) => {
+    const made = nic === undefined ? undefined : apart.shift();
+    const mac = given[index]?.toLowerCase();
+    return made === undefined || mac === undefined ? made : { ...made, mac };
+  });
 }
 
 /** Throws UklError: what was asked for cannot be had. Nothing is started yet. */
@@ -327,7 +334,7 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
   const { accel, why } = await vmm.chooseAccel(options.icount ? 'tcg' : (options.accel ?? 'auto'), await bootableOf(image, container), log);
   if (options.cpu !== undefined) await vmm.checkCpu(options.cpu, accel);
   const icount = options.icount ?? false;
-  const nics = nicsFor(nets, ports, accel);
+  const nics = nicsFor(nets, ports, accel, options);
   const networks = networksOf(image, nets, nics, options, vmm);
   const cmdline = kernelCmdline({
     accel,
