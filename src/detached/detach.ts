@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** Starts a guest that goes on without the tool, and ends it. */
-import { constants } from 'node:fs';
+import { constants, existsSync } from 'node:fs';
 import { copyFile, rm } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { openImage } from '../image/image.js';
