@@ -180,6 +180,7 @@ void make_root_writable(void);
 
 void mount_all(const struct spec *spec);
 void mount_remotes(const struct spec *spec);
+bool unmount_remotes(void);
 void unmount_all(void);
 
 /* data.c: file systems of the machine's own disks. */

@@ -3,9 +3,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include "init.h"
 
@@ -13,8 +16,9 @@
 #define PATIENCE_MS	30000
 #define RETRY_MS	500
 
+/* What is remote is mounted last. */
 static const char *mounted[MAX_MOUNTS];
-static int nmounted;
+static int nmounted, nlocal;
 
 static void mount_disk(const char *serial, const char *path)
 {
@@ -103,6 +107,7 @@ void mount_all(const struct spec *spec)
 		mount_one(&spec->mounts[i]);
 		mounted[nmounted++] = spec->mounts[i].path;
 	}
+	nlocal = nmounted;
 }
 
 /* Nobody is there yet: who may still be starting. */
@@ -134,6 +139,41 @@ void mount_remotes(const struct spec *spec)
 		mount_remote(&spec->mounts[i]);
 		mounted[nmounted++] = spec->mounts[i].path;
 	}
+}
+
+static bool await_end(pid_t child, int ms)
+{
+	long left, end = now_ms() + ms;
+	struct timespec time;
+	sigset_t ended;
+
+	sigemptyset(&ended);
+	sigaddset(&ended, SIGCHLD);
+	while (waitpid(child, NULL, WNOHANG) == 0) {
+		left = end - now_ms();
+		if (left <= 0)
+			return false;
+		time = (struct timespec) { left / 1000, left % 1000 * 1000000 };
+		sigtimedwait(&ended, NULL, &time);
+	}
+	return true;
+}
+
+/* Whether what was written has arrived: a server that is gone would be waited for for ever. */
+bool unmount_remotes(void)
+{
+	pid_t child;
+
+	if (nmounted == nlocal)
+		return true;
+	child = fork();
+	if (child == 0) {
+		while (nmounted > nlocal)
+			umount2(mounted[--nmounted], 0);
+		_exit(0);
+	}
+	nmounted = nlocal;
+	return await_end(child, PATIENCE_MS);
 }
 
 void unmount_all(void)

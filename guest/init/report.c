@@ -62,7 +62,10 @@ void report(const char *what)
 void finish(void)
 {
 	disarm_watchdog();
-	sync();
+	if (unmount_remotes())
+		sync();
+	else
+		say("init: a server does not answer: what it has not confirmed is lost\n");
 	unmount_all();
 	restart();
 	for (;;)
