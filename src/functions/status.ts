@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** The status page, which a stream of events keeps up to date, and the metrics. */
 import { createServer, type Server, type ServerResponse } from 'node:http';
+import { EXPOSITION_TYPE } from '../lib/prometheus.js';
 import type { Shown } from './service.js';
 
 /** How often the page is told. */
@@ -67,7 +68,7 @@ export function statusServer({ show, metrics }: StatusSource): Server {
         response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(PAGE);
         return;
       case '/metrics':
-        response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }).end(metrics());
+        response.writeHead(200, { 'content-type': EXPOSITION_TYPE }).end(metrics());
         return;
       case '/events':
         response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });

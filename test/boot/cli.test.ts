@@ -14,7 +14,7 @@ const cli = (...args: string[]): Promise<CommandResult> => host(ukl, args, { NO_
 
 describe('help', () => {
   const verbs = ['run', 'dev', 'build', 'deploy', 'cc', 'inspect', 'init', 'bench', 'profile', 'doctor', 'clean', 'push', 'pull', 'snapshot', 'functions'];
-  const guestVerbs = ['ps', 'logs', 'exec', 'cp', 'stop', 'events'];
+  const guestVerbs = ['ps', 'logs', 'exec', 'cp', 'stop', 'events', 'up', 'metrics'];
   test.each([...verbs, ...guestVerbs])('ukl %s --help', async (verb) => {
     const { code, stdout } = await cli(verb, '--help');
     expect(code).toBe(0);

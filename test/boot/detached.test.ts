@@ -100,6 +100,12 @@ describe('a guest that runs detached', () => {
     await log.end('SIGINT');
     expect((await status('web')).state).toBe('running');
     expect((await cli('stats', 'web', '--json')).stdout).toMatch(/"privateBytes": \d{8}/);
+    const numbers = (await cli('metrics')).stdout;
+    expect(numbers).toMatch(/^ukl_guest_up\{guest="web"\} 1$/m);
+    expect(numbers).toMatch(/^ukl_guest_network_receive_bytes_total\{guest="web"\} [1-9]\d+$/m);
+    const names = [...(await cli('metrics', '--dashboard')).stdout.matchAll(/\bukl_guest_\w+/g)].map(([name]) => name);
+    expect(names.length).toBeGreaterThan(5);
+    for (const name of names) expect(numbers).toContain(`# TYPE ${name} `);
   });
 
   test('runs other programs beside its own, in ring 3, with streams and a status of their own', async () => {

@@ -22,6 +22,7 @@ import {
   unpauseCommand,
   waitCommand,
 } from './lifecycle.js';
+import { metricsCommand } from './metrics.js';
 import { attachCommand, checkSignal, copyCommand, execCommand, topCommand } from './sessions.js';
 import { eventsCommand, logsCommand } from './watch.js';
 
@@ -168,6 +169,11 @@ export function addGuestVerbs(program: UntypedCommand, handle: Handle): void {
       .argument('<name>', 'of the guest')
       .addOption(new Option('--no-stdin', 'do not send it standard input')),
   ).action((name, flags) => handle('attach', flags, (interruption) => attachCommand(name, flags, interruption)));
+  withGlobals(
+    verb('metrics', 'Print the numbers of all guests in the format of Prometheus, or serve them.')
+      .option('--listen <[address:]port>', 'serve them at /metrics until it is interrupted (127.0.0.1)')
+      .option('--dashboard', 'print a dashboard for Grafana instead, as it imports it'),
+  ).action((flags) => handle('metrics', flags, ({ signal }) => metricsCommand(flags, signal)));
   const file = (): Option => new Option('-f, --file <path>', 'the file, or the directory that it is in').default('.', '.');
   withGlobals(
     verb('up', 'Start the guests of a ukl.compose file, on one network, and print what they print; Ctrl-C ends them.')
