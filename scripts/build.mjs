@@ -19,7 +19,14 @@ const partial = `${dist}.partial-${process.pid}`;
 try {
   await build({
     absWorkingDir: root,
-    entryPoints: { cli: 'src/cli/bin.ts', sdk: 'src/sdk/index.ts', supervisor: 'src/detached/bin.ts', switch: 'src/detached/switch-bin.ts' },
+    entryPoints: {
+      cli: 'src/cli/bin.ts',
+      oci: 'src/cli/oci-bin.ts',
+      sdk: 'src/sdk/index.ts',
+      supervisor: 'src/detached/bin.ts',
+      switch: 'src/detached/switch-bin.ts',
+      container: 'src/bundle/bin.ts',
+    },
     outdir: partial,
     bundle: true,
     splitting: true,
@@ -31,7 +38,7 @@ try {
     sourcemap: true,
     logLevel: 'warning',
   });
-  await chmod(join(partial, 'cli.js'), 0o755);
+  for (const name of ['cli.js', 'oci.js']) await chmod(join(partial, name), 0o755);
   if (process.argv.includes('--types')) {
     const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc');
     const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.dist.json', '--outDir', join(partial, 'types')], { cwd: root, stdio: 'inherit' });

@@ -80,7 +80,7 @@ struct spec {
 	char *args[MAX_WORDS], *envs[MAX_WORDS];
 	int nargs, nenvs;
 	bool clock;
-	bool terminal;		/* of a session */
+	long terminal;		/* its rows and columns, see ROWS; 0 without one */
 	long watchdog;		/* seconds, 0 for none */
 	const char *seed;	/* for random numbers, in hex */
 	long time;		/* nanoseconds since 1970, 0 if it is not said */
@@ -95,12 +95,12 @@ struct spec {
 
 enum message_type {
 	MESSAGE_UNKNOWN, MESSAGE_SIGNAL, MESSAGE_KMSG, MESSAGE_PROC, MESSAGE_TIME, MESSAGE_EXEC,
-	MESSAGE_SAVE, MESSAGE_GO, MESSAGE_RESUME
+	MESSAGE_SAVE, MESSAGE_GO, MESSAGE_RESUME, MESSAGE_WINDOW
 };
 
 struct message {
 	enum message_type type;
-	long number;		/* the signal, the time in nanoseconds since 1970, a length, or a port */
+	long number;		/* the signal, the time in nanoseconds since 1970, a length, a port, or a window */
 	const char *name;	/* of a file in /proc/PID; good until the next message */
 };
 
@@ -221,11 +221,22 @@ void set_up_network(const struct network *network);
 void override_network(struct network *network);
 void announce(const struct spec *spec);
 
+/* terminal.c: pseudo-terminals. */
+
+/* A terminal's size in one number. */
+#define ROWS(window)	((int)((window) >> 16 & 0xffff))
+#define COLUMNS(window)	((int)((window) & 0xffff))
+
+bool open_terminal(int *ours, int *theirs);
+void set_window(int terminal, int rows, int columns);
+
 /* program.c: from its fork to its end. */
 
 extern pid_t program;
 
 void start_program(const struct spec *spec);
+bool become_user(const struct user *user, bool ring0);
+void resize_program(long window);
 void signal_program(int number);
 void end_program(void);
 void tell_about_program(const char *name);

@@ -62,6 +62,9 @@ static void obey(const struct message *message, const struct spec *spec)
 	case MESSAGE_EXEC:
 		start_session(spec, message->number);
 		break;
+	case MESSAGE_WINDOW:
+		resize_program(message->number);
+		break;
 	case MESSAGE_RESUME:	/* only who was saved is told */
 	case MESSAGE_TIME:
 	case MESSAGE_UNKNOWN:

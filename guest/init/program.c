@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
@@ -22,6 +23,7 @@
 
 pid_t program;
 static int program_maps;
+static int terminal = -1;	/* our end of the program's, if it has one */
 
 static void drop_rawio(void)
 {
@@ -80,7 +82,7 @@ static bool keep_rawio(void)
 	       !prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SYS_RAWIO, 0, 0);
 }
 
-static bool become(const struct user *user, bool ring0)
+bool become_user(const struct user *user, bool ring0)
 {
 	/* The kernel's 4096 are for root, who may raise them. */
 	static const struct rlimit files = { .rlim_cur = 1024, .rlim_max = 524288 };
@@ -104,27 +106,54 @@ static bool become(const struct user *user, bool ring0)
 	return !setuid(user->uid) && (!ring0 || keep_rawio());
 }
 
+/* The program's ends of its streams, and ours. */
+static void open_streams(long window, int theirs[NRELAYS], int ours[NRELAYS])
+{
+	int ends[2], i;
+
+	for (i = 0; i < NRELAYS; i++) {
+		if (pipe2(ends, O_CLOEXEC))
+			fail("pipe");
+		theirs[i] = ends[i != RELAY_STDIN];
+		ours[i] = ends[i == RELAY_STDIN];
+	}
+	if (!window)
+		return;
+	/* One file for all three; of errors there is only the end. */
+	for (i = 0; i < NRELAYS; i++) {
+		close(theirs[i]);
+		if (i != RELAY_STDERR)
+			close(ours[i]);
+	}
+	if (!open_terminal(&terminal, &theirs[0]))
+		fail("terminal");
+	set_window(terminal, ROWS(window), COLUMNS(window));
+	theirs[1] = fcntl(theirs[0], F_DUPFD_CLOEXEC, 0);
+	theirs[2] = fcntl(theirs[0], F_DUPFD_CLOEXEC, 0);
+	/* Relays close their ends; ours is for its size. */
+	ours[RELAY_STDIN] = fcntl(terminal, F_DUPFD_CLOEXEC, 0);
+	ours[RELAY_STDOUT] = fcntl(terminal, F_DUPFD_CLOEXEC, 0);
+}
+
 void start_program(const struct spec *spec)
 {
-	int pipes[NRELAYS][2], i;
+	int theirs[NRELAYS], ours[NRELAYS], i;
 	sigset_t none;
 
-	for (i = 0; i < NRELAYS; i++)
-		if (pipe2(pipes[i], O_CLOEXEC))
-			fail("pipe");
-
+	open_streams(spec->terminal, theirs, ours);
 	tell_start();
 	program = fork();
 	if (program < 0)
 		fail("fork");
 	if (program == 0) {
 		setsid();
-		dup2(pipes[RELAY_STDIN][0], 0);
-		dup2(pipes[RELAY_STDOUT][1], 1);
-		dup2(pipes[RELAY_STDERR][1], 2);
+		if (spec->terminal)
+			ioctl(theirs[0], TIOCSCTTY, 0);
+		for (i = 0; i < NRELAYS; i++)
+			dup2(theirs[i], i);
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
-		if (spec->has_user && !become(&spec->user, spec->ring0)) {
+		if (spec->has_user && !become_user(&spec->user, spec->ring0)) {
 			report("user");
 			_exit(127);
 		}
@@ -135,12 +164,17 @@ void start_program(const struct spec *spec)
 	}
 
 	let_program_go();
-	start_relay(RELAY_STDIN, open_input(STDIN), pipes[RELAY_STDIN][1]);
-	start_relay(RELAY_STDOUT, pipes[RELAY_STDOUT][0], open_output(STDOUT));
-	start_relay(RELAY_STDERR, pipes[RELAY_STDERR][0], open_output(STDERR));
-	close(pipes[RELAY_STDIN][0]);
-	close(pipes[RELAY_STDOUT][1]);
-	close(pipes[RELAY_STDERR][1]);
+	start_relay(RELAY_STDIN, open_input(STDIN), ours[RELAY_STDIN]);
+	start_relay(RELAY_STDOUT, ours[RELAY_STDOUT], open_output(STDOUT));
+	start_relay(RELAY_STDERR, ours[RELAY_STDERR], open_output(STDERR));
+	for (i = 0; i < NRELAYS; i++)
+		close(theirs[i]);
+}
+
+void resize_program(long window)
+{
+	if (terminal >= 0)
+		set_window(terminal, ROWS(window), COLUMNS(window));
 }
 
 /* From a keyboard, an interrupt goes to the whole group. */

@@ -8,7 +8,7 @@
  * its own, /.ukl/spec.
  *
  * The spec is a sequence of NUL-terminated words, a key and its value:
- *	exec (file), arg, env, cwd, host (name), alias (NAME:ADDRESS), clock (1), terminal (1, of a session), watchdog (seconds), user (uid:gid:other groups, with
+ *	exec (file), arg, env, cwd, host (name), alias (NAME:ADDRESS), clock (1), terminal (rows * 65536 + columns), watchdog (seconds), user (uid:gid:other groups, with
  *	commas), ring0 (1, if that user's program is to be there), disk (serial:path),
  *	volume (tag:path), data (source:path:type to make, or nothing), remote
  *	(type:path:source, with options behind it), fixed (how many
@@ -38,6 +38,7 @@
  *	go			the program that is ready goes on
  *	resume LENGTH		and as many bytes: what the guest is from now on
  *	exec PORT		a program beside the image's, see session.c
+ *	window N		rows * 65536 + columns of the program's terminal
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -239,7 +240,8 @@ bool parse_spec(char *words, size_t length, struct spec *spec)
 		} else if (!strcmp(key, "clock")) {
 			spec->clock = true;
 		} else if (!strcmp(key, "terminal")) {
-			spec->terminal = true;
+			if (!parse_number(value, &spec->terminal))
+				return refuse(EINVAL);
 		} else if (!strcmp(key, "watchdog")) {
 			if (!parse_number(value, &spec->watchdog) || spec->watchdog > 3600)
 				return refuse(EINVAL);
@@ -338,6 +340,9 @@ static void decode_line(const char *line, struct message *message)
 	} else if (!strncmp(line, "exec ", 5)) {
 		if (parse_number(line + 5, &message->number))
 			message->type = MESSAGE_EXEC;
+	} else if (!strncmp(line, "window ", 7)) {
+		if (parse_number(line + 7, &message->number))
+			message->type = MESSAGE_WINDOW;
 	}
 }
 

@@ -136,15 +136,12 @@ static bool give_input(void)
 	return session.given == frame_length();
 }
 
-static void set_window(int fd, const char *size)
+static void resize_session(const char *size)
 {
 	uint16_t numbers[2];
-	struct winsize window = { 0 };
 
 	memcpy(numbers, size, sizeof(numbers));
-	window.ws_row = le16toh(numbers[0]);
-	window.ws_col = le16toh(numbers[1]);
-	ioctl(fd, TIOCSWINSZ, &window);
+	set_window(session.streams[INPUT], le16toh(numbers[0]), le16toh(numbers[1]));
 }
 
 static bool obey_frame(void)
@@ -158,7 +155,7 @@ static bool obey_frame(void)
 		return true;
 	case 'w':
 		if (frame_length() == 4 && session.terminal)
-			set_window(session.streams[INPUT], session.frame + HEAD);
+			resize_session(session.frame + HEAD);
 		return true;
 	default:
 		return true;
@@ -230,20 +227,19 @@ static void __attribute__((noreturn)) relay_session(void)
 }
 
 /* The program's ends of its streams. */
-static void open_streams(int theirs[NSTREAMS], bool terminal)
+static void open_streams(int theirs[NSTREAMS], long window)
 {
-	int pipes[NSTREAMS][2], zero = 0, i;
-	char path[32];
-	unsigned int number;
+	int pipes[NSTREAMS][2], i;
 
-	if (terminal) {
-		int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+	if (window) {
+		int ours;
 
-		if (master < 0 || ioctl(master, TIOCSPTLCK, &zero) || ioctl(master, TIOCGPTN, &number))
+		if (!open_terminal(&ours, &theirs[0]))
 			end_session("exit", 126);
-		snprintf(path, sizeof(path), "/dev/pts/%u", number);
-		theirs[0] = theirs[1] = theirs[2] = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
-		session.streams[INPUT] = session.streams[OUTPUT] = master;
+		set_window(ours, ROWS(window), COLUMNS(window));
+		fcntl(ours, F_SETFL, O_NONBLOCK);
+		theirs[1] = theirs[2] = theirs[0];
+		session.streams[INPUT] = session.streams[OUTPUT] = ours;
 		session.streams[ERROR] = -1;
 		return;
 	}
@@ -257,13 +253,13 @@ static void open_streams(int theirs[NSTREAMS], bool terminal)
 }
 
 /* Never returns; 127 and 126 are a shell's for what is not there and what cannot run. */
-static void __attribute__((noreturn)) exec_session(const struct spec *spec, const int streams[NSTREAMS], bool terminal)
+static void __attribute__((noreturn)) exec_session(const struct spec *spec, const int streams[NSTREAMS])
 {
 	sigset_t none;
 	int i, error;
 
 	setsid();
-	if (terminal)
+	if (spec->terminal)
 		ioctl(streams[0], TIOCSCTTY, 0);
 	for (i = 0; i < NSTREAMS; i++)
 		dup2(streams[i], i);
@@ -271,6 +267,8 @@ static void __attribute__((noreturn)) exec_session(const struct spec *spec, cons
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
 	environ = (char **)spec->envs;
+	if (spec->has_user && !become_user(&spec->user, false))
+		_exit(126);
 	if (chdir(spec->cwd) == 0)
 		execvp(spec->args[0], spec->args);
 	error = errno;
@@ -314,7 +312,7 @@ static void __attribute__((noreturn)) run_session(const struct spec *base, int p
 	if (session.pid < 0)
 		end_session("exit", 126);
 	if (session.pid == 0)
-		exec_session(&spec, theirs, spec.terminal);
+		exec_session(&spec, theirs);
 	close(theirs[0]);
 	if (!spec.terminal) {
 		close(theirs[1]);

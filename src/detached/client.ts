@@ -23,12 +23,11 @@ function refused(body: string): UklError {
 export const isGone = (error: unknown): boolean => ['ENOENT', 'ECONNREFUSED', 'ECONNRESET'].includes(errnoOf(error) ?? '');
 
 /**
- * Asks a supervisor. `patient` waits for an answer however long it takes.
+ * Asks who listens on a socket. `late` is thrown if there is no answer; without it, one is waited for however long it takes.
  *
- * @throws what the supervisor says, or the system's error if there is none
+ * @throws what the other end says, or the system's error if there is none
  */
-export async function call(name: string, method: 'GET' | 'POST', path: string, patient = false): Promise<unknown> {
-  const socketPath = await socketOf(name);
+export async function ask(socketPath: string, method: 'GET' | 'POST', path: string, late?: UklError): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const asked = request({ socketPath, method, path, agent: false }, (response) => {
       let body = '';
@@ -42,15 +41,26 @@ export async function call(name: string, method: 'GET' | 'POST', path: string, p
       });
     });
     asked.on('error', reject);
-    if (!patient)
-      asked.setTimeout(ANSWER_MS, () => asked.destroy(new UklError('UKL_VMM', `the supervisor of '${name}' does not answer`, { hint: `ukl rm -f ${name}` })));
+    if (late !== undefined) asked.setTimeout(ANSWER_MS, () => asked.destroy(late));
     asked.end();
   });
 }
 
-/** A connection that frames go over, for `openSession` and its like. */
-export async function connectTo(name: string, path: string): Promise<Socket> {
-  const socketPath = await socketOf(name);
+/**
+ * Asks a supervisor. `patient` waits for an answer however long it takes.
+ *
+ * @throws what the supervisor says, or the system's error if there is none
+ */
+export async function call(name: string, method: 'GET' | 'POST', path: string, patient = false): Promise<unknown> {
+  const late = patient ? undefined : new UklError('UKL_VMM', `the supervisor of '${name}' does not answer`, { hint: `ukl rm -f ${name}` });
+  return ask(await socketOf(name), method, path, late);
+}
+
+/** A connection to a supervisor that frames go over, for `openSession` and its like. */
+export const connectTo = async (name: string, path: string): Promise<Socket> => connectAt(await socketOf(name), path);
+
+/** The same, to who listens on a socket. */
+export async function connectAt(socketPath: string, path: string): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const asked = request({ socketPath, path, headers: { connection: 'Upgrade', upgrade: STREAMS }, agent: false });
     asked.on('error', reject);
@@ -69,9 +79,11 @@ export async function connectTo(name: string, path: string): Promise<Socket> {
   });
 }
 
-/** Settles when a guest's supervisor has ended, which a connection to it shows. */
-export async function gone(name: string): Promise<void> {
-  const path = await socketOf(name);
+/** Settles when a guest's supervisor has ended. */
+export const gone = async (name: string): Promise<void> => goneFrom(await socketOf(name));
+
+/** Settles when who listens on a socket has ended, which a connection shows. */
+export async function goneFrom(path: string): Promise<void> {
   await new Promise<void>((resolve) => {
     const socket = connect(path);
     socket.on('error', () => {});

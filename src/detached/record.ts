@@ -80,10 +80,11 @@ const status = z.object({
 });
 export type GuestStatus = z.output<typeof status>;
 
-/** Where detached guests are kept: on a disk, since images and journals are too large for a runtime directory in memory. */
-export function guestsRoot(): string {
-  return join(process.env.XDG_STATE_HOME || join(homedir(), '.local/state'), 'ukl', 'guests');
-}
+/** What is kept on a disk, since images and journals are too large for a runtime directory in memory. */
+export const stateRoot = (): string => join(process.env.XDG_STATE_HOME || join(homedir(), '.local/state'), 'ukl');
+
+/** Where detached guests are kept. */
+export const guestsRoot = (): string => join(stateRoot(), 'guests');
 
 export const directoryOf = (name: string): string => join(guestsRoot(), name);
 
@@ -102,7 +103,7 @@ export function checkName(name: string): void {
 }
 
 /** Replaces a file as a whole: who reads meanwhile sees the one or the other. */
-async function replace(path: string, value: object): Promise<void> {
+export async function replace(path: string, value: object): Promise<void> {
   const partial = `${path}.${process.pid}`;
   await writeFile(partial, JSON.stringify(value, null, 2));
   await rename(partial, path);

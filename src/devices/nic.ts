@@ -46,15 +46,26 @@ function isTap(device: string): boolean {
   }
 }
 
+/** The parts of "NAME[,mac=MAC][,mtu=BYTES]". Throws UKL_USAGE. */
+function splitTap(text: string): { readonly name: string; readonly mac?: string; readonly mtu?: number } {
+  const [, name = '', mac, mtu] = /^([^,]*)(?:,mac=((?:[0-9a-f]{2}:){5}[0-9a-f]{2}))?(?:,mtu=(\d{2,5}))?$/i.exec(text) ?? [];
+  // ETH_MIN_MTU and ETH_MAX_MTU (include/uapi/linux/if_ether.h).
+  if (name === '' || (mtu !== undefined && (Number(mtu) < 68 || Number(mtu) > 65535)))
+    throw new UklError('UKL_USAGE', `'${text}' is no TAP device`, {
+      hint: '--net tap:NAME, with ,mac=52:54:00:00:00:01 and ,mtu=1450 behind it where they matter',
+    });
+  return { name, ...(mac === undefined ? {} : { mac: mac.toLowerCase() }), ...(mtu === undefined ? {} : { mtu: Number(mtu) }) };
+}
+
 /**
- * "user", "none", "tap:NAME", "bridge:NAME" or "socket:PATH".
+ * "user", "none", "tap:NAME[,mac=MAC][,mtu=BYTES]", "bridge:NAME" or "socket:PATH".
  *
  * @throws UKL_USAGE
  */
 export function parseNic(text: string, ports: readonly PortForward[], accel: Accel, nth = 0): Nic | undefined {
   const kind = netKind(text);
-  const name = text.slice(kind.length + 1);
   if (kind === 'user') return { kind, ports, nth };
+  const { name, mac, mtu } = kind === 'tap' ? splitTap(text.slice(kind.length + 1)) : { name: text.slice(kind.length + 1) };
   if ((kind === 'tap' || kind === 'bridge') && !DEVICE.test(name)) throw new UklError('UKL_USAGE', `'${name}' is no name of a network device`);
   if (ports.length > 0) {
     throw new UklError('UKL_USAGE', `ports of this host lead to the guest in the user network only, not with --net ${text}`, {
@@ -67,7 +78,7 @@ export function parseNic(text: string, ports: readonly PortForward[], accel: Acc
         throw new UklError('UKL_USAGE', `there is no TAP device ${name} here`, {
           hint: `sudo ip tuntap add ${name} mode tap user $USER && sudo ip link set ${name} up`,
         });
-      return { kind, device: name, vhost: accel === 'kvm' && existsSync(VHOST), mac: newMac() };
+      return { kind, device: name, vhost: accel === 'kvm' && existsSync(VHOST), mac: mac ?? newMac(), ...(mtu === undefined ? {} : { mtu }) };
     case 'bridge':
       if (!existsSync(`/sys/class/net/${name}/bridge`))
         throw new UklError('UKL_USAGE', `there is no bridge ${name} here`, { hint: `sudo ip link add ${name} type bridge && sudo ip link set ${name} up` });

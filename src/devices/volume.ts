@@ -4,14 +4,18 @@ import { resolve } from 'node:path';
 import { UklError } from '../lib/errors.js';
 import type { Volume } from '../model/index.js';
 
-/** The parts of "DIRECTORY:/path". Throws UKL_USAGE. */
+const READONLY = ':ro';
+
+/** The parts of "DIRECTORY:/path[:ro]". Throws UKL_USAGE. */
 export function splitVolume(text: string): Volume {
-  const colon = text.lastIndexOf(':');
-  const path = text.slice(colon + 1);
+  const readonly = text.endsWith(READONLY);
+  const both = readonly ? text.slice(0, -READONLY.length) : text;
+  const colon = both.lastIndexOf(':');
+  const path = both.slice(colon + 1);
   if (colon < 1 || !path.startsWith('/') || path === '/') {
-    throw new UklError('UKL_USAGE', `expected a volume as DIRECTORY:/path, for example ./data:/data, got '${text}'`);
+    throw new UklError('UKL_USAGE', `expected a volume as DIRECTORY:/path[:ro], for example ./data:/data, got '${text}'`);
   }
-  return { directory: text.slice(0, colon), path };
+  return { directory: both.slice(0, colon), path, ...(readonly ? { readonly } : {}) };
 }
 
 export const resolveVolume = (volume: Volume, relativeTo: string): Volume => ({ ...volume, directory: resolve(relativeTo, volume.directory) });

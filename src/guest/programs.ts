@@ -57,6 +57,25 @@ export async function getLoader(name: string, context: StoreContext): Promise<Bu
   return readFile(join(path, 'loader'));
 }
 
+const HOST_FLAGS = ['-O2', '-Wall', '-Wextra', '-Werror', '-s'];
+
+/** What starts a container's process where an engine wants it. */
+export async function getEnter(context: StoreContext): Promise<string> {
+  const source = join(projectRoot, 'bundle/enter.c');
+  const path = await fromStore(
+    {
+      kind: 'enter',
+      title: 'build what enters a network name space',
+      key: { source: await hashFile(source), flags: HOST_FLAGS, compiler: await compilerVersion() },
+      make: async ({ output, log }) => {
+        await exec('gcc', [...HOST_FLAGS, '-o', join(output, 'enter'), source], { log });
+      },
+    },
+    context,
+  );
+  return join(path, 'enter');
+}
+
 const LIBRARY_FLAGS = ['-O2', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC', '-fvisibility=hidden', '-s'];
 
 async function getLibrary(name: string, title: string, context: StoreContext): Promise<string> {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { UklError } from '../lib/errors.js';
+import { encodeTerminal, type Terminal } from './spec.js';
 
 /**
  * What the tool and the guest's init say to each other on the control channel.
@@ -99,6 +100,9 @@ export function encodeProc(name: string): string {
 
 /** Begins a session on a port of the guest's; src/guest/frames.ts says what goes over it. */
 export const encodeExec = (port: number): string => `exec ${port}\n`;
+
+/** The size of the program's terminal, from now on. */
+export const encodeWindow = (terminal: Terminal): string => `window ${encodeTerminal(terminal)}\n`;
 
 /** The time, which `Date.now()` has in milliseconds. */
 export const encodeTime = (milliseconds: number): string => `time ${milliseconds}000000\n`;

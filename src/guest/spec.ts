@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 import { randomBytes } from 'node:crypto';
 import { UklError } from '../lib/errors.js';
-import type { Data, Network, Ring, RunDefaults } from '../model/index.js';
+import type { Data, Network, Ring, RunDefaults, User } from '../model/index.js';
 
 /** What the guest's init is told; see guest/init/protocol.c for the words. */
 export interface GuestSpec {
@@ -26,7 +26,19 @@ export interface GuestSpec {
   readonly run: Pick<RunDefaults, 'env' | 'cwd' | 'watchdogSeconds' | 'user'>;
   /** Of the program: who is not root is given the capability for ring 0 only if it is for that. */
   readonly ring: Ring;
+  readonly terminal?: Terminal | undefined;
 }
+
+/** A program's terminal, by its size in characters. */
+export interface Terminal {
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** As one number, which is not 0: that is no terminal. */
+export const encodeTerminal = ({ rows, columns }: Terminal): number => (Math.max(rows, 1) & 0xffff) * 65536 + (Math.max(columns, 1) & 0xffff);
+
+const userWord = ({ uid, gid, groups }: User): string => `${uid}:${gid}:${groups.join(',')}`;
 
 /** A name as Linux takes it for the host's (HOST_NAME_MAX). */
 export const hostnameOf = (name: string): string => name.slice(0, 63);
@@ -64,16 +76,19 @@ export interface SessionRequest {
   /** The program's own by default. */
   readonly cwd?: string | undefined;
   /** It gets a terminal of this size. */
-  readonly terminal?: { readonly rows: number; readonly columns: number } | undefined;
+  readonly terminal?: Terminal | undefined;
+  /** Root by default. */
+  readonly user?: User | undefined;
 }
 
 /** What a session begins with; guest/init/session.c reads it. Throws UKL_USAGE. */
-export function encodeRequest({ argv, env = {}, cwd = '', terminal }: SessionRequest): Buffer {
+export function encodeRequest({ argv, env = {}, cwd = '', terminal, user }: SessionRequest): Buffer {
   return encodeWords([
     ...['cwd', cwd],
     ...argv.flatMap((word) => ['arg', word]),
     ...Object.entries(env).flatMap(([key, value]) => ['env', `${key}=${value}`]),
-    ...(terminal === undefined ? [] : ['terminal', '1']),
+    ...(terminal === undefined ? [] : ['terminal', String(encodeTerminal(terminal))]),
+    ...(user === undefined ? [] : ['user', userWord(user)]),
   ]);
 }
 
@@ -89,10 +104,10 @@ export function encodeSpec(spec: GuestSpec): Buffer {
   for (const { serial, path } of spec.disks) words.push('disk', `${serial}:${path}`);
   for (const { tag, path } of spec.volumes) words.push('volume', `${tag}:${path}`);
   if (spec.run.user !== undefined) {
-    const { uid, gid, groups } = spec.run.user;
-    words.push('user', `${uid}:${gid}:${groups.join(',')}`);
+    words.push('user', userWord(spec.run.user));
     if (spec.ring === 0) words.push('ring0', '1');
   }
+  if (spec.terminal !== undefined) words.push('terminal', String(encodeTerminal(spec.terminal)));
   if (spec.run.watchdogSeconds !== undefined) words.push('watchdog', String(spec.run.watchdogSeconds));
   for (const { source, path, make = '', remote } of spec.data) {
     if (remote === undefined) words.push('data', `${source}:${path}:${make}`);

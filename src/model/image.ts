@@ -47,7 +47,7 @@ const runDefaults = z.object({
   ntp: z.array(z.string()).default([]),
   /** Files and directories are relative, as the configuration has them: to the project, or to the image where there is none. */
   disks: z.array(z.object({ file: z.string(), path: z.string() })),
-  volumes: z.array(z.object({ directory: z.string(), path: z.string() })),
+  volumes: z.array(z.object({ directory: z.string(), path: z.string(), readonly: z.boolean().optional() })),
   /** Of the machine's own disks, and of other machines. */
   data: z
     .array(

@@ -55,7 +55,7 @@ export type Nic =
   /** The VMM's own network: outgoing connections, and the ports that are forwarded. The n-th has addresses of its own. */
   | { readonly kind: 'user'; readonly ports: readonly PortForward[]; readonly nth: number; readonly mac?: string | undefined }
   /** A TAP device of the host; with vhost, its kernel moves the packets. */
-  | { readonly kind: 'tap'; readonly device: string; readonly vhost: boolean; readonly mac: string }
+  | { readonly kind: 'tap'; readonly device: string; readonly vhost: boolean; readonly mac: string; readonly mtu?: number | undefined }
   /** A bridge of the host, by the VMM's helper. */
   | { readonly kind: 'bridge'; readonly device: string; readonly mac: string }
   /** A Unix socket where somebody listens: Ethernet frames, each behind its length in four bytes. */
@@ -115,6 +115,8 @@ export interface Volume {
   readonly directory: string;
   /** Where the guest mounts it. */
   readonly path: string;
+  /** The guest cannot change what is in it. */
+  readonly readonly?: boolean | undefined;
 }
 
 /** Carries the guest's control line and the program's streams. */

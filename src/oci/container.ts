@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** An image of this machine's kind, wherever it is: manifest, configuration, root file system. */
+import { join } from 'node:path';
 import { z } from 'zod';
 import { UklError } from '../lib/errors.js';
 import type { StoreContext } from '../store/store.js';
@@ -80,6 +81,6 @@ export async function getLayers({ source, manifest, config }: ContainerImage, co
 /** The root file system that layers make. Throws UKL_IMAGE. */
 export function rootOf(layers: readonly Layer[]): Tree {
   const tree = new Tree();
-  for (const layer of layers) tree.apply(layer);
+  for (const layer of layers) tree.apply(layer, (content) => join(layer.contents, String(content)));
   return tree;
 }

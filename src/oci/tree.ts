@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** The root file system that layers make, in memory but for the contents of its files. */
-import { join, posix } from 'node:path';
+import { posix } from 'node:path';
 import { UklError } from '../lib/errors.js';
 import type { GuestFile } from '../model/index.js';
 import type { Layer, LayerEntry } from './layer.js';
@@ -96,18 +96,18 @@ export class Tree {
     return made;
   }
 
-  /** Puts a layer on top: what it takes away first, then what it has. Throws UKL_IMAGE. */
-  apply({ entries, contents }: Layer): void {
+  /** Puts a layer on top: what it takes away first, then what it has; `hostOf` says where the contents of its files are. Throws UKL_IMAGE. */
+  apply({ entries }: Pick<Layer, 'entries'>, hostOf: (content: number) => string): void {
     for (const entry of entries) {
       const parent = entry.type === 'whiteout' ? this.find(posix.dirname(entry.path))?.node : this.find(entry.path)?.node;
       if (parent?.kind !== 'directory') continue;
       if (entry.type === 'whiteout') parent.children.delete(posix.basename(entry.path));
       if (entry.type === 'opaque') parent.children.clear();
     }
-    for (const entry of entries) if (entry.type !== 'whiteout' && entry.type !== 'opaque') this.#add(entry, contents);
+    for (const entry of entries) if (entry.type !== 'whiteout' && entry.type !== 'opaque') this.#add(entry, hostOf);
   }
 
-  #add(entry: Exclude<LayerEntry, { type: 'whiteout' | 'opaque' }>, contents: string): void {
+  #add(entry: Exclude<LayerEntry, { type: 'whiteout' | 'opaque' }>, hostOf: (content: number) => string): void {
     if (entry.path === '/') {
       if (entry.type === 'directory') this.#root = { ...newDirectory(entry), children: this.#root.children };
       return;
@@ -115,16 +115,16 @@ export class Tree {
     const { children } = this.directory(posix.dirname(entry.path));
     const name = posix.basename(entry.path);
     const before = children.get(name);
-    children.set(name, this.#nodeOf(entry, contents, before));
+    children.set(name, this.#nodeOf(entry, hostOf, before));
   }
 
-  #nodeOf(entry: Exclude<LayerEntry, { type: 'whiteout' | 'opaque' }>, contents: string, before: Node | undefined): Node {
+  #nodeOf(entry: Exclude<LayerEntry, { type: 'whiteout' | 'opaque' }>, hostOf: (content: number) => string, before: Node | undefined): Node {
     switch (entry.type) {
       case 'directory':
         // What lower layers have in it stays.
         return { ...newDirectory(entry), ...(before?.kind === 'directory' ? { children: before.children } : {}) };
       case 'file':
-        return { kind: 'file', ...ownerOf(entry), size: entry.size, host: entry.size === 0 ? undefined : join(contents, String(entry.content)) };
+        return { kind: 'file', ...ownerOf(entry), size: entry.size, host: entry.size === 0 ? undefined : hostOf(entry.content) };
       case 'symlink':
         return { kind: 'symlink', ...ownerOf(entry), target: entry.target };
       case 'device':

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** The options of the SDK's functions: those of the table, and what only a program can hand over. */
 import type { Readable, Writable } from 'node:stream';
+import type { Terminal } from '../guest/spec.js';
 import type { Log } from '../lib/log.js';
 import type { ArcCounts, Machine } from '../model/index.js';
 import type { Given } from './options.js';
@@ -39,6 +40,8 @@ export interface RunOptions extends Context, Given<'run'> {
   readonly stdin?: Readable | undefined;
   readonly stdout?: Writable | undefined;
   readonly stderr?: Writable | undefined;
+  /** The program gets a terminal, which is then all of its streams; it needs an init. */
+  readonly terminal?: Terminal | undefined;
   /** A plugin of QEMU's, and its arguments (emulation only). */
   readonly plugin?: Machine['plugin'];
 }

@@ -31,11 +31,12 @@ import {
   encodeSave,
   encodeSignal,
   encodeTime,
+  encodeWindow,
   GREETING,
   type GuestMessage,
   MAX_LINE,
 } from '../guest/protocol.js';
-import { encodeInstance, type Instance } from '../guest/spec.js';
+import { encodeInstance, type Instance, type Terminal } from '../guest/spec.js';
 import { asUklError, UklError } from '../lib/errors.js';
 import { exec } from '../lib/exec.js';
 import { LineSplitter } from '../lib/lines.js';
@@ -155,6 +156,11 @@ export class Guest {
     const control = this.#sockets.get('control');
     if (this.#startMs === undefined || !control?.writable || !this.hears) this.kill({ kind: 'interrupted', signal: name });
     else control.write(encodeSignal(signalNumber(name)));
+  }
+
+  /** Of the program's terminal, if it has one. */
+  resize(terminal: Terminal): void {
+    if (this.hears && this.#startMs !== undefined) this.#sockets.get('control')?.write(encodeWindow(terminal));
   }
 
   /** The lines of the program's file of that name in the guest's /proc; none if it has ended. */

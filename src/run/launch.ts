@@ -10,7 +10,7 @@ import { requirements as diskRequirements, ensureDisk } from '../devices/disk.js
 import { portsOf } from '../devices/nic.js';
 import { checkPorts } from '../devices/ports.js';
 import { checkVolume } from '../devices/volume.js';
-import type { Instance, SessionRequest } from '../guest/spec.js';
+import type { Instance, SessionRequest, Terminal } from '../guest/spec.js';
 import { ensurePackages } from '../host/requirements.js';
 import { findImage } from '../image/find.js';
 import { openImage } from '../image/image.js';
@@ -80,6 +80,8 @@ export interface RunningVm extends AsyncDisposable {
   save(directory: string): Promise<void>;
   /** Sends the program a signal; before it has started, ends the guest. */
   signal(name: NodeJS.Signals): void;
+  /** The new size of the program's terminal, if it was started with one. */
+  resize(terminal: Terminal): void;
   /** Ends the guest at once, as a power failure would; `signal` is the reason that the result gives. */
   kill(signal?: NodeJS.Signals): void;
 }
@@ -244,6 +246,7 @@ async function start(getImage: (work: string) => Promise<readonly [Image, RunOpt
       resume: () => guest.resume(),
       save: (directory) => guest.save(directory),
       signal: (name) => guest.signal(name),
+      resize: (terminal) => guest.resize(terminal),
       kill: (signal = 'SIGKILL') => kill(signal),
       async [Symbol.asyncDispose]() {
         kill('SIGTERM');

@@ -10,7 +10,7 @@ import { netKind, parseNetwork, parseNic, tellApart } from '../devices/nic.js';
 import { choosePorts, parsePort } from '../devices/ports.js';
 import { resolveVolume, splitVolume } from '../devices/volume.js';
 import { getBacklog } from '../guest/programs.js';
-import { encodeSpec, hostnameOf } from '../guest/spec.js';
+import { encodeSpec, hostnameOf, type Terminal } from '../guest/spec.js';
 import { commandWord, hostWords, networkProblem, networkWord, variableWord, wordProblem } from '../image/kmain.js';
 import { hasFeature } from '../kernels/fit.js';
 import { findKernel } from '../kernels/kernel.js';
@@ -61,6 +61,7 @@ export interface RunPlan {
   readonly networks: readonly Network[];
   readonly hostname: string | undefined;
   readonly hosts: readonly string[];
+  readonly terminal: Terminal | undefined;
 }
 
 /** What the kernel and its page tables take besides the program's files, in MiB. */
@@ -393,11 +394,12 @@ export async function plan(image: Image, options: RunOptions): Promise<RunPlan> 
     networks,
     hostname: options.hostname,
     hosts: options.hosts ?? [],
+    terminal: options.terminal,
   };
 }
 
 /** What the guest's init is told for this run. */
-export function specOf({ image, machine, argv, env, networks, hostname, hosts }: RunPlan): Buffer {
+export function specOf({ image, machine, argv, env, networks, hostname, hosts, terminal }: RunPlan): Buffer {
   const { name, program, run } = image.manifest;
   return encodeSpec({
     exec: program,
@@ -413,5 +415,6 @@ export function specOf({ image, machine, argv, env, networks, hostname, hosts }:
     data: run.data,
     run: { env, cwd: run.cwd, watchdogSeconds: run.watchdogSeconds, user: run.user },
     ring: image.manifest.ring,
+    terminal,
   });
 }

@@ -86,7 +86,6 @@ export function openSession(socket: Socket, request: SessionRequest, signal?: Ab
   signal?.addEventListener('abort', abort, { once: true });
   if (signal?.aborted) abort();
   send(encodeFrame('s', encodeRequest(request)));
-  if (request.terminal !== undefined) send(encodeFrame('w', windowOf(request.terminal.rows, request.terminal.columns)));
   return {
     stdin,
     stdout,

@@ -9,7 +9,7 @@ const ORDER = [
   ...['lib', 'model', 'elf', 'store', 'host', 'oci'],
   ...['kernels', 'libc', 'guest', 'containers', 'devices', 'vmms'],
   ...['options', 'config', 'packing', 'runtimes', 'app', 'image', 'build', 'run'],
-  ...['deploy', 'inspect', 'doctor', 'project', 'dev', 'profile', 'optimize', 'functions', 'bench', 'detached', 'compose', 'sdk', 'cli'],
+  ...['deploy', 'inspect', 'doctor', 'project', 'dev', 'profile', 'optimize', 'functions', 'bench', 'detached', 'compose', 'bundle', 'sdk', 'cli'],
 ];
 
 test('folders of src import only what comes before them', async () => {

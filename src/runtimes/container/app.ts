@@ -20,7 +20,8 @@ export interface ContainerProcess {
   readonly exposed: readonly string[];
 }
 
-function variablesOf(words: readonly string[]): Record<string, string> {
+/** "NAME=value" words. */
+export function variablesOf(words: readonly string[]): Record<string, string> {
   return Object.fromEntries(words.filter((word) => word.includes('=')).map((word) => [word.slice(0, word.indexOf('=')), word.slice(word.indexOf('=') + 1)]));
 }
 

@@ -41,7 +41,8 @@ function netdev(nic: Nic): string {
 function networkCard({ type, nicModel }: Machine, nic: Nic, index: number): Words {
   const [kind = '', ...rest] = netdev(nic).split(',');
   const mac = nic.mac === undefined ? '' : `,mac=${nic.mac}`;
-  return ['-netdev', [kind, `id=net${index}`, ...rest].join(','), '-device', `${nicDevice(type, nicModel)},netdev=net${index}${mac}`];
+  const mtu = nic.kind === 'tap' && nic.mtu !== undefined ? `,host_mtu=${nic.mtu}` : '';
+  return ['-netdev', [kind, `id=net${index}`, ...rest].join(','), '-device', `${nicDevice(type, nicModel)},netdev=net${index}${mac}${mtu}`];
 }
 
 function plugin({ file, args }: NonNullable<Machine['plugin']>): Words {
@@ -151,7 +152,7 @@ export function qemuArgs(machine: Machine, directory: string): string[] {
     // What the guest writes belongs to the user that runs QEMU; owners are set if that user may (none).
     // A volume may span several file systems of the host, with the same inode numbers (remap).
     ...machine.shares.map((share) => [
-      ...['-fsdev', `local,id=${share.tag},path=${value(share.directory)},security_model=none,multidevs=remap`],
+      ...['-fsdev', `local,id=${share.tag},path=${value(share.directory)},security_model=none,multidevs=remap${share.readonly ? ',readonly=on' : ''}`],
       ...['-device', `${virtio(machine.type, '9p')},fsdev=${share.tag},mount_tag=${share.tag}`],
     ]),
   ];

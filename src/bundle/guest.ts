@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+/** A container's machine, as what its process runs. */
+import { readFile } from 'node:fs/promises';
+import type { Readable, Writable } from 'node:stream';
+import { openImage } from '../image/image.js';
+import type { Log } from '../lib/log.js';
+import type { Image } from '../model/index.js';
+import type { RunOptions } from '../options/given.js';
+import { type RunningVm, runImage } from '../run/launch.js';
+import { type Connected, connectInterfaces, disconnectInterfaces, nameServersIn } from './network.js';
+import type { BundlePlan } from './plan.js';
+import { sortCovers } from './rootfs.js';
+
+export interface Streams {
+  readonly stdin: Readable;
+  readonly stdout: Writable;
+  readonly stderr: Writable;
+}
+
+export interface ContainerGuest {
+  readonly vm: RunningVm;
+  /** Gives back what it has of the name space's network. */
+  leave(): Promise<void>;
+}
+
+/** Name servers as the engine has written them for the container. */
+async function serversOf({ covers }: BundlePlan): Promise<string[]> {
+  const file = covers.find(({ kind, path }) => kind === 'bind' && path === '/etc/resolv.conf');
+  return file?.kind === 'bind' ? nameServersIn(await readFile(file.source, 'utf8').catch(() => '')) : [];
+}
+
+/** An image from elsewhere, with what the container says in place of its own words. */
+async function imageOf(path: string, { program }: BundlePlan): Promise<Image> {
+  const image = await openImage(path);
+  const { run } = image.manifest;
+  const { uid, gid, groups } = program.user;
+  const user = uid === 0 && gid === 0 && groups.length === 0 ? run.user : { uid, gid, groups: [...groups] };
+  return {
+    ...image,
+    host: undefined,
+    manifest: { ...image.manifest, run: { ...run, ...(user === undefined ? {} : { user }), cwd: program.cwd, ports: [] } },
+  };
+}
+
+/**
+ * Boots a container's image in the name space that this process is in. Directories of the host are
+ * shared, and its network's interfaces become the guest's.
+ *
+ * @throws UklError: it could not be started, and nothing is left of it
+ */
+export async function startGuest(path: string, plan: BundlePlan, streams: Streams, log: Log): Promise<ContainerGuest> {
+  const image = await imageOf(path, plan);
+  const { shared } = await sortCovers(plan.covers);
+  const { program, network, ports } = plan;
+  const connected: Connected | undefined = network.kind === 'host' ? undefined : await connectInterfaces(await serversOf(plan));
+  const leave = async (): Promise<void> => (connected === undefined ? undefined : disconnectInterfaces(connected));
+  const options: RunOptions = {
+    ...streams,
+    log,
+    hostname: plan.hostname,
+    args: program.args.slice(image.manifest.run.command.length),
+    env: program.env,
+    memory: plan.memory,
+    cpus: plan.cpus,
+    volumes: shared.map(({ source, path: place, readonly }) => `${source}:${place}${readonly ? ':ro' : ''}`),
+    terminal: program.terminal,
+    ...(connected === undefined
+      ? { net: 'user', ports }
+      : connected.network.length === 0
+        ? { net: 'none' }
+        : { net: [...connected.net], network: [...connected.network] }),
+  };
+  try {
+    return { vm: await runImage(image, options), leave };
+  } catch (error) {
+    await leave();
+    throw error;
+  }
+}
