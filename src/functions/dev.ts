@@ -1,54 +1,88 @@
 // SPDX-License-Identifier: MIT
 /** `ukl functions dev`: a function whose files change is built again, and takes the place of the one before. */
 import { type FSWatcher, watch } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { asUklError } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
-import type { FunctionSource } from './discover.js';
+import { isFunction } from '../runtimes/node/function.js';
+import { discover, type FunctionSource } from './discover.js';
 import type { Gateway } from './gateway.js';
 
 /** Editors write a file in several steps. */
 const SETTLE_MS = 100;
 
 /** What lies in a project and is made by tools. */
-const MADE = /(^|\/)(\.ukl|\.git|node_modules)(\/|$)/;
+const MADE = new Set(['.ukl', '.git', 'node_modules']);
+
+/** A directory with all that is below it, but for what tools make. */
+async function tree(directory: string): Promise<string[]> {
+  const entries = await readdir(directory, { withFileTypes: true }).catch(() => []);
+  const below = entries.filter((entry) => entry.isDirectory() && !MADE.has(entry.name)).map(({ name }) => tree(join(directory, name)));
+  return [directory, ...(await Promise.all(below)).flat()];
+}
+
+/** Calls `changed` once for each burst of changes below a directory. Node.js' own recursive watch loses files that are replaced. */
+class TreeWatcher {
+  #watchers: FSWatcher[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(
+    private readonly directory: string,
+    private readonly changed: () => void,
+  ) {
+    void this.#watch();
+  }
+
+  async #watch(): Promise<void> {
+    const directories = await tree(this.directory);
+    for (const watcher of this.#watchers.splice(0)) watcher.close();
+    if (this.#closed) return;
+    this.#watchers = directories.map((one) => watch(one, (_event, name) => (name === null || MADE.has(name) ? undefined : this.#settle())));
+    for (const watcher of this.#watchers) watcher.on('error', () => {});
+  }
+
+  #settle(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      // There may be other directories now.
+      void this.#watch();
+      this.changed();
+    }, SETTLE_MS);
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    for (const watcher of this.#watchers) watcher.close();
+  }
+}
 
 /** Watches the directories of functions until it is disposed of. */
 export function devFunctions(sources: readonly FunctionSource[], gateway: Gateway, log: Log): Disposable {
-  const watchers: FSWatcher[] = [];
-  const timers = new Map<string, NodeJS.Timeout>();
   let working = Promise.resolve();
-  const rebuild = async (name: string): Promise<void> => {
+  const rebuild = async ({ name, target }: FunctionSource): Promise<void> => {
     const began = performance.now();
-    await gateway.rebuild(name).then(
-      () => log.info(`${name} is new after ${((performance.now() - began) / 1000).toFixed(1)} s`),
+    try {
+      const [source] = await discover([target]);
+      if (source !== undefined) await gateway.rebuild(source);
+      log.info(`${name} is new after ${((performance.now() - began) / 1000).toFixed(1)} s`);
+    } catch (error) {
       // The last version goes on.
-      (error: unknown) => {
-        const { message, details } = asUklError(error);
-        log.warn(details === undefined ? message : `${message}\n${details}`);
-      },
-    );
+      const { message, details } = asUklError(error);
+      log.warn(details === undefined ? message : `${message}\n${details}`);
+    }
   };
-  const changed = (name: string): void => {
-    clearTimeout(timers.get(name));
-    timers.set(
-      name,
-      setTimeout(() => {
-        working = working.then(() => rebuild(name));
-      }, SETTLE_MS),
-    );
-  };
-  for (const { name, target } of sources) {
-    void stat(target).then((info) => {
-      const directory = info.isDirectory() ? target : dirname(target);
-      watchers.push(watch(directory, { recursive: true }, (_event, file) => (file === null || MADE.test(file) ? undefined : changed(name))));
+  const watchers = sources.map((source) => {
+    const directory = isFunction(source.target) ? dirname(source.target) : source.target;
+    return new TreeWatcher(directory, () => {
+      working = working.then(() => rebuild(source));
     });
-  }
+  });
   return {
     [Symbol.dispose]: () => {
       for (const watcher of watchers) watcher.close();
-      for (const timer of timers.values()) clearTimeout(timer);
     },
   };
 }

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Cron } from 'croner';
-import { asUklError, UklError } from '../lib/errors.js';
+import { asUklError, errnoOf, UklError } from '../lib/errors.js';
 import { type Log, silentLog } from '../lib/log.js';
 import { type OpenSnapshot, openSnapshot } from '../run/snapshot.js';
 import { buildFunction } from './build.js';
@@ -43,8 +43,8 @@ export interface Gateway extends AsyncDisposable {
   /** Of the status page; /metrics is beside it. */
   readonly statusUrl: string;
   show(): readonly Shown[];
-  /** Builds a function again; its instances end with their last requests. */
-  rebuild(name: string): Promise<void>;
+  /** Builds a new version of a function, whose path stays; instances of the one before end with their last requests. */
+  rebuild(source: FunctionSource): Promise<void>;
   /** Takes no more connections, lets what is under way end, then ends all instances. */
   close(): Promise<void>;
 }
@@ -131,8 +131,10 @@ async function listen(server: Server, port: number, address: string): Promise<st
     server.once('error', reject);
     server.listen(port, address, resolve);
   }).catch((error: unknown) => {
-    throw new UklError('UKL_PORT_TAKEN', `cannot listen on ${address}:${port}: ${error instanceof Error ? error.message : String(error)}`, {
-      hint: '--port 0, for any free port',
+    if (errnoOf(error) === 'EADDRNOTAVAIL')
+      throw new UklError('UKL_USAGE', `this host has no address ${address}`, { hint: '--address 0.0.0.0, for all that it has' });
+    throw new UklError('UKL_PORT_TAKEN', `cannot listen on port ${port} of ${address} (${errnoOf(error) ?? String(error)})`, {
+      hint: '--port 0, for any that is free',
       cause: error,
     });
   });
@@ -273,11 +275,12 @@ export async function serveFunctions(sources: readonly FunctionSource[], options
       url,
       statusUrl,
       show,
-      async rebuild(name) {
-        const service = services.find((one) => one.name === name);
-        if (service === undefined) throw new UklError('UKL_USAGE', `no function is called ${name}`);
-        await buildFunction(service.source, { log, signal: options.signal });
-        service.replace();
+      async rebuild(source) {
+        const service = services.find(({ name }) => name === source.name);
+        if (service === undefined) throw new UklError('UKL_USAGE', `no function is called ${source.name}`, { hint: 'start the gateway again' });
+        const given = variablesOf(source, options.secrets);
+        await buildFunction(source, { log, signal: options.signal });
+        service.replace(source, given);
       },
       close,
       [Symbol.asyncDispose]: close,

@@ -80,7 +80,10 @@ export class Service {
   readonly #standbys: Standby[] = [];
   readonly #queue: Waiting[] = [];
   readonly #latencies: number[] = [];
-  readonly #env: Readonly<Record<string, string>>;
+  readonly path: string;
+  readonly host: string | undefined;
+  #source: FunctionSource;
+  #env: Readonly<Record<string, string>>;
   #snapshot: Promise<OpenSnapshot> | undefined;
   #starting = 0;
   #preparing = 0;
@@ -92,23 +95,22 @@ export class Service {
   #closed = false;
 
   constructor(
-    readonly source: FunctionSource,
+    source: FunctionSource,
     env: Readonly<Record<string, string>>,
     private readonly context: ServiceContext,
   ) {
+    this.#source = source;
     this.#env = env;
+    this.path = source.options.path ?? `/${source.name}`;
+    this.host = source.options.host;
+  }
+
+  get source(): FunctionSource {
+    return this.#source;
   }
 
   get name(): string {
-    return this.source.name;
-  }
-
-  get path(): string {
-    return this.source.options.path ?? `/${this.name}`;
-  }
-
-  get host(): string | undefined {
-    return this.source.options.host;
+    return this.#source.name;
   }
 
   /** Has as many instances as are kept in any case. Throws what keeps the snapshot from being made. */
@@ -172,7 +174,9 @@ export class Service {
   }
 
   /** Takes another version: what runs ends with its last request. */
-  replace(): void {
+  replace(source: FunctionSource, env: Readonly<Record<string, string>>): void {
+    this.#source = source;
+    this.#env = env;
     this.#snapshot = undefined;
     this.#failedAt = Number.NEGATIVE_INFINITY;
     for (const instance of this.#instances) instance.retire('replaced');
