@@ -84,11 +84,15 @@ export class Pc implements AsyncDisposable {
         return match[0];
       }
       const left = end - performance.now();
-      if (left <= 0 || this.qemu.exitCode !== null) throw new Error(`${String(pattern)} never came after: ${this.#text.slice(this.#mark).slice(-1500)}`);
+      if (left <= 0 || this.ended) throw new Error(`${String(pattern)} never came after: ${this.#text.slice(this.#mark).slice(-1500)}`);
       const timer = new AbortController();
       await Promise.race([new Promise<void>((wake) => this.#changed.push(wake)), setTimeout(left, undefined, { signal: timer.signal })]);
       timer.abort();
     }
+  }
+
+  private get ended(): boolean {
+    return this.qemu.exitCode !== null || this.qemu.signalCode !== null;
   }
 
   /** What it has said last. */
@@ -107,12 +111,12 @@ export class Pc implements AsyncDisposable {
     socket.on('error', () => {});
     socket.write('update\n');
     socket.end(update);
-    // A guest that starts again closes no connections.
+    // A guest that starts again closes no connections; one that refuses does.
     const said = await new Promise<string>((done) => {
       let text = '';
       socket.on('data', (chunk: Buffer) => {
         text += chunk.toString();
-        if (/^update: .*\n/m.test(text)) done(text);
+        if (/ is written\n/.test(text)) done(text);
       });
       socket.once('close', () => done(text));
     });
@@ -122,7 +126,7 @@ export class Pc implements AsyncDisposable {
 
   /** The power fails. */
   async cut(): Promise<void> {
-    const ended = this.qemu.exitCode === null && this.qemu.signalCode === null ? once(this.qemu, 'exit') : undefined;
+    const ended = this.ended ? undefined : once(this.qemu, 'exit');
     this.qemu.kill('SIGKILL');
     await ended;
   }

@@ -154,7 +154,7 @@ async function onFirmware(firmware: Firmware): Promise<void> {
         // As root in ring 3 could: a label that is new, and what it says.
         await forge(disk, others);
         pc = await start();
-        await pc.says(/: not signed with the key of this image\n/);
+        await pc.says(/: not signed with the key of this image/);
         await serving(pc, '3');
         return 'is not started';
       });
@@ -207,7 +207,7 @@ async function roots(): Promise<void> {
   };
   const starts = async (path: string, mib: number, says: string): Promise<boolean> => {
     await using pc = await Pc.start(scratch.path, path, 'bios', `${mib}M`, ['-no-reboot']);
-    return pc.says(new RegExp(says)).then(
+    return await pc.says(new RegExp(says)).then(
       () => true,
       () => false,
     );
@@ -250,16 +250,19 @@ async function partitionsIn(disk: string): Promise<readonly { readonly start: nu
   return dump.partitiontable.partitions;
 }
 
-/** Writes an update into the idle slot, the second partition. */
+/** Writes an update into the idle slot, the second partition, and what is behind `rootAt` into the root file system's that goes with it. */
 async function forge(disk: string, bytes: Buffer): Promise<void> {
-  const idle = (await partitionsIn(disk))[1];
-  if (idle === undefined) throw new Error('no second partition');
-  await writeFile(file('content'), bytes.subarray(4096));
-  await writeFile(file('label'), bytes.subarray(0, 4096));
-  const write = (from: string, sector: number): Promise<string> =>
-    exec('dd', [`if=${from}`, `of=${disk}`, 'bs=512', `seek=${sector}`, 'conv=notrunc', 'status=none']);
-  await write(file('content'), idle.start);
-  await write(file('label'), idle.start + idle.size - 8);
+  const [active, idle, ...roots] = await partitionsIn(disk);
+  if (active === undefined || idle === undefined) throw new Error('no slots');
+  const rootAt = 4096 + (Number(bytes.readBigUInt64LE(64)) || bytes.length);
+  const write = async (part: Buffer, sector: number): Promise<void> => {
+    await writeFile(file('part'), part);
+    await exec('dd', [`if=${file('part')}`, `of=${disk}`, 'bs=512', `seek=${sector}`, 'conv=notrunc', 'status=none']);
+  };
+  await write(bytes.subarray(4096, rootAt), idle.start);
+  const root = roots[active.start < idle.start ? 1 : 0];
+  if (root !== undefined) await write(bytes.subarray(rootAt), root.start);
+  await write(bytes.subarray(0, 4096), idle.start + idle.size - 8);
 }
 
 const wanted = process.argv.slice(2);
