@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /** The streams of a detached guest's program, as they come. */
 import type { Readable, Writable } from 'node:stream';
-import { encodeFrame, FrameSplitter, framesOf } from '../guest/frames.js';
+import { encodeFrame, framesOf } from '../guest/frames.js';
+import { receiveStreams } from '../guest/streams.js';
 import { UklError } from '../lib/errors.js';
 import { connectTo, isGone } from './client.js';
 import { specOf } from './record.js';
@@ -25,7 +26,6 @@ export async function attach(name: string, { stdout, stderr, stdin }: AttachedSt
   const socket = await connectTo(name, '/attach').catch((error: unknown) => {
     throw isGone(error) ? new UklError('UKL_VMM', `'${name}' does not run`, { hint: `ukl logs ${name}` }) : error;
   });
-  const frames = new FrameSplitter();
   const input = interactive ? stdin : undefined;
   const give = (chunk: Buffer): void => {
     for (const frame of framesOf('i', chunk)) socket.write(frame);
@@ -33,23 +33,8 @@ export async function attach(name: string, { stdout, stderr, stdin }: AttachedSt
   const close = (): void => void socket.write(encodeFrame('i'));
   input?.on('data', give);
   input?.once('end', close);
-  const end = new Promise<number>((resolve, reject) => {
-    socket.on('error', () => {});
-    socket.on('close', () =>
-      reject(new UklError('UKL_VMM', `the supervisor of '${name}' ended, or did not wait for a slow reader`, { hint: `ukl logs ${name}` })),
-    );
-    socket.on('data', (chunk: Buffer) => {
-      for (const { type, bytes } of frames.push(chunk)) {
-        const stream = type === 'o' ? stdout : type === 'e' ? stderr : undefined;
-        if (stream !== undefined && !stream.write(bytes)) {
-          socket.pause();
-          stream.once('drain', () => socket.resume());
-        }
-        const [, status] = type === 'x' ? (/^exit (\d{1,3})$/.exec(bytes.toString()) ?? []) : [];
-        if (status !== undefined) resolve(Number(status));
-      }
-    });
-  });
+  const lost = (): UklError => new UklError('UKL_VMM', `the supervisor of '${name}' ended, or did not wait for a slow reader`, { hint: `ukl logs ${name}` });
+  const end = receiveStreams(socket, stdout, stderr, lost);
   end.catch(() => {}); // whoever awaits it is told
   return {
     end,

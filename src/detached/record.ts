@@ -8,7 +8,7 @@
  *     journal       what the program printed (journal.ts)
  */
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -93,6 +93,10 @@ export async function socketOf(name: string): Promise<string> {
   const runtime = process.env.XDG_RUNTIME_DIR;
   const directory = runtime ? join(runtime, 'ukl') : join(tmpdir(), `ukl-sockets-${process.getuid?.()}`);
   await mkdir(directory, { recursive: true, mode: 0o700 });
+  // Anybody can make a directory in /tmp before us.
+  const info = await lstat(directory);
+  if (!info.isDirectory() || info.uid !== process.getuid?.() || (info.mode & 0o022) !== 0)
+    throw new UklError('UKL_HOST', `${directory} is not this user's alone`, { hint: `remove it, or set XDG_RUNTIME_DIR to a directory of your own` });
   return join(directory, `${hashValue(directoryOf(name)).slice(0, 16)}.sock`);
 }
 

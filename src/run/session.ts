@@ -3,8 +3,9 @@
 import type { Socket } from 'node:net';
 import { constants } from 'node:os';
 import { PassThrough, type Readable, Writable } from 'node:stream';
-import { encodeFrame, FrameSplitter, framesOf } from '../guest/frames.js';
+import { encodeFrame, framesOf } from '../guest/frames.js';
 import { encodeRequest, type SessionRequest } from '../guest/spec.js';
+import { receiveStreams } from '../guest/streams.js';
 import { UklError } from '../lib/errors.js';
 
 export interface SessionEnd {
@@ -24,12 +25,6 @@ export interface Session extends AsyncDisposable {
   resize(rows: number, columns: number): void;
 }
 
-function parseEnd(text: string): SessionEnd | undefined {
-  const [, word, number] = /^(exit|signal) (\d{1,3})$/.exec(text) ?? [];
-  if (word === undefined) return undefined;
-  return { exitCode: (word === 'signal' ? 128 : 0) + Number(number) };
-}
-
 function windowOf(rows: number, columns: number): Buffer {
   const size = Buffer.alloc(4);
   size.writeUInt16LE(rows, 0);
@@ -41,46 +36,33 @@ function windowOf(rows: number, columns: number): Buffer {
 export function openSession(socket: Socket, request: SessionRequest, signal?: AbortSignal): Session {
   const stdout = new PassThrough();
   const stderr = new PassThrough();
-  const frames = new FrameSplitter();
   const send = (frame: Buffer): boolean => !socket.destroyed && socket.write(frame);
   const stdin = new Writable({
     write(chunk: Buffer, _encoding, done) {
       let taken = true;
       for (const frame of framesOf('i', chunk)) taken = send(frame);
-      if (taken || socket.destroyed) done();
-      else socket.once('drain', done);
+      if (taken || socket.destroyed) return done();
+      const go = (): void => {
+        socket.off('drain', go);
+        socket.off('close', go);
+        done();
+      };
+      socket.on('drain', go);
+      socket.on('close', go);
     },
     final(done) {
       send(encodeFrame('i'));
       done();
     },
   });
-  const end = new Promise<SessionEnd>((resolve, reject) => {
-    const lost = (): void => reject(new UklError('UKL_VMM', `the guest, or its supervisor, ended before '${request.argv[0]}' did`, { hint: 'ukl ps -a' }));
-    socket.on('error', () => {});
-    socket.on('close', lost);
-    socket.on('data', (chunk: Buffer) => {
-      try {
-        for (const { type, bytes } of frames.push(chunk)) {
-          const stream = type === 'o' ? stdout : type === 'e' ? stderr : undefined;
-          if (stream !== undefined && !stream.write(bytes)) {
-            socket.pause();
-            stream.once('drain', () => socket.resume());
-          }
-          const ended = type === 'x' ? parseEnd(bytes.toString()) : undefined;
-          if (ended !== undefined) resolve(ended);
-        }
-      } catch (error) {
-        // A hostile guest can send anything.
-        reject(error);
-        socket.destroy();
-      }
+  const lost = (): UklError => new UklError('UKL_VMM', `the guest, or its supervisor, ended before '${request.argv[0]}' did`, { hint: 'ukl ps -a' });
+  const end = receiveStreams(socket, stdout, stderr, lost)
+    .then((exitCode) => ({ exitCode }))
+    .finally(() => {
+      stdout.end();
+      stderr.end();
+      socket.destroy();
     });
-  }).finally(() => {
-    stdout.end();
-    stderr.end();
-    socket.destroy();
-  });
   end.catch(() => {}); // whoever awaits it is told
   const abort = (): void => void socket.destroy();
   signal?.addEventListener('abort', abort, { once: true });

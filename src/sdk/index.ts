@@ -6,8 +6,19 @@
  */
 export { type BenchOptions, type BenchResult, bench } from '../bench/bench.js';
 export { build } from '../build/build.js';
-export { type Compose, defineCompose } from '../compose/file.js';
+export { type Compose, defineCompose, loadProject, type Project } from '../compose/file.js';
+export { down, up } from '../compose/up.js';
 export { type Deployed, type DeployOptions, deploy } from '../deploy/deploy.js';
+export {
+  type DetachOptions,
+  detach,
+  type GuestSummary,
+  list as listGuests,
+  remove as removeGuest,
+  restart as startGuest,
+  stop as stopGuest,
+} from '../detached/detach.js';
+export { copyFrom, copyTo, exec as execInGuest } from '../detached/exec.js';
 export { dev } from '../dev/dev.js';
 export { doctor, type ProbeResult } from '../doctor/doctor.js';
 export { buildFunction } from '../functions/build.js';

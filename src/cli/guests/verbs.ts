@@ -33,21 +33,6 @@ export type Handle = (verb: string, flags: GlobalOptions, work: (interruption: I
 const HEALTH_INTERVAL = 30;
 const HEALTH_RETRIES = 3;
 
-/** Flags of `ukl run` that are for a guest which goes on without it. */
-export function withDetachOptions<A extends unknown[], O extends OptionValues>(command: Command<A, O>) {
-  return command
-    .option('-d, --detach', 'start it, print its name, and leave it running')
-    .option('--name <name>', "its name, with -d (the target's)")
-    .option('--restart <policy>', 'start it again when it ends: no, on-failure[:n], always or unless-stopped; with -d (no)')
-    .option('--rm', 'forget it when it has ended, with -d')
-    .option('-i, --interactive', 'keep its standard input open for ukl attach, with -d')
-    .option('--health <check>', 'check it: tcp:PORT, http:PORT/path or exec:COMMAND; with -d')
-    .option('--health-interval <seconds>', `check it this often (${HEALTH_INTERVAL})`, positive)
-    .option('--health-retries <n>', `call it unhealthy after n failures in a row (${HEALTH_RETRIES})`, whole)
-    .option('--cpu-limit <n>', "give it so many processors' time, with -d", positive)
-    .option('--stop-signal <name>', 'what ukl stop sends to its program, with -d (TERM)', checkSignal);
-}
-
 export interface DetachFlags {
   readonly detach?: boolean;
   readonly name?: string;
@@ -59,6 +44,24 @@ export interface DetachFlags {
   readonly healthRetries?: number;
   readonly cpuLimit?: number;
   readonly stopSignal?: string;
+}
+
+/** Flags of `ukl run` that are for a guest which goes on without it. */
+/** The result's type is said: inferred from ten flags, its declaration takes the compiler gigabytes. */
+export function withDetachOptions<A extends unknown[], O extends OptionValues>(command: Command<A, O>): Command<A, O & DetachFlags> {
+  const untyped = command as unknown as UntypedCommand;
+  untyped
+    .option('-d, --detach', 'start it, print its name, and leave it running')
+    .option('--name <name>', "its name, with -d (the target's)")
+    .option('--restart <policy>', 'start it again when it ends: no, on-failure[:n], always or unless-stopped; with -d (no)')
+    .option('--rm', 'forget it when it has ended, with -d')
+    .option('-i, --interactive', 'keep its standard input open for ukl attach, with -d')
+    .option('--health <check>', 'check it: tcp:PORT, http:PORT/path or exec:COMMAND; with -d')
+    .option('--health-interval <seconds>', `check it this often (${HEALTH_INTERVAL})`, positive)
+    .option('--health-retries <n>', `call it unhealthy after n failures in a row (${HEALTH_RETRIES})`, whole)
+    .option('--cpu-limit <n>', "give it so many processors' time, with -d", positive)
+    .option('--stop-signal <name>', 'what ukl stop sends to its program, with -d (TERM)', checkSignal);
+  return command as unknown as Command<A, O & DetachFlags>;
 }
 
 /** The options of a guest that is to be detached; none without -d. Throws UKL_USAGE for flags that mean nothing without it. */
