@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Readable, Writable } from 'node:stream';
 import { openImage } from '../image/image.js';
+import { UklError } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
 import type { Image } from '../model/index.js';
 import type { RunOptions } from '../options/given.js';
@@ -29,6 +30,9 @@ async function serversOf({ covers }: BundlePlan): Promise<string[]> {
   return file?.kind === 'bind' ? nameServersIn(await readFile(file.source, 'utf8').catch(() => '')) : [];
 }
 
+/** Without what podman tells each program that it is in: the kernel's command line takes names in capitals alone. */
+const withoutMark = ({ container: _, ...env }: Readonly<Record<string, string>>): Record<string, string> => env;
+
 /** An image from elsewhere, with what the container says in place of its own words. */
 async function imageOf(path: string, { program }: BundlePlan): Promise<Image> {
   const image = await openImage(path);
@@ -50,6 +54,12 @@ async function imageOf(path: string, { program }: BundlePlan): Promise<Image> {
  */
 export async function startGuest(path: string, plan: BundlePlan, streams: Streams, log: Log): Promise<ContainerGuest> {
   const image = await imageOf(path, plan);
+  // PID 1 of a small image is its kernel, which can do none of an init's work.
+  const bare = image.manifest.init.kind === 'kmain';
+  if (bare && plan.program.terminal !== undefined)
+    throw new UklError('UKL_CONFIG', `${image.manifest.name} starts without an init, which a terminal needs`, {
+      hint: "without -t, or build it with the profile 'server'",
+    });
   const { shared } = await sortCovers(plan.covers);
   const { program, network, ports } = plan;
   const connected: Connected | undefined = network.kind === 'host' ? undefined : await connectInterfaces(await serversOf(plan));
@@ -57,9 +67,9 @@ export async function startGuest(path: string, plan: BundlePlan, streams: Stream
   const options: RunOptions = {
     ...streams,
     log,
-    hostname: plan.hostname,
+    hostname: bare ? undefined : plan.hostname,
     args: program.args.slice(image.manifest.run.command.length),
-    env: program.env,
+    env: bare ? withoutMark(program.env) : program.env,
     memory: plan.memory,
     cpus: plan.cpus,
     volumes: shared.map(({ source, path: place, readonly }) => `${source}:${place}${readonly ? ':ro' : ''}`),

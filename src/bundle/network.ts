@@ -81,7 +81,8 @@ async function isHeld(device: string): Promise<boolean | undefined> {
 
 /** All that arrives at one device leaves by the other. */
 async function redirect(from: string, to: string): Promise<void> {
-  await exec(TC, ['qdisc', 'replace', 'dev', from, 'ingress']).catch(() => exec(TC, ['qdisc', 'add', 'dev', from, 'ingress']));
+  // What one that was killed has left is replaced.
+  await exec(TC, ['qdisc', 'replace', 'dev', from, 'ingress']);
   // The classifier that every kernel with traffic control has.
   await exec(TC, [
     ...`filter replace dev ${from} parent ffff: protocol all pref 1 handle 800::800 u32`.split(' '),

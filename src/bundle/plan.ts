@@ -31,7 +31,7 @@ export interface BundlePlan {
   readonly program: Program;
   readonly ring: Ring | undefined;
   readonly ring0: readonly string[];
-  /** In bytes. */
+  /** As --memory has it. */
   readonly memory: string | undefined;
   readonly cpus: number | undefined;
   readonly ports: readonly string[];
@@ -97,7 +97,7 @@ function cpusFor({ linux }: BundleConfig): number | undefined {
 
 function memoryFor({ linux }: BundleConfig): string | undefined {
   const limit = linux.resources.memory?.limit ?? -1;
-  return limit > 0 && limit < Number.MAX_SAFE_INTEGER ? String(limit) : undefined;
+  return limit > 0 && limit < Number.MAX_SAFE_INTEGER ? `${Math.floor(limit / 1024)}K` : undefined;
 }
 
 /** Throws UKL_CONFIG for an annotation of ours that is wrong, UKL_USAGE for two wishes that exclude each other. */

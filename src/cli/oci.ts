@@ -7,7 +7,7 @@ import { beginSession, lendStreams, programFor, requestOf } from '../bundle/exec
 import { create, execDetached, kill, pause, pids, remove, resume, start } from '../bundle/lifecycle.js';
 import { containers, Place, readRecord, stateOf, statusOf, usualRoot } from '../bundle/record.js';
 import { HOOKS, OCI_VERSIONS } from '../bundle/spec.js';
-import { asUklError } from '../lib/errors.js';
+import { asUklError, errnoOf } from '../lib/errors.js';
 import { type Log, silentLog } from '../lib/log.js';
 import { projectRoot } from '../lib/paths.js';
 import { EXIT } from '../model/exit-status.js';
@@ -18,7 +18,7 @@ type Globals = {
   readonly logFormat?: string | undefined;
 };
 
-type Level = 'error' | 'warning' | 'info';
+type Level = 'error' | 'warning';
 
 /** A line for who reads the log: engines take the last one for the reason of a failure. */
 function lineOf(level: Level, msg: string, format: string | undefined): string {
@@ -27,8 +27,13 @@ function lineOf(level: Level, msg: string, format: string | undefined): string {
 }
 
 function say(level: Level, message: string, { log, logFormat }: Globals): void {
-  if (log !== undefined && log !== '') appendFileSync(log, `${lineOf(level, message, logFormat)}\n`);
-  if (level !== 'info' && log !== '/dev/stderr') process.stderr.write(`ukl-oci: ${message}\n`);
+  process.stderr.write(`ukl-oci: ${message}\n`);
+  if (log === undefined || log === '' || log === '/dev/stderr') return;
+  try {
+    appendFileSync(log, `${lineOf(level, message, logFormat)}\n`);
+  } catch (error) {
+    process.stderr.write(`ukl-oci: ${log} cannot be written: ${errnoOf(error)}\n`);
+  }
 }
 
 const print = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);

@@ -66,6 +66,8 @@ async function ended(pid: number): Promise<void> {
 }
 
 beforeAll(async () => {
+  // The launcher compiles the tool if a source is newer, and says so.
+  await host(runtime, ['features']);
   work = await mkdtemp(join(tmpdir(), 'ukl-bundle-'));
   await exec('gcc', ['-O1', '-static', '-o', join(work, 'bundled'), join(projectRoot, 'test/fixtures/bundled.c')]);
   await exec('gcc', ['-O1', '-o', join(work, 'console'), join(projectRoot, 'test/fixtures/console.c')]);

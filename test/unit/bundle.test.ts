@@ -78,7 +78,7 @@ describe("a container's machine", () => {
 
   test('is as large as its limits, unless an annotation says otherwise', () => {
     const resources = { memory: { limit: 268435456 }, cpu: { quota: 150_000, period: 100_000 } };
-    expect(plan({ linux: { resources } })).toMatchObject({ memory: '268435456', cpus: 2 });
+    expect(plan({ linux: { resources } })).toMatchObject({ memory: '262144K', cpus: 2 });
     expect(plan({ linux: { resources }, annotations: { 'ukl.memory': '1G', 'ukl.cpus': '4' } })).toMatchObject({ memory: '1G', cpus: 4 });
     expect(plan({ linux: { resources: { memory: { limit: -1 }, cpu: { quota: -1 } } } })).toMatchObject({ memory: undefined, cpus: undefined });
   });
