@@ -53,7 +53,10 @@ static void write_all(int fd, const char *data, size_t size)
 
 	while (size > 0) {
 		n = write(fd, data, size);
-		if (n < 0 && errno != EINTR)
+		/* The host reads when it likes. */
+		if (n < 0 && errno == EAGAIN)
+			poll(&(struct pollfd) { .fd = fd, .events = POLLOUT }, 1, -1);
+		else if (n < 0 && errno != EINTR)
 			return;
 		if (n > 0) {
 			data += n;
@@ -82,6 +85,14 @@ static void __attribute__((noreturn)) end_session(const char *word, int number)
 	_exit(0);
 }
 
+/* Who asked is gone, as from a terminal. */
+static void __attribute__((noreturn)) hang_up(void)
+{
+	if (session.pid > 0)
+		kill(-session.pid, SIGHUP);
+	_exit(0);
+}
+
 /* True if the frame is whole; false if there is more to come; ends with the host. */
 static bool read_frame(void)
 {
@@ -93,10 +104,7 @@ static bool read_frame(void)
 	if (session.have < want) {
 		n = read(session.port, session.frame + session.have, want - session.have);
 		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-			/* Who asked is gone, as from a terminal. */
-			if (session.pid > 0)
-				kill(-session.pid, SIGHUP);
-			_exit(0);
+			hang_up();
 		}
 		session.have += n > 0 ? n : 0;
 	}
@@ -208,10 +216,13 @@ static void __attribute__((noreturn)) relay_session(void)
 		fds[INPUT].events = POLLOUT;
 		if (!whole)
 			fds[INPUT].fd = -1;
-		fds[PORT] = (struct pollfd) { .fd = whole ? -1 : session.port, .events = POLLIN };
+		/* Who hangs up is heard while the program does not read. */
+		fds[PORT] = (struct pollfd) { .fd = session.port, .events = whole ? 0 : POLLIN };
 		fds[END] = (struct pollfd) { .fd = session.pidfd, .events = POLLIN };
 		if (poll(fds, NFDS, -1) < 0)
 			continue;
+		if (whole && fds[PORT].revents)
+			hang_up();
 		if (fds[PORT].revents)
 			whole = read_frame();
 		if (whole && obey_frame()) {

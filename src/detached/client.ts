@@ -79,15 +79,16 @@ export async function connectAt(socketPath: string, path: string): Promise<Socke
   });
 }
 
-/** Settles when a guest's supervisor has ended. */
-export const gone = async (name: string): Promise<void> => goneFrom(await socketOf(name));
+/** Settles when a guest's supervisor has ended, or the signal aborts. */
+export const gone = async (name: string, signal?: AbortSignal): Promise<void> => goneFrom(await socketOf(name), signal);
 
 /** Settles when who listens on a socket has ended, which a connection shows. */
-export async function goneFrom(path: string): Promise<void> {
+export async function goneFrom(path: string, signal?: AbortSignal): Promise<void> {
   await new Promise<void>((resolve) => {
     const socket = connect(path);
     socket.on('error', () => {});
     socket.on('close', () => resolve());
+    signal?.addEventListener('abort', () => socket.destroy(), { once: true });
     socket.resume();
   });
 }

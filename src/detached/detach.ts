@@ -5,6 +5,7 @@ import { copyFile, rm } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { openImage } from '../image/image.js';
 import { UklError } from '../lib/errors.js';
+import { withLock } from '../lib/lock.js';
 import { silentLog } from '../lib/log.js';
 import { projectRoot } from '../lib/paths.js';
 import type { Image } from '../model/index.js';
@@ -140,11 +141,14 @@ export async function detach(target: string | UklConfig, options: DetachOptions 
 
 /** Starts a guest that has ended, as it was started first. Throws UKL_USAGE if it runs. */
 export async function restart(name: string, signal?: AbortSignal): Promise<void> {
-  await specOf(name);
-  const status = await currentStatus(name);
-  if (status !== undefined && status.state !== 'exited') throw new UklError('UKL_USAGE', `'${name}' runs already`, { hint: `ukl restart ${name}` });
-  await openImage((await specOf(name)).image);
-  await startSupervisor(name, signal);
+  // Two at once would both see that it does not run.
+  await withLock(directoryOf(name), async () => {
+    const { image } = await specOf(name);
+    const status = await currentStatus(name);
+    if (status !== undefined && status.state !== 'exited') throw new UklError('UKL_USAGE', `'${name}' runs already`, { hint: `ukl restart ${name}` });
+    await openImage(image);
+    await startSupervisor(name, signal);
+  });
 }
 
 /** Ends a guest: its program is asked to, and after so many seconds the machine is turned off. One that has ended stays so. */
@@ -167,7 +171,14 @@ export async function remove(name: string, force: boolean): Promise<void> {
   const status = await currentStatus(name).catch(() => undefined);
   if (status !== undefined && status.state !== 'exited') {
     if (!force) throw new UklError('UKL_USAGE', `'${name}' runs`, { hint: `ukl stop ${name}, or ukl rm -f ${name}` });
-    await stop(name, 0).catch(() => process.kill(status.pid, 'SIGKILL'));
+    // One that was stopped (SIGSTOP) does not answer: the kernel ends its machine with it.
+    const answers = await call(name, 'GET', '/status').then(
+      () => true,
+      () => false,
+    );
+    if (answers) await stop(name, 0);
+    else process.kill(status.pid, 'SIGKILL');
+    await gone(name);
   }
   await rm(await socketOf(name), { force: true });
   await release(name);

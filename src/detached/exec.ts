@@ -124,21 +124,27 @@ export async function bring(name: string, programs: readonly string[], signal?: 
 
 /** Copies a file or a tree out of a guest. To "-", an archive goes to standard output. */
 export async function copyFrom(name: string, path: string, to: string, signal?: AbortSignal): Promise<void> {
-  await using session = await exec(name, { argv: [TOOL, 'get', path] }, signal);
+  const wanted = path.replace(/(?<=.)\/+$/, '');
+  const base = wanted.replace(/.*\//, '') || '.';
+  await using session = await exec(name, { argv: [TOOL, 'get', wanted] }, signal);
   session.stdin.end();
   const complaint = text(session.stderr);
-  const directory = (await lstat(to).catch(() => undefined))?.isDirectory() === true;
-  const base = path.replace(/\/+$/, '').replace(/.*\//, '');
-  if (to === '-') await pipeline(session.stdout, process.stdout, { end: false });
-  else {
-    // GNU tar takes no absolute names and none that lead out, whatever the guest sends.
-    const renamed = directory ? [] : ['--transform', `s,^[^/]*,${basename(to).replace(/[\\,&]/g, '\\$&')},rSH`];
-    const { child, done } = tar(['-xf', '-', '--no-same-owner', '-C', directory ? to : dirname(to), ...renamed]);
-    if (child.stdin !== null) await pipeline(session.stdout, child.stdin).catch(() => {});
+  const check = async (): Promise<void> => {
     const { exitCode } = await session.end;
-    if (exitCode !== 0) throw new UklError('UKL_VMM', `'${name}': ${(await complaint).trim() || `could not read ${base}`}`);
-    await done;
+    if (exitCode !== 0) throw new UklError('UKL_VMM', `'${name}': ${(await complaint).trim() || `could not read ${path}`}`);
+  };
+  if (to === '-') {
+    await pipeline(session.stdout, process.stdout, { end: false });
+    return check();
   }
+  const directory = (await lstat(to).catch(() => undefined))?.isDirectory() === true;
+  const renamed = directory ? [] : ['--transform', `s,^[^/]*,${basename(to).replace(/[\\,&]/g, '\\$&')},rSh`];
+  // Whatever the guest sends: nothing but what was asked for, and GNU tar takes no names that lead out.
+  const owned = ['--no-same-owner', '--no-same-permissions', '-C', directory ? to : dirname(to)];
+  const { child, done } = tar(['-xf', '-', ...owned, ...renamed, '--', base]);
+  if (child.stdin !== null) await pipeline(session.stdout, child.stdin).catch(() => {});
+  await check();
+  await done;
 }
 
 /** Copies a file or a tree into a guest, as cp -a does: into a directory that is there, or under the new name. */
@@ -148,6 +154,6 @@ export async function copyTo(name: string, from: string, path: string, signal?: 
   const kind = (await ask(name, ['kind', path], signal)).trim();
   const into = kind === 'directory' ? path : dirname(path);
   const base = basename(await realpath(from));
-  const renamed = kind === 'directory' ? [] : ['--transform', `s,^[^/]*,${basename(path).replace(/[\\,&]/g, '\\$&')},rSH`];
+  const renamed = kind === 'directory' ? [] : ['--transform', `s,^[^/]*,${basename(path).replace(/[\\,&]/g, '\\$&')},rSh`];
   await send(name, ['--format=gnu', '-cf', '-', '-C', dirname(await realpath(from)), ...renamed, '--', base], ['put', into], signal);
 }

@@ -43,8 +43,9 @@ export class Journal {
     try {
       if (this.#bytes > 0 && this.#bytes + line.length > ROTATE_BYTES) {
         renameSync(join(this.#directory, FILE), join(this.#directory, OLD));
-        closeSync(this.#fd);
+        const old = this.#fd;
         this.#fd = openSync(join(this.#directory, FILE), 'a', 0o600);
+        closeSync(old);
         this.#bytes = 0;
       }
       this.#bytes += writeSync(this.#fd, line);

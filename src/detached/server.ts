@@ -50,6 +50,9 @@ export const UPGRADED = `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade
 /** Listens; only this user can enter the socket's directory. Throws UKL_HOST if the path is somebody's. */
 export async function serve(path: string, answers: Answers): Promise<Server> {
   const server = createServer((request, response) => answer(answers, request, response));
+  // Some only wait for the end of the connection, and ask nothing: see gone().
+  server.headersTimeout = 0;
+  server.requestTimeout = 0;
   server.on('upgrade', (request, socket) => upgrade(answers, request, socket as Socket));
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(new UklError('UKL_HOST', `could not listen on ${path}: ${errnoOf(error) ?? error.message}`, { cause: error })));

@@ -49,6 +49,7 @@ export class Supervisor {
   /** Aborts a wait for the next start. */
   readonly #over = new AbortController();
   #status: GuestStatus;
+  #written: Promise<void> = Promise.resolve();
   #vm: RunningVm | undefined;
   #stdin: PassThrough | undefined;
 
@@ -63,7 +64,9 @@ export class Supervisor {
     const before = this.#status;
     this.#status = { ...before, ...change };
     // A full disk costs what others can read later, not the guest.
-    await writeStatus(this.#spec.name, this.#status).catch(() => {});
+    // One after another: the last is what stays.
+    this.#written = this.#written.then(() => writeStatus(this.#spec.name, this.#status)).catch(() => {});
+    await this.#written;
     if (change.state !== undefined && change.state !== before.state) await logEvent(this.#spec.name, change.state, this.#status.exitCode);
     if (change.health !== undefined && change.health !== before.health) await logEvent(this.#spec.name, change.health);
   }
@@ -209,11 +212,19 @@ export class Supervisor {
 
   /** Frames go from end to end: what they say is between the client and the guest. */
   async #exec(socket: Socket): Promise<void> {
-    const port = await this.#running().connect();
+    const connecting = this.#running().connect();
+    // An upgraded connection may be half open: who ends it has gone, maybe before there was a port.
+    const leave = (): void => {
+      socket.destroy();
+      void connecting.then((port) => port.destroy()).catch(() => {});
+    };
+    socket.on('end', leave);
+    socket.on('close', leave);
+    const port = await connecting;
+    if (socket.destroyed) return;
     socket.write(UPGRADED);
     socket.pipe(port);
     port.pipe(socket);
-    socket.on('close', () => port.destroy());
     port.on('error', () => {});
     port.on('close', () => socket.end());
   }
@@ -227,8 +238,13 @@ export class Supervisor {
     socket.on('data', (chunk: Buffer) => {
       try {
         for (const { type, bytes } of frames.push(chunk)) {
-          if (type === 'i' && bytes.length > 0) this.#stdin?.write(bytes);
-          else if (type === 'i') this.#stdin?.end();
+          const stdin = this.#stdin?.writable ? this.#stdin : undefined;
+          if (type !== 'i' || stdin === undefined) continue;
+          if (bytes.length === 0) stdin.end();
+          else if (!stdin.write(bytes)) {
+            socket.pause();
+            stdin.once('drain', () => socket.resume());
+          }
         }
       } catch {
         socket.destroy();
@@ -244,6 +260,7 @@ export class Supervisor {
     this.#events.emit('ended');
     // Answers that are on their way go out; who only waits for our end sees it with the process.
     server.close();
+    setImmediate(() => server.closeAllConnections());
     this.#journal.close();
     if (this.#spec.remove) await release(this.#spec.name);
   }

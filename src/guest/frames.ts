@@ -23,6 +23,7 @@ export const FRAME_MAX = 64 * 1024;
 
 export function encodeFrame(type: FrameType, bytes: Uint8Array | string = ''): Buffer {
   const body = Buffer.from(bytes);
+  if (body.length > FRAME_MAX) throw new UklError('UKL_USAGE', `a command with its variables has at most ${FRAME_MAX} bytes, not ${body.length}`);
   const head = Buffer.alloc(HEAD);
   head.write(type, 'latin1');
   head.writeUInt32LE(body.length, 1);

@@ -147,7 +147,8 @@ describe('a guest that runs detached', () => {
     const waited = await cli('wait', 'web');
     expect([waited.code, waited.stdout]).toEqual([7, '7\n']);
     expect((await cli('exec', 'web', '--', 'true')).stderr).toContain("'web' does not run");
-    expect((await cli('start', 'web')).code).toBe(0);
+    const starts = await Promise.all([1, 2, 3].map(() => cli('start', 'web')));
+    expect(starts.map(({ code }) => code).sort()).toEqual([0, 2, 2]);
     expect((await status('web')).state).toBe('running');
   });
 

@@ -4,7 +4,7 @@
 import { once } from 'node:events';
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { currentStatus } from '../../detached/client.js';
+import { currentStatus, gone } from '../../detached/client.js';
 import { eventsFile, type GuestEvent } from '../../detached/events.js';
 import { type JournalEntry, JournalReader, lastOf } from '../../detached/journal.js';
 import { directoryOf, specOf } from '../../detached/record.js';
@@ -39,6 +39,10 @@ export async function logsCommand(name: string, flags: LogsFlags, signal: AbortS
   }
   await show(shown);
   if (!flags.follow) return EXIT.ok;
+  const over = new AbortController();
+  const watched = AbortSignal.any([signal, over.signal]);
+  // A supervisor that was killed changes nothing any more.
+  void gone(name, watched).then(() => over.abort());
   await onChanges(
     directoryOf(name),
     async () => {
@@ -46,8 +50,10 @@ export async function logsCommand(name: string, flags: LogsFlags, signal: AbortS
       await show(await reader.next());
       return !ended;
     },
-    signal,
+    watched,
   );
+  over.abort();
+  if (!signal.aborted) await show(await reader.next());
   return EXIT.ok;
 }
 
