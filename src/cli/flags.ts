@@ -39,6 +39,12 @@ export function withChoices(flag: Option, choices: readonly string[]): Option {
   });
 }
 
+/** Repeated variables are a record. */
+export function variable(word: string, before: Readonly<Record<string, string>> | undefined): Readonly<Record<string, string>> {
+  const [key, value] = parseVariable(word);
+  return { ...before, [key]: value };
+}
+
 function toFlag(name: OptionName): Option | undefined {
   const { flag, help } = declaration(name);
   if (flag === undefined) return undefined;
@@ -47,10 +53,7 @@ function toFlag(name: OptionName): Option | undefined {
     case 'many':
       return made.argParser<unknown>((word, before) => read(name, [...(Array.isArray(before) ? (before as readonly string[]) : []), word]));
     case 'variables':
-      return made.argParser((word: string, before: Readonly<Record<string, string>> | undefined) => {
-        const [key, value] = parseVariable(word);
-        return { ...before, [key]: value };
-      });
+      return made.argParser(variable);
     case 'number':
       return made.argParser((word: string) => read(name, word.trim() === '' ? Number.NaN : Number(word)));
     case 'text':

@@ -4,7 +4,7 @@ import type { Readable, Writable } from 'node:stream';
 import { encodeFrame, framesOf } from '../guest/frames.js';
 import { receiveStreams } from '../guest/streams.js';
 import { UklError } from '../lib/errors.js';
-import { connectTo, isGone } from './client.js';
+import { connectTo, refusalOf } from './client.js';
 import { specOf } from './record.js';
 
 export interface Attached {
@@ -24,7 +24,7 @@ export interface AttachedStreams {
 export async function attach(name: string, { stdout, stderr, stdin }: AttachedStreams): Promise<Attached> {
   const { interactive } = await specOf(name);
   const socket = await connectTo(name, '/attach').catch((error: unknown) => {
-    throw isGone(error) ? new UklError('UKL_VMM', `'${name}' does not run`, { hint: `ukl logs ${name}` }) : error;
+    throw refusalOf(name, error, `ukl logs ${name}`);
   });
   const input = interactive ? stdin : undefined;
   const give = (chunk: Buffer): void => {

@@ -46,6 +46,10 @@ export async function ask(socketPath: string, method: 'GET' | 'POST', path: stri
   });
 }
 
+/** What to throw for a failed question: that the guest does not run, if nobody was there to answer. */
+export const refusalOf = (name: string, error: unknown, hint = `ukl restart ${name}`): unknown =>
+  isGone(error) ? new UklError('UKL_VMM', `'${name}' does not run`, { hint }) : error;
+
 /**
  * Asks a supervisor. `patient` waits for an answer however long it takes.
  *

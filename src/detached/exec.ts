@@ -10,7 +10,7 @@ import type { SessionRequest } from '../guest/spec.js';
 import { errnoOf, UklError } from '../lib/errors.js';
 import { packLibraries, packSame } from '../packing/files.js';
 import { openSession, type Session } from '../run/session.js';
-import { connectTo, isGone } from './client.js';
+import { connectTo, refusalOf } from './client.js';
 import { specOf } from './record.js';
 
 /** What init is when it is not PID 1 (guest/init/tools.c). */
@@ -22,8 +22,7 @@ export async function exec(name: string, request: SessionRequest, signal?: Abort
   try {
     return openSession(await connectTo(name, '/exec'), request, signal);
   } catch (error) {
-    if (!isGone(error)) throw error;
-    throw new UklError('UKL_VMM', `'${name}' does not run`, { hint: `ukl restart ${name}` });
+    throw refusalOf(name, error);
   }
 }
 

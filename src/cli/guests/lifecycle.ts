@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 /** Commands that start, end and list detached guests. */
 import { setTimeout as elapse } from 'node:timers/promises';
-import { call, currentStatus, isGone } from '../../detached/client.js';
+import { call, currentStatus, isGone, refusalOf } from '../../detached/client.js';
 import { type DetachOptions, detach, list, remove, restart, stop } from '../../detached/detach.js';
 import type { GuestStatus } from '../../detached/record.js';
 import { specOf } from '../../detached/record.js';
 import type { Usage } from '../../detached/usage.js';
-import { UklError } from '../../lib/errors.js';
 import { formatSize } from '../../lib/size.js';
 import { EXIT } from '../../model/exit-status.js';
 import { type GlobalOptions, printJson } from '../output.js';
@@ -17,7 +16,7 @@ import { columns, describeGuests, describePorts, guestJson, ofLimit } from './ta
 async function ask(name: string, method: 'GET' | 'POST', path: string, patient = false): Promise<unknown> {
   await specOf(name);
   return call(name, method, path, patient).catch((error: unknown) => {
-    throw isGone(error) ? new UklError('UKL_VMM', `'${name}' does not run`, { hint: `ukl restart ${name}` }) : error;
+    throw refusalOf(name, error);
   });
 }
 

@@ -4,7 +4,7 @@ import { Command, Option, type OptionValues } from '@commander-js/extra-typings'
 import type { Command as UntypedCommand } from 'commander';
 import type { DetachOptions } from '../../detached/detach.js';
 import { UklError } from '../../lib/errors.js';
-import { count, many, own, parseVariable, positive, whole } from '../flags.js';
+import { count, many, own, positive, variable, whole } from '../flags.js';
 import { withGlobals } from '../globals.js';
 import type { GlobalOptions } from '../output.js';
 import type { Interruptible } from '../run.js';
@@ -84,11 +84,6 @@ export function detachOptionsOf(flags: DetachFlags): DetachOptions | undefined {
     ...(health === undefined ? {} : { health: { test: health, intervalSeconds: healthInterval ?? HEALTH_INTERVAL, retries: healthRetries ?? HEALTH_RETRIES } }),
   };
 }
-
-const variable = (word: string, before: Readonly<Record<string, string>> | undefined): Readonly<Record<string, string>> => {
-  const [key, value] = parseVariable(word);
-  return { ...before, [key]: value };
-};
 
 /** Adds the verbs to the program. */
 export function addGuestVerbs(program: UntypedCommand, handle: Handle): void {

@@ -2,10 +2,11 @@
 /** The state of a machine's devices, on its way between QEMU and a file: QEMU's migration, by a socket. */
 import { createWriteStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { connect, createServer, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { hashFileOnce, hashValue } from '../../lib/hash.js';
+import { listen } from '../../lib/listen.js';
 import { findInPath } from '../../lib/which.js';
 import type { Accel } from '../../model/index.js';
 import { QEMU } from './args.js';
@@ -16,11 +17,7 @@ const SOCKET = 'state';
 
 export async function saveState(qmp: Qmp, directory: string, file: string): Promise<void> {
   const path = join(directory, SOCKET);
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(path, resolve);
-  });
+  const server = await listen(path);
   try {
     const connected = new Promise<Socket>((resolve) => server.once('connection', resolve));
     await qmp.migrate('migrate', path, async () => pipeline(await connected, createWriteStream(file)));
