@@ -12,6 +12,7 @@ import { hashFile } from '../../src/lib/hash.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { makeScratch } from '../../src/lib/scratch.js';
 import { build, createLog, type RunOptions, run } from '../../src/sdk/index.js';
+import { Cases, writeWholeNote } from '../cases.js';
 import { type Combination, combinations } from './pairs.js';
 
 const SECONDS = 180;
@@ -20,38 +21,34 @@ const EXAMPLE = join(projectRoot, 'examples/nginx');
 /** Debian's own, whose certificate its variables for Secure Boot trust; anybody knows the passphrase. */
 const SNAKEOIL = { key: '/usr/share/ovmf/PkKek-1-snakeoil.key', cert: '/usr/share/ovmf/PkKek-1-snakeoil.pem', passphrase: 'snakeoil' } as const;
 
-interface Outcome {
-  readonly what: string;
-  readonly ok: boolean;
-  readonly seconds: number;
-}
-
 const log = createLog();
 
-/** Whether the guest serves its page before it ends; and after how long. */
-async function serves(image: string, options: RunOptions): Promise<Outcome> {
+/** Settles once the guest serves its page. Throws what ends it before. */
+async function serves(image: string, options: RunOptions): Promise<string> {
   const began = performance.now();
-  const seconds = (): number => Math.round((performance.now() - began) / 100) / 10;
-  try {
-    await using vm = await run(image, { timeout: SECONDS, ...options, accel: 'tcg', memory: '512M', cpus: 2, ports: ['0:80'] });
-    vm.stdout.resume();
-    vm.stderr.resume();
-    let over = false;
-    const end = (): void => {
-      over = true;
-    };
-    vm.result.then(end, end);
-    while (!over) {
-      const answer = await fetch(`http://127.0.0.1:${vm.port(80)}/`, { signal: AbortSignal.timeout(5000) }).catch(() => undefined);
-      if (answer?.ok && (await answer.text()).length > 0) return { what: 'answers', ok: true, seconds: seconds() };
-      await setTimeout(RETRY_MS);
-    }
-    const { end: how } = await vm.result;
-    return { what: how.kind === 'panic' ? `panic: ${how.message}` : how.kind, ok: false, seconds: seconds() };
-  } catch (error) {
-    return { what: asUklError(error).message, ok: false, seconds: seconds() };
+  await using vm = await run(image, { timeout: SECONDS, ...options, accel: 'tcg', memory: '512M', cpus: 2, ports: ['0:80'] });
+  vm.stdout.resume();
+  vm.stderr.resume();
+  let over = false;
+  const end = (): void => {
+    over = true;
+  };
+  vm.result.then(end, end);
+  while (!over) {
+    const answer = await fetch(`http://127.0.0.1:${vm.port(80)}/`, { signal: AbortSignal.timeout(5000) }).catch(() => undefined);
+    if (answer?.ok && (await answer.text()).length > 0) return `answers after ${((performance.now() - began) / 1000).toFixed(1)} s`;
+    await setTimeout(RETRY_MS);
   }
+  const { end: how } = await vm.result;
+  throw new Error(how.kind === 'panic' ? `panic: ${how.message}` : how.kind);
 }
+
+/** Settles with why it does not. */
+const servesNot = (image: string, options: RunOptions): Promise<string> =>
+  serves(image, options).then(
+    (seen) => Promise.reject(new Error(seen)),
+    (error: unknown) => asUklError(error).message,
+  );
 
 await using scratch = await makeScratch('machines');
 const key = join(scratch.path, 'key.pem');
@@ -73,15 +70,7 @@ await build(EXAMPLE, { log, container: 'uki', out: image('uki') });
 await build(EXAMPLE, { log, container: 'uki', out: image('signed-uki'), key, cert: SNAKEOIL.cert });
 await build(EXAMPLE, { log, container: 'iso', out: image('iso') });
 
-const rows: string[] = [];
-let failed = 0;
-const note = (cells: readonly string[], { what, ok, seconds }: Outcome, wanted = true): void => {
-  if (ok !== wanted) failed++;
-  const row = `| ${[...cells, ok ? `answers after ${seconds} s` : what].join(' | ')} |`;
-  log.info(`${ok === wanted ? 'as wanted' : 'NOT AS WANTED'} ${row}`);
-  rows.push(row);
-};
-
+const tried = new Cases(log);
 const fileOf = ({ machine, firmware, bus }: Combination): string =>
   image(machine === 'microvm' ? 'elf' : `${firmware === 'secure-boot' ? 'signed' : 'disk'}${bus === 'sd' ? '-card' : ''}`);
 const wanted = process.argv.slice(2);
@@ -89,7 +78,7 @@ const chosen = combinations().filter((one) => wanted.length === 0 || wanted.ever
 for (const one of chosen) {
   const { machine, firmware, bus, nic } = one;
   const options = { machine, firmware, nic, ...(machine === 'microvm' ? {} : { diskBus: bus }) };
-  note([machine, firmware, machine === 'microvm' ? 'none (its kernel)' : bus, nic], await serves(fileOf(one), options));
+  await tried.try([machine, firmware, machine === 'microvm' ? 'none (its kernel)' : bus, nic], () => serves(fileOf(one), options));
 }
 const others: readonly (readonly [string, RunOptions, boolean, string])[] = [
   ['uki', { firmware: 'uefi' }, true, 'an EFI program'],
@@ -102,10 +91,10 @@ const others: readonly (readonly [string, RunOptions, boolean, string])[] = [
 ];
 if (wanted.length === 0) {
   for (const [name, options, should, what] of others) {
-    note([options.machine ?? 'q35', options.firmware ?? '', what, 'virtio'], await serves(image(name), options), should);
+    await tried.try([options.machine ?? 'q35', options.firmware ?? '', what, 'virtio'], () => (should ? serves : servesNot)(image(name), options));
   }
-  await writeFile(
-    join(projectRoot, 'docs/notes/machines.md'),
+  await writeWholeNote(
+    'machines.md',
     `# Machines on which an image was started
 
 \`npx tsx test/machines/run.ts\`, the last time it was run: nginx in ring 0, with the profile \`hardware\`, two processors and 512 MiB, in QEMU 7.2's emulation with
@@ -113,9 +102,8 @@ SeaBIOS and Debian's OVMF. Each two choices that can go together are together in
 
 | machine | firmware | boots from | network card | nginx |
 | --- | --- | --- | --- | --- |
-${rows.join('\n')}
+${tried.rows.join('\n')}
 `,
   );
 }
-console.log(`${rows.length - failed} passed, ${failed} failed`);
-process.exitCode = failed > 0 ? 1 : 0;
+tried.end();

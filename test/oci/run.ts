@@ -8,13 +8,12 @@ import { copyFile, mkdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { ensurePackages } from '../../src/host/requirements.js';
-import { asUklError } from '../../src/lib/errors.js';
 import { exec } from '../../src/lib/exec.js';
-import { projectRoot } from '../../src/lib/paths.js';
 import { makeScratch } from '../../src/lib/scratch.js';
 import { formatSize } from '../../src/lib/size.js';
 import { packFile } from '../../src/packing/files.js';
 import { build, createLog, type RunningVm, run } from '../../src/sdk/index.js';
+import { Cases, writeWholeNote } from '../cases.js';
 
 const SECONDS = 180;
 const RETRY_MS = 100;
@@ -238,24 +237,19 @@ async function look(one: Case, image: string): Promise<string> {
   return await one.look(vm, began);
 }
 
-const rows: string[] = [];
-let failed = 0;
+const tried = new Cases(log);
 for (const one of cases) {
   const archive = await log.step(`build ${one.name} by buildah`, () => archiveOf(one));
   const reference = `docker-archive:${archive}`;
   const image = join(work, `${one.name}.image`);
   await build(reference, { log, out: image });
-  const seen = await look(one, image).catch((error: unknown) => {
-    failed++;
-    return `**failed**: ${asUklError(error).message}`;
-  });
+  const sizes = await Promise.all([archive, image].map(async (path) => formatSize((await stat(path)).size)));
+  await tried.try([one.name, ...sizes], () => look(one, image));
   await exec('buildah', ['rmi', '--force', `localhost/ukl-test-${one.name}`]).catch(() => '');
-  rows.push(`| ${one.name} | ${formatSize((await stat(archive)).size)} | ${formatSize((await stat(image)).size)} | ${seen} |`);
-  log.info(rows.at(-1) ?? '');
 }
 
-await writeFile(
-  join(projectRoot, 'docs/notes/oci.md'),
+await writeWholeNote(
+  'oci.md',
   `# Container images that were run
 
 \`npx tsx test/oci/run.ts\`, the last time it was run: images that Debian's buildah built from Containerfiles on \`scratch\`, with programs of Debian and the host's Node.js ${process.version}, saved as
@@ -263,10 +257,10 @@ await writeFile(
 
 | image | archive | with its kernel | what was seen |
 | --- | --- | --- | --- |
-${rows.join('\n')}
+${tried.rows.join('\n')}
 
 \`podman run\` does not work where ukl is developed: crun may not raise limits there (RLIMIT_NOFILE). \`buildah run --isolation chroot\` takes its place.
 No registry but Debian's docker-registry and the tests' own has been spoken to; urunc has not been run.
 `,
 );
-process.exitCode = failed > 0 ? 1 : 0;
+tried.end();

@@ -4,7 +4,7 @@
  * killed; after the next start, none that it had promised to keep may be missing.
  * `npx tsx test/power/run.ts [--cuts N] [NAME...]` writes docs/notes/power.md.
  */
-import { open, writeFile } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -13,6 +13,7 @@ import { projectRoot } from '../../src/lib/paths.js';
 import { makeScratch } from '../../src/lib/scratch.js';
 import type { DiskBus } from '../../src/model/index.js';
 import { build, createLog, type RunningVm, run, type UklConfig } from '../../src/sdk/index.js';
+import { Cases, writeWholeNote } from '../cases.js';
 import { type Client, Connection, postgres, redis } from './clients.js';
 import { NfsServer } from './nfs.js';
 
@@ -123,8 +124,7 @@ const { values, positionals } = parseArgs({ options: { cuts: { type: 'string' } 
 await using scratch = await makeScratch('power');
 const chosen = SERVERS.filter(({ name }) => positionals.length === 0 || positionals.some((word) => name.includes(word)));
 await using nfs = chosen.some(({ bus }) => bus === undefined) ? await NfsServer.start(scratch.path) : undefined;
-const rows: string[] = [];
-let failed = 0;
+const tried = new Cases(log);
 for (const server of chosen) {
   const cuts = Number(values.cuts ?? server.cuts);
   const image = join(scratch.path, 'image');
@@ -135,40 +135,35 @@ for (const server of chosen) {
     profile: 'hardware',
     ...(server.ring0 === undefined ? {} : { ring0: [server.ring0] }),
   });
-  const disk = join(scratch.path, `disk-${rows.length}`);
+  const disk = join(scratch.path, `disk-${tried.rows.length}`);
   const file = await open(disk, 'wx');
   await file.truncate(DISK_BYTES);
   await file.close();
-  let state = { promised: 0, sent: 0 };
-  let outcome = 'nothing lost';
-  // Once more than there are cuts: each start looks at what the last cut has left.
-  for (let round = 1; round <= cuts + 1; round++) {
-    try {
-      state = await cut(image, disk, server, state);
+  await tried.try([server.name, String(cuts)], async () => {
+    let state = { promised: 0, sent: 0 };
+    // Once more than there are cuts: each start looks at what the last cut has left.
+    for (let round = 1; round <= cuts + 1; round++) {
+      state = await cut(image, disk, server, state).catch((error: unknown) => {
+        throw new Error(`after cut ${round - 1}: ${error instanceof Error ? error.message : String(error)}`);
+      });
       log.info(`${server.name}: start ${round}, ${state.promised} numbers promised`);
-    } catch (error) {
-      outcome = `after cut ${round - 1}: ${error instanceof Error ? error.message : String(error)}`;
-      failed++;
-      break;
     }
-  }
-  rows.push(`| ${server.name} | ${cuts} | ${state.promised} | ${outcome} |`);
-  log.info(rows.at(-1) ?? '');
+    return `all of ${state.promised}`;
+  });
 }
 if (positionals.length === 0 && values.cuts === undefined) {
-  await writeFile(
-    join(projectRoot, 'docs/notes/power.md'),
+  await writeWholeNote(
+    'power.md',
     `# Power cuts
 
 \`npx tsx test/power/run.ts\`, the last time it was run. A server in ring 0, on a kernel of the profile \`hardware\`, writes numbers down on a disk of its own until QEMU is killed, at a
 random time up to ${LONGEST_MS / 1000} s after the first; then it is started again. QEMU's own cache survives, as the host goes on: what is tried is what the guest has written, and in which order.
 The NFS server is Debian's NFS-Ganesha on the host, which is not killed.
 
-| server | cuts | numbers that it had promised to keep | after the last cut |
-| --- | --- | --- | --- |
-${rows.join('\n')}
+| server | cuts | numbers that it had promised to keep, and had after the last cut |
+| --- | --- | --- |
+${tried.rows.join('\n')}
 `,
   );
 }
-console.log(`${rows.length - failed} passed, ${failed} failed`);
-process.exitCode = failed > 0 ? 1 : 0;
+tried.end();

@@ -11,6 +11,7 @@ import { projectRoot } from '../../src/lib/paths.js';
 import { makeScratch } from '../../src/lib/scratch.js';
 import { FIRMWARES, type Firmware } from '../../src/model/machine.js';
 import { build, createLog, type UklConfig } from '../../src/sdk/index.js';
+import { Cases, must, writeWholeNote } from '../cases.js';
 import { Pc } from './machine.js';
 
 /** Debian's own, whose certificate its variables for Secure Boot trust; anybody knows the passphrase. */
@@ -56,25 +57,8 @@ async function update(version: string, behaviour: string, signer: Signed, name =
   return readFile(out);
 }
 
-const rows: string[] = [];
-let failed = 0;
-
-async function scenario(firmware: Firmware | 'root', what: string, run: () => Promise<string>): Promise<void> {
-  const began = performance.now();
-  let outcome: string;
-  try {
-    outcome = await run();
-  } catch (error) {
-    failed++;
-    outcome = `FAILED: ${error instanceof Error ? error.message : String(error)}`;
-  }
-  rows.push(`| ${firmware} | ${what} | ${outcome.split('\n')[0]} |`);
-  log.info(`${Math.round((performance.now() - began) / 1000)} s: ${firmware}, ${what}: ${outcome}`);
-}
-
-function must(fine: boolean, what: string): void {
-  if (!fine) throw new Error(what);
-}
+const tried = new Cases(log);
+const scenario = (firmware: Firmware | 'root', what: string, look: () => Promise<string>): Promise<void> => tried.try([firmware, what], look);
 
 async function onFirmware(firmware: Firmware): Promise<void> {
   const signer: Signed = firmware === 'secure-boot' ? { key, cert: SNAKEOIL.cert } : undefined;
@@ -269,15 +253,17 @@ const wanted = process.argv.slice(2);
 const firmwares = FIRMWARES.filter((name) => name !== 'none' && (wanted.length === 0 || wanted.includes(name)));
 for (const firmware of firmwares) await onFirmware(firmware);
 if (wanted.length === 0 || wanted.includes('root')) await roots();
-const note = join(projectRoot, 'docs/notes/updates.md');
+const NOTE = 'updates.md';
 /** What was not run now stays as it was seen. */
-const earlier = (await readFile(note, 'utf8').catch(() => '')).split('\n').filter((line) => line.startsWith('| ') && !/^\| (firmware|---) /.test(line));
+const earlier = (await readFile(join(projectRoot, 'docs/notes', NOTE), 'utf8').catch(() => ''))
+  .split('\n')
+  .filter((line) => line.startsWith('| ') && !/^\| (firmware|---) /.test(line));
 const groupOf = (row: string): string => row.split(' ')[1] ?? '';
-const ran = new Set(rows.map(groupOf));
-const all = [...earlier.filter((row) => !ran.has(groupOf(row))), ...rows];
+const ran = new Set(tried.rows.map(groupOf));
+const all = [...earlier.filter((row) => !ran.has(groupOf(row))), ...tried.rows];
 const ORDER = [...FIRMWARES, 'root'];
-await writeFile(
-  note,
+await writeWholeNote(
+  NOTE,
   `# Updates that were tried
 
 \`npx tsx test/updates/run.ts\`, the last time each part was run: a server in ring 0 on a q35 with a disk of two slots and QEMU's watchdog i6300esb, in QEMU 7.2's emulation with SeaBIOS and
@@ -289,5 +275,4 @@ Debian's OVMF; with Secure Boot, signed and with \`root: 'disk'\`. A start by ke
 ${all.sort((one, other) => ORDER.indexOf(groupOf(one)) - ORDER.indexOf(groupOf(other))).join('\n')}
 `,
 );
-console.log(`${rows.length - failed} passed, ${failed} failed`);
-process.exitCode = failed > 0 ? 1 : 0;
+tried.end();
