@@ -24,11 +24,13 @@ export interface ContainerGuest {
   leave(): Promise<void>;
 }
 
-/** Name servers as the engine has written them for the container. */
-async function serversOf({ covers }: BundlePlan): Promise<string[]> {
-  const file = covers.find(({ kind, path }) => kind === 'bind' && path === '/etc/resolv.conf');
-  return file?.kind === 'bind' ? nameServersIn(await readFile(file.source, 'utf8').catch(() => '')) : [];
+/** What an engine has written for the container into a file of the host, to cover one of /etc; nothing if it has not. */
+async function written({ covers }: BundlePlan, path: string): Promise<string> {
+  const file = covers.find((cover) => cover.kind === 'bind' && cover.path === path);
+  return file?.kind === 'bind' ? readFile(file.source, 'utf8').catch(() => '') : '';
 }
+
+const hostnameOf = async (plan: BundlePlan): Promise<string> => plan.hostname ?? ((await written(plan, '/etc/hostname')).trim() || plan.name);
 
 /** Without what podman tells each program that it is in: the kernel's command line takes names in capitals alone. */
 const withoutMark = ({ container: _, ...env }: Readonly<Record<string, string>>): Record<string, string> => env;
@@ -62,12 +64,13 @@ export async function startGuest(path: string, plan: BundlePlan, streams: Stream
     });
   const { shared } = await sortCovers(plan.covers);
   const { program, network, ports } = plan;
-  const connected: Connected | undefined = network.kind === 'host' ? undefined : await connectInterfaces(await serversOf(plan));
+  const connected: Connected | undefined =
+    network.kind === 'host' ? undefined : await connectInterfaces(nameServersIn(await written(plan, '/etc/resolv.conf')));
   const leave = async (): Promise<void> => (connected === undefined ? undefined : disconnectInterfaces(connected));
   const options: RunOptions = {
     ...streams,
     log,
-    hostname: bare ? undefined : plan.hostname,
+    hostname: bare ? undefined : await hostnameOf(plan),
     args: program.args.slice(image.manifest.run.command.length),
     env: bare ? withoutMark(program.env) : program.env,
     memory: plan.memory,

@@ -83,18 +83,18 @@ export async function prepareImage(place: Place, plan: BundlePlan, sorted: Sorte
     checkFinished(finished, plan, sorted);
     return finished.path;
   }
-  const { program, hostname } = plan;
+  const { program, name } = plan;
   const [entry = '', ...args] = program.args;
   const { home } = await resolveUser(tree, String(program.user.uid));
   await mkdir(place.storage, { recursive: true, mode: 0o700 });
   const target = {
-    name: hostname,
+    name,
     directory: place.storage,
     config: configSchema.parse({ image: 'bundle' }),
     runtime: {
       ...container,
       build: async () => ({
-        ...(await containerApp(hostname, tree, {
+        ...(await containerApp(name, tree, {
           command: { entrypoint: [entry], args },
           env: Object.entries(program.env).map(([key, value]) => `${key}=${value}`),
           cwd: program.cwd,

@@ -27,7 +27,10 @@ export interface Program {
 export interface BundlePlan {
   /** The root file system on this host. */
   readonly root: string;
-  readonly hostname: string;
+  /** Its own, or else the short form of the container's. */
+  readonly name: string;
+  /** undefined in a pod, whose name the engine writes into a file. */
+  readonly hostname: string | undefined;
   readonly program: Program;
   readonly ring: Ring | undefined;
   readonly ring0: readonly string[];
@@ -55,6 +58,9 @@ const OWN = /^\/(dev|proc|sys)(\/|$)/;
 
 /** Annotations by which engines for Kubernetes mark what stands for a pod. */
 const SANDBOX = { 'io.kubernetes.cri.container-type': 'sandbox', 'io.kubernetes.cri-o.ContainerType': 'sandbox' } as const;
+
+/** What podman starts in a pod's infra container, which it does not mark: a program that waits to be ended (catatonit(1)). */
+const PAUSE = ['/catatonit', '-P'];
 
 /** urunc's name for where a unikernel is. */
 const URUNC = 'com.urunc.unikernel.binary';
@@ -100,18 +106,25 @@ function memoryFor({ linux }: BundleConfig): string | undefined {
   return limit > 0 && limit < Number.MAX_SAFE_INTEGER ? `${Math.floor(limit / 1024)}K` : undefined;
 }
 
+function isSandbox({ annotations, process: { args } }: BundleConfig): boolean {
+  const marked = Object.entries(SANDBOX).some(([name, value]) => annotations[name] === value);
+  return marked || (args.length === PAUSE.length && PAUSE.every((word, index) => args[index] === word));
+}
+
 /** Throws UKL_CONFIG for an annotation of ours that is wrong, UKL_USAGE for two wishes that exclude each other. */
 export function planOf(config: BundleConfig, bundle: string, id: string): BundlePlan {
   const wishes = wishesOf(config.annotations);
   const network = networkOf(config);
   const ports = wishes['ukl.publish'] ?? [];
+  const hostname = config.hostname === '' ? undefined : config.hostname;
   if (ports.length > 0 && network.kind !== 'host')
     throw new UklError('UKL_CONFIG', "ukl.publish is for containers in the host's network: this one is in another", {
       hint: "the engine's own ports: -p 8080:80",
     });
   return {
     root: resolve(bundle, config.root.path),
-    hostname: config.hostname === undefined || config.hostname === '' ? id.slice(0, 12) : config.hostname,
+    name: hostname ?? id.slice(0, 12),
+    hostname,
     program: programOf(config.process),
     ring: wishes['ukl.ring'],
     ring0: wishes['ukl.ring0'] ?? [],
@@ -122,6 +135,6 @@ export function planOf(config: BundleConfig, bundle: string, id: string): Bundle
     covers: coversOf(config, bundle),
     network,
     cgroup: config.linux.cgroupsPath,
-    sandbox: Object.entries(SANDBOX).some(([name, value]) => config.annotations[name] === value),
+    sandbox: isSandbox(config),
   };
 }

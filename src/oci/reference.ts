@@ -15,12 +15,19 @@ const FORMS = 'oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, or HOST[:PO
 const REGISTRY =
   /^(?:docker:\/\/)?((?:[\w-]+\.)+[\w-]+(?::\d+)?|[\w-]+:\d+|localhost|\[[0-9a-f:]+\](?::\d+)?)\/([a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*)*)(?::(\w[\w.-]{0,127}))?(?:@(sha256:[0-9a-f]{64}))?$/;
 
+/** FILE:HOST/NAME:TAG, split. */
+function namedByHost(rest: string): readonly string[] | undefined {
+  const at = rest.indexOf(':');
+  const [path, name] = [rest.slice(0, at), rest.slice(at + 1)];
+  return at > 0 && REGISTRY.exec(name)?.[3] !== undefined ? [rest, path, name] : undefined;
+}
+
 /** What a word refers to, relative to a directory; undefined for one that has none of the forms. */
 export function findReference(word: string, directory = process.cwd()): Reference | undefined {
   const [, kind, rest = ''] = /^(oci|oci-archive|docker-archive):(?!\/\/)(.+)$/.exec(word) ?? [];
   if (kind !== undefined) {
-    // A colon that a path follows is the path's own.
-    const [, path = rest, tag] = /^(.+?):([\w][^/]*)$/.exec(rest) ?? [];
+    // A colon that a path follows is the path's own, unless docker would take it for a name with its registry.
+    const [, path = rest, tag] = (kind === 'docker-archive' ? namedByHost(rest) : undefined) ?? /^(.+?):([\w][^/]*)$/.exec(rest) ?? [];
     return { kind: KINDS[kind as keyof typeof KINDS], path: resolve(directory, path), tag };
   }
   const [, host, repository = '', tag, digest] = REGISTRY.exec(word) ?? [];

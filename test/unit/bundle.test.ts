@@ -43,13 +43,14 @@ describe("a container's machine", () => {
     };
     expect(plan({ process, hostname: 'box' })).toMatchObject({
       root: '/bundle/rootfs',
+      name: 'box',
       hostname: 'box',
       program: { args: ['a'], env: { A: 'b=c' }, user: { uid: 5, gid: 6, groups: [7] }, terminal: { rows: 50, columns: 100 } },
       sandbox: false,
       memory: undefined,
       cpus: undefined,
     });
-    expect(plan()).toMatchObject({ hostname: '0123456789ab', program: { user: { uid: 0, gid: 0, groups: [] }, terminal: undefined } });
+    expect(plan()).toMatchObject({ name: '0123456789ab', hostname: undefined, program: { user: { uid: 0, gid: 0, groups: [] }, terminal: undefined } });
   });
 
   test.each([
@@ -86,6 +87,10 @@ describe("a container's machine", () => {
   test('is none for what stands for a pod', () => {
     expect(plan({ annotations: { 'io.kubernetes.cri.container-type': 'sandbox' } }).sandbox).toBe(true);
     expect(plan({ annotations: { 'io.kubernetes.cri-o.ContainerType': 'container' } }).sandbox).toBe(false);
+    const pauses = (args: string[]) => plan({ process: { args, cwd: '/' } }).sandbox;
+    expect(pauses(['/catatonit', '-P'])).toBe(true);
+    expect(pauses(['/catatonit', '--', 'server'])).toBe(false);
+    expect(pauses(['/catatonit', '-P', 'x'])).toBe(false);
   });
 
   test('takes annotations of ours', () => {

@@ -52,6 +52,8 @@ describe('references', () => {
     ['oci:a/b:1.0', 'layout', '1.0'],
     ['oci-archive:x.tar', 'oci-archive', undefined],
     ['docker-archive:/a/x.tar:name:tag', 'docker-archive', 'name:tag'],
+    ['docker-archive:x.tar:localhost:5000/a/b:1', 'docker-archive', 'localhost:5000/a/b:1'],
+    ['docker-archive:a:b/x.tar', 'docker-archive', undefined],
   ])('%s', (word, kind, tag) => expect(findReference(word)).toMatchObject({ kind, tag }));
   test.each([
     ['localhost/a', 'localhost', 'a', 'latest'],
