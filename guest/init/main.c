@@ -65,8 +65,11 @@ static void obey(const struct message *message, const struct spec *spec)
 	case MESSAGE_WINDOW:
 		resize_program(message->number);
 		break;
+	case MESSAGE_TIME:	/* the machine stood still */
+		take_time(message->number);
+		tell_timed();
+		break;
 	case MESSAGE_RESUME:	/* only who was saved is told */
-	case MESSAGE_TIME:
 	case MESSAGE_UNKNOWN:
 		break;
 	}

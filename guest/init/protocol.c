@@ -25,6 +25,7 @@
  *	fail WHAT: TEXT (errno N)	something could not be done; the last word
  *	kmsg TEXT		a record of the kernel log
  *	clock			what time is it?  Answered by "time"
+ *	timed			the clock has the time that was said without being asked for
  *	line TEXT		a line of the file that was asked for
  *	end			that file has no more lines
  *	ready			the program wants to be saved now; answered by "save" or "go"
@@ -33,7 +34,7 @@
  *	signal N		for the program
  *	kmsg			send the kernel's log
  *	proc NAME		send the program's file of that name in /proc
- *	time N			nanoseconds since 1970
+ *	time N			nanoseconds since 1970; to a machine that stood still, answered by "timed"
  *	save			have no program run; answered by "held"
  *	go			the program that is ready goes on
  *	resume LENGTH		and as many bytes: what the guest is from now on
@@ -403,6 +404,11 @@ void tell_kmsg(const char *text)
 void tell_clock(void)
 {
 	tell("clock\n");
+}
+
+void tell_timed(void)
+{
+	tell("timed\n");
 }
 
 void tell_line(const char *text)

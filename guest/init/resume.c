@@ -320,12 +320,9 @@ static void write_instance(const struct spec *spec)
 
 static void become(const struct spec *spec)
 {
-	struct timespec now = { spec->time / 1000000000, spec->time % 1000000000 };
-
 	if (spec->seed)
 		seed_random_numbers(spec->seed);
-	if (spec->time)
-		clock_settime(CLOCK_REALTIME, &now);
+	take_time(spec->time);
 	if (spec->hostname)
 		sethostname(spec->hostname, strlen(spec->hostname));
 	write_instance(spec);

@@ -93,11 +93,19 @@ void mount_kernel_files(void)
 	symlink("fd/2", "/dev/stderr");
 }
 
+/* By nanoseconds since 1970; 0 is no time. */
+void take_time(long time)
+{
+	struct timespec now = { time / 1000000000, time % 1000000000 };
+
+	if (time > 0)
+		clock_settime(CLOCK_REALTIME, &now);
+}
+
 /* The clock chip counts whole seconds: ask the host. */
 void set_clock(void)
 {
 	struct message message;
-	struct timespec now;
 	char c;
 
 	tell_clock();
@@ -105,10 +113,7 @@ void set_clock(void)
 		if (read(control, &c, 1) != 1)
 			return;
 	} while (!decode(c, &message) || message.type != MESSAGE_TIME);
-	now.tv_sec = message.number / 1000000000;
-	now.tv_nsec = message.number % 1000000000;
-	if (message.number > 0)
-		clock_settime(CLOCK_REALTIME, &now);
+	take_time(message.number);
 }
 
 /*

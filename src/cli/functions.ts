@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { buildFunction } from '../functions/build.js';
 import { devFunctions } from '../functions/dev.js';
 import { discover } from '../functions/discover.js';
-import { type Gateway, type ServeOptions, serveFunctions } from '../functions/gateway.js';
+import { type ServeOptions, serveFunctions } from '../functions/serve.js';
 import { UklError } from '../lib/errors.js';
 import { formatSize } from '../lib/size.js';
 import { EXIT, statusOfSignal } from '../model/exit-status.js';
@@ -58,7 +58,7 @@ export async function serveFunctionsCommand(paths: readonly string[], flags: Fun
     onLine: (line) => void process.stdout.write(`${line}\n`),
   };
   const sources = await discover(paths);
-  await using gateway: Gateway = await serveFunctions(sources, options);
+  await using gateway = await serveFunctions(sources, options);
   using _watch = dev ? devFunctions(sources, gateway, log) : undefined;
   signal.throwIfAborted();
   release();

@@ -7,7 +7,7 @@ import { asUklError } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
 import { isFunction } from '../runtimes/node/function.js';
 import { discover, type FunctionSource } from './discover.js';
-import type { Gateway } from './gateway.js';
+import type { LocalGateway } from './serve.js';
 
 /** Editors write a file in several steps. */
 const SETTLE_MS = 100;
@@ -60,7 +60,7 @@ class TreeWatcher {
 }
 
 /** Watches the directories of functions until it is disposed of. */
-export function devFunctions(sources: readonly FunctionSource[], gateway: Gateway, log: Log): Disposable {
+export function devFunctions(sources: readonly FunctionSource[], gateway: LocalGateway, log: Log): Disposable {
   let working = Promise.resolve();
   const rebuild = async ({ name, target }: FunctionSource): Promise<void> => {
     const began = performance.now();

@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: MIT
-/** One guest that answers requests of one function. */
+/** One server that answers requests of one function. */
 import { Agent, type IncomingMessage, type OutgoingHttpHeaders, request } from 'node:http';
-import type { Readable } from 'node:stream';
-import { UklError } from '../lib/errors.js';
-import { LineSplitter } from '../lib/lines.js';
-import { silentLog } from '../lib/log.js';
-import type { RunningVm } from '../run/launch.js';
-import type { OpenSnapshot, Standby } from '../run/snapshot.js';
+import type { Server } from './backend.js';
 
 /** A request, on its way to a function. */
 export interface Call {
@@ -15,9 +10,11 @@ export interface Call {
   readonly path: string;
   readonly headers: OutgoingHttpHeaders;
   /** Undefined for a request without a body. */
-  readonly body: Readable | undefined;
+  readonly body: Buffer | undefined;
   /** Aborts when nobody waits for the answer any more. */
   readonly signal: AbortSignal;
+  /** Whether the answer waits for who asked to read it. */
+  readonly unread: () => boolean;
 }
 
 /** Why an instance gave no answer. */
@@ -29,24 +26,6 @@ export class NoAnswer extends Error {
   }
 }
 
-/** Takes what a guest prints, line by line. */
-export type OnLine = (line: string) => void;
-
-function readLines(stream: Readable, onLine: OnLine): void {
-  const lines = new LineSplitter(16 * 1024);
-  stream.on('data', (chunk: Buffer) => {
-    for (const line of lines.push(chunk)) onLine(line);
-  });
-}
-
-/** A VMM that waits, to become an instance with these variables. */
-export async function prepare(snapshot: OpenSnapshot, port: number, env: Readonly<Record<string, string>>, onLine: OnLine): Promise<Standby> {
-  const waiting = await snapshot.standby({ ports: [`0:${port}`], imagePorts: false, env, log: silentLog });
-  readLines(waiting.vm.stdout, onLine);
-  readLines(waiting.vm.stderr, onLine);
-  return waiting;
-}
-
 export class Instance {
   /** Requests that it has now. */
   active = 0;
@@ -54,33 +33,23 @@ export class Instance {
   usedAt = performance.now();
   /** Why it takes no more requests: it ends with its last one. */
   retired: string | undefined;
-  readonly #vm: RunningVm;
-  readonly #port: number;
+  readonly #server: Server;
   readonly #agent: Agent;
 
   constructor(
     readonly id: string,
-    vm: RunningVm,
-    port: number,
-    /** Its server never closes a connection by itself. */
-    keepAlive: boolean,
+    server: Server,
   ) {
-    this.#agent = new Agent({ keepAlive });
-    this.#vm = vm;
-    this.#port = vm.port(port);
+    this.#server = server;
+    this.#agent = new Agent({ keepAlive: server.keepsConnections });
   }
 
-  /** Settles when the guest is gone; the words say how. */
+  /** Settles when it is gone; the words say how. */
   readonly over = (): Promise<string> =>
-    this.#vm.result
-      .then(
-        ({ end }) => JSON.stringify(end),
-        (error: unknown) => String(error),
-      )
-      .finally(() => {
-        this.retired ??= 'crash';
-        this.#agent.destroy();
-      });
+    this.#server.over.finally(() => {
+      this.retired ??= 'crash';
+      this.#agent.destroy();
+    });
 
   /** One request more, which leaves again in any case. */
   take(): this {
@@ -96,7 +65,7 @@ export class Instance {
 
   /** Ends it at once, with all that it was at. */
   kill(): void {
-    this.#vm.kill();
+    this.#server.kill();
   }
 
   /** Has no more requests come; ends it once it has none. */
@@ -112,22 +81,52 @@ export class Instance {
    */
   async answer(call: Call, timeoutMs: number, deliver: (answer: IncomingMessage) => Promise<void>): Promise<void> {
     const timer = AbortSignal.timeout(timeoutMs);
-    const signal = AbortSignal.any([timer, call.signal]);
+    const { probe } = this.#server;
+    // Known at that moment alone: then all of it is destroyed.
+    let unread = false;
+    timer.addEventListener('abort', () => {
+      unread = call.unread();
+    });
     try {
-      const answer = await new Promise<IncomingMessage>((resolve, reject) => {
-        const { method, path, headers } = call;
-        const asked = request({ host: '127.0.0.1', port: this.#port, agent: this.#agent, method, path, headers, signal });
-        asked.once('response', resolve);
-        asked.on('error', reject);
-        if (call.body === undefined) asked.end();
-        else call.body.pipe(asked);
+      // Of a server that cannot be probed, only its answer shows that it is free again.
+      const answer = await this.#ask(call, probe === undefined ? timer : AbortSignal.any([timer, call.signal]));
+      if (!call.signal.aborted) {
+        await deliver(answer);
+        return;
+      }
+      answer.destroy();
+    } catch {
+      // Who does not read what there is keeps an instance from nobody, and ends none.
+      if (timer.aborted && !unread) throw new NoAnswer('timeout');
+      if (!call.signal.aborted && !timer.aborted) throw new NoAnswer('ended');
+    }
+    if (probe !== undefined && !timer.aborted) await this.#prove(probe, timer);
+    throw new NoAnswer('gone');
+  }
+
+  #ask({ method, path, headers, body }: Pick<Call, 'method' | 'path' | 'headers' | 'body'>, signal: AbortSignal): Promise<IncomingMessage> {
+    const { address, host } = this.#server;
+    const named = host === undefined ? headers : { ...headers, host };
+    return new Promise((resolve, reject) => {
+      const asked = request({ ...address, agent: this.#agent, method, path, headers: named, signal });
+      asked.once('response', resolve);
+      // Nothing but HTTP is passed on.
+      asked.once('upgrade', (_answer, socket) => {
+        socket.destroy();
+        reject(new Error('an upgrade that nobody asked for'));
       });
-      await deliver(answer);
-    } catch (error) {
-      if (call.signal.aborted) throw new NoAnswer('gone');
-      if (timer.aborted) throw new NoAnswer('timeout');
-      if (error instanceof UklError) throw error;
-      throw new NoAnswer('ended');
+      asked.on('error', reject);
+      asked.end(body);
+    });
+  }
+
+  /** Who asked has gone: whether the server is still at it, and hangs, is not known. Throws NoAnswer. */
+  async #prove(probe: string, timer: AbortSignal): Promise<void> {
+    try {
+      const answer = await this.#ask({ method: 'GET', path: probe, headers: {}, body: undefined }, timer);
+      await new Promise((resolve, reject) => answer.once('error', reject).once('end', resolve).resume());
+    } catch {
+      throw new NoAnswer(timer.aborted ? 'timeout' : 'ended');
     }
   }
 }

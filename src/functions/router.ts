@@ -30,7 +30,7 @@ export class Router<R extends Route> {
   }
 
   find(host: string | undefined, path: string): R | undefined {
-    const name = host?.replace(/:\d+$/, '').toLowerCase();
+    const name = host?.replace(/:\d+$/, '').replace(/\.$/, '').toLowerCase();
     return (name === undefined ? undefined : this.#among(name, path)) ?? this.#among(undefined, path);
   }
 

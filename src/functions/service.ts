@@ -2,10 +2,17 @@
 /** A function that is served: its queue, its instances, and how many there are. */
 import type { IncomingMessage } from 'node:http';
 import { buffer } from 'node:stream/consumers';
-import type { OpenSnapshot, Standby } from '../run/snapshot.js';
-import type { FunctionSource } from './discover.js';
-import { type Call, Instance, NoAnswer, type OnLine, prepare } from './instance.js';
+import type { FunctionOptions } from '../options/function.js';
+import type { Backend, Server } from './backend.js';
+import { type Call, Instance, NoAnswer } from './instance.js';
 import type { Metrics } from './metrics.js';
+
+/** A function, as the gateway knows it. */
+export interface Served {
+  readonly name: string;
+  readonly options: FunctionOptions;
+  readonly backend: Backend;
+}
 
 /** Why a request has no answer of the function's. */
 export class Refusal extends Error {
@@ -27,12 +34,10 @@ export interface Capacity {
 export interface ServiceContext {
   readonly capacity: Capacity;
   readonly metrics: Metrics;
-  /** VMMs that wait for each function that is in use. */
+  /** Instances that wait for each function that is in use. */
   readonly warm: number;
   /** Where a function's instances stop, if it does not say. */
   readonly max: number;
-  /** Opens the function's snapshot, which is made if there is none. */
-  readonly open: (source: FunctionSource) => Promise<OpenSnapshot>;
   readonly log: (line: string) => void;
 }
 
@@ -77,14 +82,14 @@ export interface Shown {
 
 export class Service {
   readonly #instances = new Set<Instance>();
-  readonly #standbys: Standby[] = [];
+  readonly #standbys: Server[] = [];
   readonly #queue: Waiting[] = [];
   readonly #latencies: number[] = [];
+  readonly name: string;
   readonly path: string;
   readonly host: string | undefined;
-  #source: FunctionSource;
-  #env: Readonly<Record<string, string>>;
-  #snapshot: Promise<OpenSnapshot> | undefined;
+  #options: FunctionOptions;
+  #backend: Backend;
   #starting = 0;
   #preparing = 0;
   #starts = 0;
@@ -92,30 +97,28 @@ export class Service {
   #failedAt = Number.NEGATIVE_INFINITY;
   #usedAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
-  #closed = false;
+  readonly #closing = new AbortController();
+  /** Starts that are under way. */
+  readonly #pending = new Set<Promise<void>>();
 
   constructor(
-    source: FunctionSource,
-    env: Readonly<Record<string, string>>,
+    { name, options, backend }: Served,
     private readonly context: ServiceContext,
   ) {
-    this.#source = source;
-    this.#env = env;
-    this.path = source.options.path ?? `/${source.name}`;
-    this.host = source.options.host;
+    this.name = name;
+    this.#options = options;
+    this.#backend = backend;
+    this.path = options.path ?? `/${name}`;
+    this.host = options.host;
   }
 
-  get source(): FunctionSource {
-    return this.#source;
+  get options(): FunctionOptions {
+    return this.#options;
   }
 
-  get name(): string {
-    return this.#source.name;
-  }
-
-  /** Has as many instances as are kept in any case. Throws what keeps the snapshot from being made. */
+  /** Has as many instances as are kept in any case. Throws what keeps an instance from being started at all. */
   async open(): Promise<void> {
-    await this.#opened();
+    await this.#backend.open();
     this.#scale();
   }
 
@@ -126,7 +129,7 @@ export class Service {
    */
   async call(call: Call, deliver: Deliver): Promise<void> {
     const began = performance.now();
-    const { options } = this.source;
+    const { options } = this;
     let delivering = false;
     const passOn = async (answer: IncomingMessage): Promise<void> => {
       const body = await whole(answer);
@@ -146,7 +149,7 @@ export class Service {
         // Of one that gave no answer nobody knows what it is at.
         instance.retire(error.why === 'timeout' ? 'timeout' : 'crash');
         if (error.why === 'timeout') throw new Refusal(504, `no answer within ${options.timeout / 1000} s`);
-        const repeatable = !delivering && call.body === undefined && REPEATABLE.has(call.method);
+        const repeatable = !delivering && REPEATABLE.has(call.method);
         if (!repeatable || tries >= options.retries) throw new Refusal(502, 'the instance ended before it had answered');
       } finally {
         instance.leave();
@@ -163,7 +166,7 @@ export class Service {
   /** Ends an instance that has no request, so that another function can have its place; whether there was one. */
   yield(): boolean {
     const idle = this.#idle();
-    if (idle === undefined || this.#instances.size <= this.source.options.min) return false;
+    if (idle === undefined || this.#instances.size <= this.options.min) return false;
     idle.retire('place');
     return true;
   }
@@ -174,23 +177,23 @@ export class Service {
   }
 
   /** Takes another version: what runs ends with its last request. */
-  replace(source: FunctionSource, env: Readonly<Record<string, string>>): void {
-    this.#source = source;
-    this.#env = env;
-    this.#snapshot = undefined;
+  replace({ options, backend }: Served): void {
+    this.#options = options;
+    this.#backend = backend;
     this.#failedAt = Number.NEGATIVE_INFINITY;
     for (const instance of this.#instances) instance.retire('replaced');
-    for (const standby of this.#standbys.splice(0)) void standby[Symbol.asyncDispose]();
+    for (const standby of this.#standbys.splice(0)) standby.kill();
   }
 
   /** Ends all instances at once. */
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#closing.abort();
     clearTimeout(this.#timer);
     for (const { reject } of this.#queue.splice(0)) reject(new Refusal(503, 'the gateway ends'));
-    const overs = [...this.#instances].map((instance) => instance.over());
-    for (const instance of this.#instances) instance.kill();
-    await Promise.all([...overs, ...this.#standbys.splice(0).map((standby) => standby[Symbol.asyncDispose]())]);
+    const standbys = this.#standbys.splice(0);
+    const overs = [...[...this.#instances].map((instance) => instance.over()), ...standbys.map(({ over }) => over)];
+    for (const each of [...this.#instances, ...standbys]) each.kill();
+    await Promise.all([...overs, ...this.#pending]);
   }
 
   show(): Shown {
@@ -211,28 +214,20 @@ export class Service {
     };
   }
 
-  #opened(): Promise<OpenSnapshot> {
-    this.#snapshot ??= this.context.open(this.source);
-    this.#snapshot.catch(() => {
-      this.#snapshot = undefined;
-    });
-    return this.#snapshot;
-  }
-
   #idle(): Instance | undefined {
     return [...this.#instances].filter(({ active, retired }) => active === 0 && retired === undefined).sort((a, b) => a.usedAt - b.usedAt)[0];
   }
 
   /** The one that was used last of those that take another request: the others can become idle. */
   #free(): Instance | undefined {
-    const { concurrency } = this.source.options;
+    const { concurrency } = this.options;
     return [...this.#instances].filter(({ active, retired }) => active < concurrency && retired === undefined).sort((a, b) => b.usedAt - a.usedAt)[0];
   }
 
   /** An instance with room, now or later. Throws Refusal. */
   async #acquire(call: Call): Promise<Instance> {
     this.#usedAt = performance.now();
-    const { options } = this.source;
+    const { options } = this;
     if (this.#closed) throw new Refusal(503, 'the gateway ends');
     const free = this.#queue.length === 0 ? this.#free() : undefined;
     if (free !== undefined) return free.take();
@@ -277,82 +272,83 @@ export class Service {
     this.#scale();
   }
 
-  /** Starts what the queue wants, and the VMMs that wait; has the idle looked at. */
+  /** Starts what the queue wants, and what waits; has the idle looked at. */
   #scale(): void {
     if (this.#closed) return;
-    const { options } = this.source;
+    const { options } = this;
     const wanted = Math.max(Math.ceil(this.#queue.length / options.concurrency), options.min - this.#instances.size);
     const failed = performance.now() - this.#failedAt < FAILED_MS;
     while (!failed && this.#starting < wanted && this.#instances.size + this.#starting < (options.max ?? this.context.max)) {
       if (!this.context.capacity.take(this)) break;
       this.#starting++;
-      void this.#start();
+      this.#track(this.#start());
     }
-    if (this.#inUse() && this.#standbys.length + this.#preparing < this.context.warm) void this.#prepare();
+    // What somebody waits for comes first.
+    while (this.#starting === 0 && this.#inUse() && this.#standbys.length + this.#preparing < this.context.warm) this.#track(this.#prepare());
     this.#timer ??= this.#inUse() ? setTimeout(() => this.#look(), Math.min(options.idle, 10_000)) : undefined;
   }
 
-  #inUse(): boolean {
-    return this.#instances.size + this.#starting > 0 || performance.now() - this.#usedAt < this.source.options.idle;
+  get #closed(): boolean {
+    return this.#closing.signal.aborted;
   }
 
-  /** Ends what had no request for long, and at last the VMMs that wait. */
+  #track(start: Promise<void>): void {
+    this.#pending.add(start);
+    void start.finally(() => this.#pending.delete(start));
+  }
+
+  #inUse(): boolean {
+    return this.#instances.size + this.#starting > 0 || performance.now() - this.#usedAt < this.options.idle;
+  }
+
+  /** Ends what had no request for long, and at last what waits. */
   #look(): void {
     this.#timer = undefined;
-    const { options } = this.source;
+    const { options } = this;
     for (let idle = this.#idle(); idle !== undefined && this.#instances.size > options.min; idle = this.#idle()) {
       if (performance.now() - idle.usedAt < options.idle) break;
       idle.retire('idle');
     }
-    if (!this.#inUse()) for (const standby of this.#standbys.splice(0)) void standby[Symbol.asyncDispose]();
+    if (!this.#inUse()) for (const standby of this.#standbys.splice(0)) standby.kill();
     this.#scale();
   }
 
-  #onLine(id: string): OnLine {
-    return (line) => this.context.log(`[${id}] ${line}`);
-  }
-
-  /** A VMM that waits. */
+  /** One more that waits. */
   async #prepare(): Promise<void> {
+    const backend = this.#backend;
     this.#preparing++;
     try {
-      const standby = await this.#standby();
-      if (this.#closed || !this.#inUse()) await standby[Symbol.asyncDispose]();
-      else {
+      const standby = await backend.start(true, this.#closing.signal);
+      if (this.#closed || !this.#inUse() || backend !== this.#backend) {
+        standby.kill();
+        await standby.over;
+      } else {
         this.#standbys.push(standby);
-        void standby.vm.result
-          .catch(() => {})
-          .finally(() => {
-            const index = this.#standbys.indexOf(standby);
-            if (index >= 0) this.#standbys.splice(index, 1);
-          });
+        void standby.over.then(() => {
+          const index = this.#standbys.indexOf(standby);
+          if (index >= 0) this.#standbys.splice(index, 1);
+        });
       }
     } catch (error) {
+      if (this.#closed) return;
       this.#failedAt = performance.now();
-      this.context.log(`[${this.name}] no VMM waits: ${error instanceof Error ? error.message : String(error)}`);
+      this.context.log(`[${this.name}] no instance waits: ${error instanceof Error ? error.message : String(error)}`);
     } finally {
       this.#preparing--;
     }
-  }
-
-  async #standby(): Promise<Standby> {
-    return prepare(await this.#opened(), this.source.port, this.#env, this.#onLine(this.name));
   }
 
   /** One more instance; the place for it is taken already. */
   async #start(): Promise<void> {
     const { metrics, capacity } = this.context;
     const began = performance.now();
+    const backend = this.#backend;
     try {
-      const standby = this.#standbys.shift() ?? (await this.#standby());
-      standby.go();
-      await standby.vm.started;
-      if (standby.vm.state === 'ended' || this.#closed) throw new Error(JSON.stringify((await standby.vm.result).end));
-      const { differs } = await this.#opened();
-      if (differs !== undefined) await standby.vm.listening(this.source.port);
-      const instance = new Instance(`${this.name}#${++this.#starts}`, standby.vm, this.source.port, this.source.saysReady);
+      const server = await this.#next();
+      const instance = new Instance(`${this.name}#${++this.#starts}`, server);
       this.#instances.add(instance);
-      metrics.starts.at({ function: this.name, how: differs === undefined ? 'restored' : 'booted' }).value++;
+      if (backend !== this.#backend) instance.retire('replaced');
+      metrics.starts.at({ function: this.name, how: server.how }).value++;
       metrics.startSeconds.observe({ function: this.name }, (performance.now() - began) / 1000);
       void instance.over().then((how) => {
         this.#instances.delete(instance);
@@ -362,8 +358,13 @@ export class Service {
         if (why === 'crash' && !this.#closed) this.context.log(`[${instance.id}] ended: ${how}`);
         this.#release();
       });
+      if (this.#closed) {
+        instance.kill();
+        await server.over;
+      }
     } catch (error) {
       capacity.give();
+      if (this.#closed) return;
       this.#failedAt = performance.now();
       setTimeout(() => this.#scale(), FAILED_MS).unref();
       const why = error instanceof Error ? error.message : String(error);
@@ -374,6 +375,19 @@ export class Service {
       this.#starting--;
     }
     this.#release();
+  }
+
+  /** A server that runs: one that waited, unless it cannot be woken, or a new one. */
+  async #next(): Promise<Server> {
+    const standby = this.#standbys.shift();
+    if (standby === undefined) return this.#backend.start(false, this.#closing.signal);
+    try {
+      await standby.wake();
+      return standby;
+    } catch {
+      standby.kill();
+      return this.#backend.start(false, this.#closing.signal);
+    }
   }
 
   #gauge(): void {

@@ -19,6 +19,8 @@ export type GuestMessage =
   | { readonly type: 'kmsg'; readonly text: string }
   /** Init waits for the time. */
   | { readonly type: 'clock' }
+  /** The clock has the time that a machine was told which stood still. */
+  | { readonly type: 'timed' }
   /** A line of the file that was asked for, and that it has no more. */
   | { readonly type: 'line'; readonly text: string }
   | { readonly type: 'end' }
@@ -38,7 +40,7 @@ function numberIn(text: string, low: number, high: number): number | undefined {
 }
 
 /** Messages of one word. */
-const WORDS = ['start', 'clock', 'end', 'ready', 'held'] as const;
+const WORDS = ['start', 'clock', 'timed', 'end', 'ready', 'held'] as const;
 
 /** One line of the guest's, without its end. */
 export function decodeGuestLine(line: string): GuestMessage {

@@ -33,6 +33,16 @@ export const functionSchema = z.strictObject({
     .describe('When it is called by POST without a request from outside: "*/5 * * * *"'),
   env: z.array(variable).default([]).describe("Variables of the gateway's environment that it gets"),
   secrets: z.array(variable).default([]).describe("Variables of the gateway's secrets that it gets"),
+  maxBody: z
+    .string()
+    .regex(/^\d+[KMG]i?$/, 'expected 512K, 8M, 1G')
+    .default('8M')
+    .describe('Bytes that the body of a request may have; more is answered by 413'),
+  probe: z
+    .string()
+    .startsWith('/')
+    .optional()
+    .describe('A path that answers at once, by GET: asked before an instance waits, and after a client left; of a function in TypeScript it need not be said'),
   port: count(1, 65535).optional().describe('Where a program that speaks HTTP listens; its first port by default'),
 });
 

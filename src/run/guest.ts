@@ -76,6 +76,9 @@ const MAX_SERIAL = 4 * 1024 * 1024;
 /** Lines of a file in /proc that are taken. */
 const MAX_LINES = 100_000;
 
+/** How long a guest that stood still is waited for to set its clock. */
+const CLOCK_MS = 2000;
+
 /** How long a guest that is to be ended may take to say its last words. */
 const LAST_WORDS_MS = 2000;
 
@@ -113,6 +116,7 @@ export class Guest {
   #settleStarted: () => void = () => {};
   #settleReady: () => void = () => {};
   #settleHeld: () => void = () => {};
+  #settleTimed: () => void = () => {};
   #process: VmmProcess | undefined;
   #serial = '';
   #startMs: number | undefined;
@@ -138,6 +142,7 @@ export class Guest {
       this.#settleStarted();
       this.#settleReady();
       this.#settleHeld();
+      this.#settleTimed();
     });
     this.result.catch(() => {}); // each caller that awaits it is told
   }
@@ -201,9 +206,19 @@ export class Guest {
     });
   }
 
+  /** Settles once its clock is right again. A guest that does not set it goes on without. */
   async resume(): Promise<void> {
     this.#life.resumed();
+    const asked = this.#startMs !== undefined && this.hears;
+    const timed = new Promise<void>((resolve) => {
+      this.#settleTimed = resolve;
+    });
+    // Said before it goes on, it is what init hears first.
+    if (asked) this.#sockets.get('control')?.write(encodeTime(Date.now()));
     await this.#process?.resume();
+    const limit = new AbortController();
+    if (asked) await Promise.race([timed, elapse(CLOCK_MS, undefined, { signal: limit.signal }).catch(() => {})]);
+    limit.abort();
   }
 
   /**
@@ -405,6 +420,9 @@ export class Guest {
         break;
       case 'held':
         this.#settleHeld();
+        break;
+      case 'timed':
+        this.#settleTimed();
         break;
       case 'unknown':
         // A hostile guest can send anything; only what is known counts.

@@ -70,8 +70,9 @@ export interface RunningVm extends AsyncDisposable {
   connect(): Promise<Socket>;
   /** The VMM's process on this host. */
   readonly pid: number | undefined;
-  /** Stops the machine, with its clock, until `resume()`. Throws UKL_VMM if it cannot be stopped now. */
+  /** Stops the machine until `resume()`. Throws UKL_VMM if it cannot be stopped now. */
   pause(): Promise<void>;
+  /** Settles once the guest's clock has the time again. Timers of its programs have stood still. */
   resume(): Promise<void>;
   /**
    * Saves the guest as it is, into a directory: `memory` and `state`. It goes on then.

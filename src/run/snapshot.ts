@@ -157,8 +157,10 @@ export async function listSnapshots(): Promise<Snapshot[]> {
   for (const [name, entry] of await snapshotNames()) {
     const stored = entries.get(entry);
     if (stored === undefined) continue;
-    const { made } = await readRecord(stored.path);
-    found.push({ name, directory: stored.path, made: new Date(made), usedAt: stored.usedAt, bytes: stored.bytes });
+    // Another version of ukl has made its own in the same store.
+    const record = await readRecord(stored.path).catch(() => undefined);
+    if (record === undefined) continue;
+    found.push({ name, directory: stored.path, made: new Date(record.made), usedAt: stored.usedAt, bytes: stored.bytes });
   }
   return found;
 }

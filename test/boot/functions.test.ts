@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { projectRoot } from '../../src/lib/paths.js';
 import { discover, type Gateway, serveFunctions } from '../../src/sdk/index.js';
@@ -59,6 +60,19 @@ describe('a function of TypeScript', () => {
       expect(first[name], name).toBeDefined();
       expect(second[name], name).not.toEqual(first[name]);
     }
+  });
+
+  test('has the time, also in an instance that waited', async () => {
+    await expect.poll(() => gateway.show()[0]?.standbys, { timeout: 120_000 }).toBe(1);
+    const starts = gateway.show()[0]?.starts ?? 0;
+    // It stands still meanwhile.
+    await setTimeout(2000);
+    expect((await ask('crash')).status).toBe(502);
+    const before = Date.now();
+    const { time } = (await (await ask('env')).json()) as { time: number };
+    expect(time).toBeGreaterThanOrEqual(before - 1000);
+    expect(time).toBeLessThanOrEqual(Date.now());
+    expect(gateway.show()[0]?.starts).toBe(starts + 1);
   });
 
   test('that throws answers 500 and goes on; one that ends or hangs costs its own request and its instance, with all that it wrote', async () => {

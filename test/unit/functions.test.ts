@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { discover } from '../../src/functions/discover.js';
-import { serveFunctions } from '../../src/functions/gateway.js';
 import { Metrics } from '../../src/functions/metrics.js';
 import { Router } from '../../src/functions/router.js';
+import { serveFunctions } from '../../src/functions/serve.js';
 
 describe('routes', () => {
   const route = (name: string, path: string, host?: string): { name: string; path: string; host: string | undefined } => ({ name, path, host });

@@ -58,6 +58,7 @@ describe("the guest's lines", () => {
     ['line ', { type: 'line', text: '' }],
     ['end', { type: 'end' }],
     ['clock', { type: 'clock' }],
+    ['timed', { type: 'timed' }],
     ['ready', { type: 'ready' }],
     ['held', { type: 'held' }],
   ])('%j', (line, message) => expect(decodeGuestLine(line)).toEqual(message));
@@ -283,6 +284,7 @@ describe("init's half", () => {
       { type: 'kmsg', text: 'app[37]: segfault at 8' },
       { type: 'kmsg', text: '' },
       { type: 'clock' },
+      { type: 'timed' },
       { type: 'line', text: '  sl  local_address' },
       { type: 'line', text: '' },
       { type: 'end' },

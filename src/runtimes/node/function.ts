@@ -12,6 +12,9 @@ import type { NodeRelease } from './release.js';
 /** Where guest/supervisors/node/function.mts listens. */
 export const FUNCTION_PORT = 8080;
 
+/** What that answers itself, at once. */
+export const WARM_PATH = '/.ukl/warm';
+
 /** Files whose default export is a function. */
 export const isFunction = (path: string): boolean => /\.function\.[cm]?[jt]s$/.test(path);
 
