@@ -45,13 +45,15 @@ export const kubernetes: Platform = {
     { name: 'host', help: 'host of requests from outside', byDefault: '', takes: isDomain },
     HEALTH,
     { name: 'grace', help: 'seconds for the program to end', byDefault: '30', takes: wholeNumber(0, 86_400) },
+    // As measured (docs/notes/overhead.md), of the largest image there.
+    { name: 'overhead', help: "MiB of a node's memory besides the guest's", byDefault: '224', takes: wholeNumber(0, 1_000_000) },
     { name: 'runtime-class', help: 'RuntimeClass', byDefault: 'ukl', takes: isDomain },
   ],
   plan: (parts) => {
     const { name, settings } = parts;
     const { namespace = '', health = '', by, host } = settings;
     const scaler = settings.scaler as Scaler;
-    const shape: Shape = { app: name, ports: openPorts(parts), health, scaler };
+    const shape: Shape = { app: name, ports: openPorts(parts), health, scaler, overheadMiB: Number(settings.overhead) };
     const values = valuesOf(parts, scaler);
     const all = manifests(shape, values);
     const kind = scaler === 'knative' ? 'services.serving.knative.dev' : 'deployments.apps';

@@ -11,8 +11,8 @@ export type Scaler = (typeof SCALERS)[number];
 /** The label of nodes that have the runtime. */
 const NODE_LABEL = 'ukl-runtime';
 
-/** What VMM and supervisor take besides the guest's memory: an estimate. */
-const OVERHEAD = { memory: '160Mi', cpu: '50m' };
+/** Of a processor, for VMM and supervisor: an estimate. */
+const OVERHEAD_CPU = '50m';
 
 /** What does not change once an image is built. */
 export interface Shape {
@@ -21,6 +21,8 @@ export interface Shape {
   /** A path that answers by HTTP; without it, a port that can be connected to is a sign of life. */
   readonly health: string;
   readonly scaler: Scaler;
+  /** What VMM and supervisor take besides the guest's memory. */
+  readonly overheadMiB: number;
 }
 
 export interface EnvironmentVariable {
@@ -231,12 +233,12 @@ const disruptionBudget = (values: Values, labels: object): object => ({
   spec: { maxUnavailable: 1, selector: { matchLabels: labels } },
 });
 
-const runtimeClass = (values: Values): object => ({
+const runtimeClass = (values: Values, { overheadMiB }: Shape): object => ({
   apiVersion: 'node.k8s.io/v1',
   kind: 'RuntimeClass',
   metadata: { name: values.runtimeClass },
   handler: 'ukl',
-  overhead: { podFixed: OVERHEAD },
+  overhead: { podFixed: { memory: `${overheadMiB}Mi`, cpu: OVERHEAD_CPU } },
   scheduling: { nodeSelector: { 'kubernetes.io/os': 'linux', 'kubernetes.io/arch': 'amd64', [NODE_LABEL]: 'true' } },
 });
 
@@ -256,7 +258,7 @@ export function manifests(shape: Shape, values: Values): readonly Manifest[] {
       seccompProfile: { type: 'RuntimeDefault' },
     },
   };
-  const shared = { name: 'runtime-class', content: runtimeClass(values), shared: true };
+  const shared = { name: 'runtime-class', content: runtimeClass(values, shape), shared: true };
   if (scaler === 'knative') return [shared, { name: 'service', content: knativeService(shape, values, labels, container) }];
   const served = tcpPort(ports);
   return [
