@@ -17,7 +17,7 @@ import { openSource } from '../oci/open.js';
 import { parseReference } from '../oci/reference.js';
 import type { ResolvedConfig } from '../options/config.js';
 import type { BuildOptions } from '../options/given.js';
-import { FUNCTION_PORT, isFunction } from '../runtimes/node/function.js';
+import { FUNCTION_PORT, functionFileOf } from '../runtimes/functions.js';
 import { platforms } from './index.js';
 import { type Deployment, guarded, type Platform, type PlatformName } from './platform.js';
 
@@ -73,9 +73,9 @@ function checkTools({ tools, title }: Platform, settings: Readonly<Record<string
 }
 
 /** Those that it says, and where a function of it is asked. */
-function portsOf({ entry, function: options, ports }: ResolvedConfig, built: RunDefaults | undefined): RunDefaults['ports'] {
-  const known = built?.ports ?? ports.map(parsePort);
-  const guest = entry !== undefined && isFunction(entry) ? FUNCTION_PORT : options?.port;
+function portsOf(config: ResolvedConfig, built: RunDefaults | undefined): RunDefaults['ports'] {
+  const known = built?.ports ?? config.ports.map(parsePort);
+  const guest = functionFileOf(config) !== undefined ? FUNCTION_PORT : config.function?.port;
   return guest === undefined ? known : [...known, { address: '127.0.0.1', host: 0, guest, protocol: 'tcp' }];
 }
 

@@ -5,9 +5,6 @@ import type { Context } from '../options/given.js';
 import { type Snapshot, saveSnapshot } from '../run/snapshot.js';
 import type { FunctionSource } from './discover.js';
 
-/** Of an instance whose function does not say: Node.js with a small program. */
-const NODE_MEMORY = '256M';
-
 /** Two functions of one name in two places are two. */
 export const snapshotNameOf = ({ name, target }: FunctionSource): string => `function-${name}-${hashValue(target).slice(0, 8)}`;
 
@@ -18,6 +15,5 @@ export const snapshotNameOf = ({ name, target }: FunctionSource): string => `fun
  */
 export async function buildFunction(source: FunctionSource, context: Context = {}): Promise<Snapshot> {
   const { target, options, port, saysReady } = source;
-  const memory = options.memory ?? (saysReady ? NODE_MEMORY : undefined);
-  return saveSnapshot(target, { ...context, name: snapshotNameOf(source), memory, imagePorts: false, ...(saysReady ? {} : { ready: port }) });
+  return saveSnapshot(target, { ...context, name: snapshotNameOf(source), memory: options.memory, imagePorts: false, ...(saysReady ? {} : { ready: port }) });
 }

@@ -5,7 +5,7 @@ import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { asUklError } from '../lib/errors.js';
 import type { Log } from '../lib/log.js';
-import { isFunction } from '../runtimes/node/function.js';
+import { isFunction } from '../runtimes/functions.js';
 import { discover, type FunctionSource } from './discover.js';
 import type { LocalGateway } from './serve.js';
 

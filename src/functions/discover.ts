@@ -10,7 +10,7 @@ import { findConfig } from '../config/load.js';
 import { parsePort } from '../devices/ports.js';
 import { UklError } from '../lib/errors.js';
 import { type FunctionOptions, functionSchema } from '../options/function.js';
-import { FUNCTION_PORT, isFunction } from '../runtimes/node/function.js';
+import { FUNCTION_PORT, functionFileOf, functionName, isFunction, isScriptFunction } from '../runtimes/functions.js';
 
 /** A function as it is written. */
 export interface FunctionSource {
@@ -83,22 +83,24 @@ function parseOptions(value: unknown, where: string): FunctionOptions {
   throw new UklError('UKL_CONFIG', `${where} has options that are none`, { details: z.prettifyError(result.error), hint: 'docs/functions.md lists them' });
 }
 
-/** A file's name without the words that say what it is. */
-const functionName = (path: string): string => basename(path).replace(/\.function\.[cm]?[jt]s$/, '');
+/** Memory of an instance whose function does not say: Node.js with a small program, or a small program. */
+const MEMORY = { script: '256M', c: '96M' };
 
-async function fromFile(path: string): Promise<FunctionSource> {
-  return { name: functionName(path), target: path, options: await readOptions(path), port: FUNCTION_PORT, saysReady: true };
+/** C has no options: those of its project, or the defaults. */
+async function fromFile(path: string, given: FunctionOptions = functionSchema.parse({})): Promise<FunctionSource> {
+  const script = isScriptFunction(path);
+  const options = script ? await readOptions(path) : given;
+  const memory = options.memory ?? (script ? MEMORY.script : MEMORY.c);
+  return { name: functionName(basename(path)), target: path, options: { ...options, memory }, port: FUNCTION_PORT, saysReady: true };
 }
 
 /** A project whose ukl.config has a `function`. Throws UKL_CONFIG if it says of no port. */
 async function fromProject(path: string): Promise<FunctionSource | undefined> {
   const { name, config } = await resolveTarget(path);
   if (config.function === undefined) return undefined;
-  if (config.entry !== undefined && isFunction(config.entry)) {
-    const source = await fromFile(resolve(path, config.entry));
-    return { ...source, name, target: path, options: parseOptions({ ...(await readOptions(resolve(path, config.entry))) }, path) };
-  }
   const options = { ...config.function, memory: config.function.memory ?? config.memory };
+  const file = functionFileOf(config);
+  if (file !== undefined) return { ...(await fromFile(resolve(path, file), options)), name, target: path };
   const port = options.port ?? config.ports.map(parsePort).find(({ protocol }) => protocol === 'tcp')?.guest;
   if (port === undefined)
     throw new UklError('UKL_CONFIG', `${path} does not say which port its program speaks HTTP on`, { hint: 'function: { port: 8080 } in ukl.config' });

@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream';
 import { LineSplitter } from '../lib/lines.js';
 import { type Log, silentLog } from '../lib/log.js';
 import { type OpenSnapshot, openSnapshot } from '../run/snapshot.js';
-import { WARM_PATH } from '../runtimes/node/function.js';
+import { WARM_PATH } from '../runtimes/functions.js';
 import type { Backend, Server } from './backend.js';
 import { buildFunction } from './build.js';
 import type { FunctionSource } from './discover.js';

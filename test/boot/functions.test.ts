@@ -134,6 +134,26 @@ test('functions in C: each has its path or host, one that has nothing to do make
   expect(metrics).toMatch(/^ukl_ends_total\{function="one",why="place"\} \d+$/m);
 });
 
+test('a function in C by upcalls, and a server that was saved within one: clones listen where the saved one did, and have clients of their own', async () => {
+  const [upcall] = patient(await discover([join(projectRoot, 'test/fixtures/functions/upcall')]));
+  const [other] = patient(await discover([join(projectRoot, 'examples/functions/native')]));
+  if (upcall === undefined || other === undefined) throw new Error('no functions');
+  // Not saved by its own word: it waits for clients, with the kernel half open.
+  const serving = { ...other, name: 'serving', target: join(projectRoot, 'examples/upcall') };
+  await using gateway = await serveFunctions([upcall, serving], { max: 3, secrets: { upcall: { TOKEN: 'a secret' } } });
+  const ask = async (path: string, init: RequestInit = {}): Promise<string> => {
+    const answer = await fetch(`${gateway.url}${path}`, init);
+    return answer.status === 200 ? answer.text() : String(answer.status);
+  };
+  const body = 'ü'.repeat(100_000);
+  expect(await ask('/upcall?1', { method: 'PUT', body, headers: { 'x-word': 'word' } })).toBe(`PUT /upcall?1 1 a secret word\n${body}`);
+  const counts = (await Promise.all([1, 2, 3, 4, 5, 6, 7, 8].map(() => ask('/upcall')))).map((answer) => answer.split(' ')[2]);
+  expect(counts.sort()).toEqual(['2', '3', '4', '5', '6', '7', '8', '9']);
+  expect([await ask('/upcall?silent'), await ask('/upcall?crash'), await ask('/upcall')]).toEqual(['500', '502', 'GET /upcall 1 a secret -\n']);
+  expect(await Promise.all([1, 2, 3].map(() => ask('/serving')))).toEqual(Array(3).fill('Hello, world\n'));
+  expect(gateway.show().map(({ starts }) => starts)).toEqual([2, 1]);
+});
+
 /** VMMs whose memory is a snapshot, started by a process. */
 const vmmsOf = (parent: number): string[] =>
   readdirSync('/proc').filter((pid) => {

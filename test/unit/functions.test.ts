@@ -72,6 +72,8 @@ describe('functions in a directory', () => {
     );
     await file('functions/b.function.mjs', `import { defineFunction } from 'ukl'; export default defineFunction({}, () => new Response());`);
     await file('c/ukl.config.json', JSON.stringify({ name: 'see', sources: ['c.c'], memory: '64M', ports: ['0:80'], function: { idle: 5 } }));
+    await file('functions/f.function.c', '');
+    await file('functions/g/ukl.config.json', JSON.stringify({ sources: ['g.function.c'], memory: '64M', function: { timeout: 2 } }));
     await file('d/ukl.config.json', JSON.stringify({ sources: ['d.c'] }));
     await file('node_modules/e.function.ts', 'export default 1;');
   });
@@ -80,9 +82,11 @@ describe('functions in a directory', () => {
   test('are found with their options, which are read without what they import', async () => {
     const found = await discover([work]);
     expect(found.map(({ name, port, options }) => [name, port, options.timeout, options.idle, options.path, options.memory])).toEqual([
-      ['a', 8080, 1500, 60_000, '/other', undefined],
+      ['a', 8080, 1500, 60_000, '/other', '256M'],
       ['see', 80, 30_000, 5000, undefined, '64M'],
-      ['b', 8080, 30_000, 60_000, undefined, undefined],
+      ['b', 8080, 30_000, 60_000, undefined, '256M'],
+      ['f', 8080, 30_000, 60_000, undefined, '96M'],
+      ['g', 8080, 2000, 60_000, undefined, '64M'],
     ]);
   });
 

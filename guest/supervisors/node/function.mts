@@ -13,7 +13,7 @@ import { runInNewContext } from 'node:vm';
 import type { FunctionDefinition, FunctionHandler } from '../../../src/functions/define.ts';
 import { refresh } from './fresh.mts';
 
-/** src/runtimes/node/function.ts has it, too. */
+/** src/runtimes/functions.ts has it, too. */
 const PORT = 8080;
 
 const INSTANCE = '/.ukl/instance';

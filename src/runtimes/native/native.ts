@@ -10,6 +10,7 @@ import { exec } from '../../lib/exec.js';
 import { projectRoot } from '../../lib/paths.js';
 import type { Libc } from '../../model/index.js';
 import { packLibraries } from '../../packing/files.js';
+import { functionName, isFunction } from '../functions.js';
 import type { BuiltApp, Runtime, RuntimeContext } from '../runtime.js';
 import { make } from './make.js';
 
@@ -92,6 +93,7 @@ export const native: Runtime = {
   ],
   takes: ({ entry, image }) => entry === undefined && image === undefined,
   async fromFile(path) {
+    if (isFunction(path)) return { name: functionName(basename(path)), config: { sources: [path], function: {} } };
     if (path.endsWith('.c')) return { name: basename(path, '.c'), config: { sources: [path] } };
     return (await isElf(path)) ? { name: basename(path), config: { program: path } } : undefined;
   },

@@ -9,15 +9,6 @@ import type { GuestFile } from '../../model/index.js';
 import { fromStore, type StoreContext } from '../../store/store.js';
 import type { NodeRelease } from './release.js';
 
-/** Where guest/supervisors/node/function.mts listens. */
-export const FUNCTION_PORT = 8080;
-
-/** What that answers itself, at once. */
-export const WARM_PATH = '/.ukl/warm';
-
-/** Files whose default export is a function. */
-export const isFunction = (path: string): boolean => /\.function\.[cm]?[jt]s$/.test(path);
-
 /** What a function imports as 'ukl'. */
 export const FUNCTION_ALIAS: Readonly<Record<string, string>> = { ukl: join(projectRoot, 'src/functions/define.ts') };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
+import { functionName, isFunction } from '../functions.js';
 import type { Runtime } from '../runtime.js';
-import { isFunction } from './function.js';
 import { findEntry, isScript, makeNodeApp, scriptName } from './node.js';
 import { getNode } from './release.js';
 
@@ -20,7 +20,7 @@ export const node: Runtime = {
   fromFile: async (path) => {
     if (!isScript(path)) return undefined;
     if (!isFunction(path)) return { name: scriptName(path), config: { entry: path } };
-    return { name: scriptName(path).replace(/\.function$/, ''), config: { entry: path, function: {} } };
+    return { name: functionName(basename(path)), config: { entry: path, function: {} } };
   },
   fromDirectory: async (path) => (existsSync(join(path, 'package.json')) ? { entry: await findEntry(path) } : undefined),
   async build({ config, directory, ...context }) {
