@@ -18,6 +18,7 @@ export async function guestMetrics(): Promise<string> {
   const limit = new Family('ukl_guest_memory_limit_bytes', 'Memory of the machine.', 'gauge');
   const received = new Family('ukl_guest_network_receive_bytes_total', 'Bytes that its interfaces received.', 'counter');
   const sent = new Family('ukl_guest_network_transmit_bytes_total', 'Bytes that its interfaces sent.', 'counter');
+  const exits = new Family('ukl_guest_exits_total', 'How often its processors have left it for KVM; none in emulation.', 'counter');
   await Promise.all(
     (await list()).map(async ({ spec, status }) => {
       const labels = { guest: spec.name, ...(spec.project === undefined ? {} : { project: spec.project.name }) };
@@ -35,7 +36,8 @@ export async function guestMetrics(): Promise<string> {
       if (status?.memoryMiB !== undefined) limit.at(labels).value = status.memoryMiB * 1024 ** 2;
       received.at(labels).value = usage.receivedBytes;
       sent.at(labels).value = usage.sentBytes;
+      if (usage.exits !== undefined) exits.at(labels).value = usage.exits;
     }),
   );
-  return exposition([up, healthy, restarts, exitCode, started, cpu, memory, privateMemory, limit, received, sent]);
+  return exposition([up, healthy, restarts, exitCode, started, cpu, memory, privateMemory, limit, received, sent, exits]);
 }

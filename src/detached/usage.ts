@@ -13,6 +13,8 @@ export interface Usage {
   readonly receivedBytes: number;
   readonly sentBytes: number;
   readonly threads: number;
+  /** Of the machine's processors for KVM, since the machine's start; undefined in emulation. */
+  readonly exits?: number | undefined;
 }
 
 /** USER_HZ, which is 100 on every Linux that runs x86-64 (include/asm-generic/param.h). */
@@ -38,11 +40,12 @@ const kilobytes = (text: string, ...fields: readonly string[]): number =>
 /** Reads /proc of the VMM, and asks the guest's init for its traffic. */
 export async function usageOf(vm: RunningVm): Promise<Usage> {
   const directory = `/proc/${vm.pid}`;
-  const [stat, memory, lines] = await Promise.all([
+  const [stat, memory, lines, exits] = await Promise.all([
     readFile(`${directory}/stat`, 'latin1'),
     readFile(`${directory}/smaps_rollup`, 'latin1'),
     // A guest that stands still does not answer.
     vm.state === 'running' ? vm.inspect('net/dev') : [],
+    vm.exits(),
   ]);
   // proc(5): behind the name's parenthesis, utime and stime are fields 14 and 15, num_threads is 20.
   const fields = stat
@@ -55,5 +58,6 @@ export async function usageOf(vm: RunningVm): Promise<Usage> {
     privateBytes: kilobytes(memory, 'Private_Clean', 'Private_Dirty'),
     ...traffic(lines),
     threads: fields[17] ?? 0,
+    exits,
   };
 }

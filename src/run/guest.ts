@@ -184,6 +184,11 @@ export class Guest {
     return this.#process?.pid;
   }
 
+  /** As the VMM counts them. */
+  async exits(): Promise<number | undefined> {
+    return this.#process?.exits();
+  }
+
   /** A connection on which a session can begin. Throws UKL_VMM if there is no program yet, UKL_USAGE if PID 1 takes no messages. */
   async connect(): Promise<Socket> {
     if (!this.hears)

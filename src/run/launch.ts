@@ -70,6 +70,8 @@ export interface RunningVm extends AsyncDisposable {
   connect(): Promise<Socket>;
   /** The VMM's process on this host. */
   readonly pid: number | undefined;
+  /** How often the machine's processors have left the guest for KVM since the start; undefined in emulation. */
+  exits(): Promise<number | undefined>;
   /** Stops the machine until `resume()`. Throws UKL_VMM if it cannot be stopped now. */
   pause(): Promise<void>;
   /** Settles once the guest's clock has the time again. Timers of its programs have stood still. */
@@ -243,6 +245,7 @@ async function start(getImage: (work: string) => Promise<readonly [Image, RunOpt
       get pid() {
         return guest.pid;
       },
+      exits: () => guest.exits(),
       pause: () => guest.pause(),
       resume: () => guest.resume(),
       save: (directory) => guest.save(directory),

@@ -36,6 +36,7 @@ export function startOnConsole(title: string, command: readonly string[], hint: 
     openPort: cannot(title, 'add a port'),
     pid: child.pid,
     instructionPointers: async () => [],
+    exits: async () => undefined,
     saveState: cannot(title, 'save the machine'),
     loadState: cannot(title, 'go on with a saved machine'),
     kill: () => void child.kill('SIGKILL'),

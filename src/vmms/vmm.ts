@@ -72,6 +72,8 @@ export interface VmmProcess {
   readonly pid: number | undefined;
   /** The address at which each processor is, in hex. */
   instructionPointers(): Promise<readonly string[]>;
+  /** How often its processors have left the guest for the host's kernel since the start; undefined where nobody counts. */
+  exits(): Promise<number | undefined>;
   /** Writes the state of a paused machine's devices to a file; its memory is in a file already (`Machine.memoryFile`). */
   saveState(file: string): Promise<void>;
   /** Takes the state that a machine like it has saved; it is paused then. Throws UKL_VMM. */

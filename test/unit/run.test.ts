@@ -138,6 +138,18 @@ describe('QMP', () => {
     await qmp.pause();
     close();
   });
+  test("KVM's exits are those of all processors; emulation has none, an old QEMU does not know", async () => {
+    const each = (value: number): string => `{"provider": "kvm", "qom-path": "/machine/unattached/device[0]", "stats": [{"name": "exits", "value": ${value}}]}`;
+    for (const [answer, is] of [
+      [`{"return": [${each(2 ** 40)}, ${each(3)}]}`, 2 ** 40 + 3],
+      ['{"return": []}', undefined],
+      ['{"error": {"class": "CommandNotFound", "desc": "The command query-stats has not been found"}}', undefined],
+    ] as const) {
+      const { qmp, close } = await talk((command) => (command === 'query-stats' ? answer : '{"return": {}}'));
+      expect(await qmp.exits()).toBe(is);
+      close();
+    }
+  });
   test('a QEMU that ends leaves nobody waiting', async () => {
     const { qmp, close } = await talk(() => '{"return": {}}');
     await expect(qmp.execute('quit')).rejects.toMatchObject({ code: 'UKL_VMM' });

@@ -133,7 +133,7 @@ const INTERVAL_MS = 1000;
 
 function describeUsage(before: readonly Sample[], now: readonly Sample[]): string {
   return columns([
-    ['NAME', 'CPU', 'MEMORY / LIMIT', 'PRIVATE', 'NET IN / OUT'],
+    ['NAME', 'CPU', 'MEMORY / LIMIT', 'PRIVATE', 'NET IN / OUT', 'EXITS'],
     ...now.map(({ name, usage, at, limitMiB }) => {
       const last = before.find((one) => one.name === name);
       const share = last === undefined ? undefined : (usage.cpuMs - last.usage.cpuMs) / (at - last.at);
@@ -143,6 +143,7 @@ function describeUsage(before: readonly Sample[], now: readonly Sample[]): strin
         ofLimit(usage.memoryBytes, limitMiB),
         formatSize(usage.privateBytes),
         `${formatSize(usage.receivedBytes)} / ${formatSize(usage.sentBytes)}`,
+        usage.exits === undefined ? '-' : String(usage.exits),
       ];
     }),
   ]);

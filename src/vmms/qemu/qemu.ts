@@ -88,6 +88,7 @@ async function start(machine: Machine, options: StartOptions): Promise<VmmProces
     openPort: async () => ports.open(await qmp),
     pid: child.pid,
     instructionPointers: async () => (await qmp).instructionPointers(),
+    exits: async () => (await qmp).exits(),
     saveState: async (file) => saveState(await qmp, directory, file),
     loadState: async (file) => loadState(await qmp, directory, file),
     kill: () => void child.kill('SIGKILL'),

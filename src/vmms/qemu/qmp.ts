@@ -17,6 +17,9 @@ const message = z.union([
 /** How a migration ends (MigrationStatus in qapi/migration.json of QEMU). */
 const MIGRATED = new Set(['completed', 'failed', 'cancelled']);
 
+/** StatsResult of qapi/stats.json, for each virtual CPU. */
+const statistics = z.array(z.object({ stats: z.array(z.object({ name: z.string(), value: z.number() })) }));
+
 interface Waiting {
   readonly command: string;
   readonly resolve: (value: unknown) => void;
@@ -140,5 +143,13 @@ export class Qmp {
   async instructionPointers(): Promise<string[]> {
     const text = await this.execute('human-monitor-command', { 'command-line': 'info registers -a' });
     return typeof text === 'string' ? [...text.matchAll(/\bRIP=([0-9a-f]+)/g)].map((match) => match[1] ?? '') : [];
+  }
+
+  /** KVM's exits of all virtual CPUs; undefined in emulation, and of a QEMU older than 7.1. */
+  async exits(): Promise<number | undefined> {
+    const providers = [{ provider: 'kvm', names: ['exits'] }];
+    const answer = statistics.safeParse(await this.execute('query-stats', { target: 'vcpu', providers }).catch(() => []));
+    const counts = answer.data?.flatMap(({ stats }) => stats.flatMap(({ name, value }) => (name === 'exits' ? [value] : []))) ?? [];
+    return counts.length === 0 ? undefined : counts.reduce((sum, count) => sum + count);
   }
 }
