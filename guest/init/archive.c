@@ -19,6 +19,8 @@
 #include "init.h"
 
 #define BLOCK	512
+#define SMALL	65536	/* a file of no more is read before its header is written */
+#define WHOLE_MAX	(64 << 20)	/* of one that turns out to be more */
 
 struct header {
 	char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], sum[8];
@@ -114,7 +116,7 @@ static void write_long(char type, const char *name)
 	write_padding(size);
 }
 
-/* As many bytes as the header says, whatever becomes of the file meanwhile. */
+/* A file's own bytes, as many as the header says, whatever becomes of the file meanwhile. */
 static void write_content(int fd, uint64_t size)
 {
 	static char data[1 << 16];
@@ -133,24 +135,78 @@ static void write_content(int fd, uint64_t size)
 	write_padding(size);
 }
 
+/*
+ * What there is to read of a file, and how much that is; NULL, with errno, if that is
+ * more than we hold.  Some of the kernel's have no end, and some wait for more.
+ */
+static char *read_whole(int fd, size_t *size)
+{
+	char *data = NULL, *larger;
+	size_t room = 0, have = 0;
+	long n = 1;
+
+	while (n > 0) {
+		if (have == room) {
+			room = room ? 2 * room : SMALL;
+			larger = room > WHOLE_MAX ? NULL : realloc(data, room);
+			if (!larger) {
+				free(data);
+				errno = EFBIG;
+				return NULL;
+			}
+			data = larger;
+		}
+		n = read(fd, data + have, room - have);
+		have += n > 0 ? n : 0;
+	}
+	*size = have;
+	return data;
+}
+
+/*
+ * A header comes before its bytes and says how many they are.  What the kernel says
+ * of its own files is wrong (proc(5): nothing; sysfs: a page): what is small is read first.
+ */
+static int write_file(const char *path, const char *name, const struct stat *info)
+{
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	char *data = NULL;
+	size_t size;
+
+	if (fd < 0)
+		return complain(path);
+	if (info->st_size <= SMALL) {
+		data = read_whole(fd, &size);
+		if (!data) {
+			close(fd);
+			return complain(path);
+		}
+	}
+	write_long('L', name);
+	write_header(name, "", '0', info, data ? size : (uint64_t)info->st_size);
+	if (data) {
+		write_bytes(data, size);
+		write_padding(size);
+	} else {
+		write_content(fd, info->st_size);
+	}
+	free(data);
+	close(fd);
+	return 0;
+}
+
 static int write_tree(const char *path, const char *name)
 {
 	char link[PATH_MAX] = "", *inner_path, *inner_name;
 	struct dirent *entry;
 	struct stat info;
-	int failed = 0, fd;
+	int failed = 0;
 	DIR *directory;
 
 	if (lstat(path, &info))
 		return complain(path);
 	if (S_ISREG(info.st_mode)) {
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		if (fd < 0)
-			return complain(path);
-		write_long('L', name);
-		write_header(name, "", '0', &info, info.st_size);
-		write_content(fd, info.st_size);
-		close(fd);
+		return write_file(path, name, &info);
 	} else if (S_ISLNK(info.st_mode)) {
 		if (readlink(path, link, sizeof(link) - 1) < 0)
 			return complain(path);

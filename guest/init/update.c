@@ -91,24 +91,45 @@ static uint64_t trial_slot(void)
 	return word ? strtoull(word, NULL, 10) : 0;
 }
 
-static bool is_intact(const struct slots *slots, const struct slot *slot, const struct label *label)
+static bool read_all(int fd, void *data, size_t length)
+{
+	size_t have = 0;
+	long n;
+
+	while (have < length && (n = read(fd, (char *)data + have, length - have)) > 0)
+		have += n;
+	return have == length;
+}
+
+/* The sum of what a slot holds; with a file, of what is copied from there into it.  False, with errno, if there is less. */
+static bool sum_slot(const struct slots *slots, const struct slot *slot, const struct label *label,
+		     int from, unsigned char sum[HASH_BYTES])
 {
 	static unsigned char data[1 << 20];
-	unsigned char sum[HASH_BYTES];
 	struct sha256 hash;
-	uint64_t at, from;
+	uint64_t at, where;
 	size_t n;
 
 	sha256_begin(&hash);
 	for (at = 0; at < label->bytes; at += n) {
 		n = sizeof(data);
-		from = place(slot, label, at, &n);
-		if (pread(slots->disk, data, n, from) != (ssize_t)n)
+		where = place(slot, label, at, &n);
+		errno = 0;
+		if (from < 0 ? pread(slots->disk, data, n, where) != (ssize_t)n :
+		    !read_all(from, data, n) || pwrite(slots->disk, data, n, where) != (ssize_t)n)
 			return false;
 		sha256_add(&hash, data, n);
 	}
 	sha256_end(&hash, sum);
-	return !memcmp(sum, label->sum, HASH_BYTES) &&
+	return from < 0 || fsync(slots->disk) == 0;
+}
+
+static bool is_intact(const struct slots *slots, const struct slot *slot, const struct label *label)
+{
+	unsigned char sum[HASH_BYTES];
+
+	return sum_slot(slots, slot, label, -1, sum) &&
+		!memcmp(sum, label->sum, HASH_BYTES) &&
 		!memcmp(label->disk, settings.disk, GUID_BYTES);
 }
 
@@ -312,38 +333,6 @@ static int refuse(const char *format, ...)
 	return 1;
 }
 
-static bool read_all(int fd, void *data, size_t length)
-{
-	size_t have = 0;
-	long n;
-
-	while (have < length && (n = read(fd, (char *)data + have, length - have)) > 0)
-		have += n;
-	return have == length;
-}
-
-/* Fills the idle slot, and hashes what goes there. */
-static bool copy(int from, const struct slots *slots, const struct label *label,
-		 unsigned char sum[HASH_BYTES])
-{
-	static unsigned char data[1 << 20];
-	struct sha256 hash;
-	uint64_t at, to;
-	size_t n;
-
-	sha256_begin(&hash);
-	for (at = 0; at < label->bytes; at += n) {
-		n = sizeof(data);
-		to = place(&slots->idle, label, at, &n);
-		errno = 0;
-		if (!read_all(from, data, n) || pwrite(slots->disk, data, n, to) != (ssize_t)n)
-			return false;
-		sha256_add(&hash, data, n);
-	}
-	sha256_end(&hash, sum);
-	return fsync(slots->disk) == 0;
-}
-
 /* As the kernel was told; our own environment is the program's. */
 static bool runs_on_trial(const struct slots *slots)
 {
@@ -377,7 +366,8 @@ static int take(int from, const char *name, struct slots *slots)
 			      " of a root file system", name, slots->idle.bytes - LABEL_BYTES, slots->idle.root_bytes);
 	if (!is_trusted(&label))
 		return refuse("%s is not signed with the key of this image", name);
-	if (!write_label(slots, &slots->idle, &none) || !copy(from, slots, &label, sum))
+	if (!write_label(slots, &slots->idle, &none) ||
+	    !sum_slot(slots, &slots->idle, &label, from, sum))
 		return refuse("%s: %s", name, errno ? strerror(errno) : "it is cut short");
 	if (memcmp(sum, label.sum, HASH_BYTES) || read(from, &more, 1))
 		return refuse("%s is damaged: its sum is wrong", name);
