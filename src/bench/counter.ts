@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /** Our end of the socket that vmm-plugins/count.c speaks on. */
 import { once } from 'node:events';
-import { createServer, type Server, type Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { createInterface, type Interface } from 'node:readline';
 import { UklError } from '../lib/errors.js';
+import { listen } from '../lib/listen.js';
 
 /** Numbers by name, since the start of the machine. */
 export type Counts = Readonly<Record<string, number>>;
@@ -42,10 +43,7 @@ export class Counter implements Disposable {
   }
 
   static async listen(path: string): Promise<Counter> {
-    const server = createServer();
-    server.listen(path);
-    await once(server, 'listening');
-    return new Counter(server);
+    return new Counter(await listen(path));
   }
 
   /**

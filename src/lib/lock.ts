@@ -1,49 +1,72 @@
 // SPDX-License-Identifier: MIT
-import { connect, createServer } from 'node:net';
-import { errnoOf } from './errors.js';
-import { hashValue } from './hash.js';
+import { spawn } from 'node:child_process';
+import { closeSync, fstatSync, openSync, rmSync, statSync } from 'node:fs';
+import { errnoOf, UklError } from './errors.js';
+import { LEASH } from './leash.js';
+
+export interface LockOptions {
+  /** Called once if somebody else holds the lock. */
+  readonly onWait?: () => void;
+  /** Ends the wait. */
+  readonly signal?: AbortSignal | undefined;
+}
 
 /**
- * Runs `work` while no other process of this user does so for the same name.
- *
- * The lock is a listening socket in Linux' abstract name space: the kernel
- * takes it back whatever ends the holder, and who waits is told by the end of
- * a connection, without polling. Processes in other network name spaces do not
- * see each other's locks.
- *
- * @param onWait called once if somebody else holds the lock
+ * Locks an open file; false if another has it and we are not to wait. flock(2)
+ * locks what is opened, not who has opened it: util-linux' flock does so with the
+ * file that it inherits, and the lock stays ours when it has ended.
  */
-export async function withLock<T>(name: string, work: () => Promise<T>, onWait: () => void = () => {}): Promise<T> {
-  const address = `\0ukl-lock-${hashValue([process.getuid?.(), name]).slice(0, 32)}`;
-  let waited = false;
-  for (;;) {
-    const server = createServer();
-    const free = await new Promise<boolean>((resolve, reject) => {
-      server.once('error', (error) => (errnoOf(error) === 'EADDRINUSE' ? resolve(false) : reject(error)));
-      server.listen(address, () => resolve(true));
+async function take(file: number, wait: boolean, signal: AbortSignal | undefined): Promise<boolean> {
+  signal?.throwIfAborted();
+  const [leash, ...words] = LEASH;
+  const child = spawn(leash, [...words, 'flock', ...(wait ? [] : ['--nonblock']), '3'], { stdio: ['ignore', 'ignore', 'ignore', file] });
+  const abort = (): void => void child.kill();
+  signal?.addEventListener('abort', abort, { once: true });
+  try {
+    const status = await new Promise<number | null>((resolve, reject) => {
+      child.once('error', (error) => reject(new UklError('UKL_HOST', `flock cannot be run: ${errnoOf(error) ?? error.message}`, { cause: error })));
+      child.once('close', resolve);
     });
-    if (free) {
-      const waiting = new Set<{ destroy(): void }>();
-      server.on('connection', (socket) => {
-        waiting.add(socket);
-        socket.on('error', () => {});
-        socket.on('close', () => waiting.delete(socket));
-      });
-      server.unref();
+    signal?.throwIfAborted();
+    if (status === 0 || (status === 1 && !wait)) return status === 0;
+    throw new UklError('UKL_HOST', `a file could not be locked: flock ended with ${status ?? 'a signal'}`, { hint: 'is util-linux installed?' });
+  } finally {
+    signal?.removeEventListener('abort', abort);
+  }
+}
+
+/** Whether a path still leads to an open file. */
+function isAt(path: string, file: number): boolean {
+  const [there, ours] = [statSync(path, { throwIfNoEntry: false }), fstatSync(file)];
+  return there?.ino === ours.ino && there.dev === ours.dev;
+}
+
+/**
+ * Runs `work` while nobody else does so for the same file, which is made for it
+ * and removed behind it. The kernel takes the lock back whatever ends its holder.
+ * Only its user can open the file, so nobody else can hold the lock.
+ *
+ * @param path in a directory that is there
+ * @throws UKL_HOST where files cannot be locked
+ */
+export async function withLock<T>(path: string, work: () => Promise<T>, { onWait = () => {}, signal }: LockOptions = {}): Promise<T> {
+  for (let waited = false; ; waited = true) {
+    // By its number: a FileHandle that nobody can reach is closed, and the lock would be with it.
+    const file = openSync(path, 'a', 0o600);
+    try {
+      if (!(await take(file, false, signal))) {
+        if (!waited) onWait();
+        await take(file, true, signal);
+      }
+      // Whoever had it has removed the file: the next one may be locked already.
+      if (!isAt(path, file)) continue;
       try {
         return await work();
       } finally {
-        server.close();
-        for (const socket of waiting) socket.destroy();
+        rmSync(path, { force: true });
       }
+    } finally {
+      closeSync(file);
     }
-    if (!waited) onWait();
-    waited = true;
-    await new Promise<void>((resolve) => {
-      const socket = connect(address);
-      socket.on('error', () => {});
-      socket.on('close', () => resolve());
-      socket.resume();
-    });
   }
 }

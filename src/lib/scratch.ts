@@ -5,11 +5,9 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { errnoOf, UklError } from './errors.js';
+import { SOCKET_PATH_MAX } from './listen.js';
 
 const PREFIX = 'ukl-';
-
-/** The path of a UNIX socket, with its final zero: sockaddr_un in unix(7). */
-const MAX_SOCKET_PATH = 107;
 
 /** What follows TMPDIR in the path of a socket: the directory's name, with the owner's mark and `mkdtemp`'s characters, and the socket's. */
 const ROOM = 55;
@@ -51,7 +49,7 @@ export interface Scratch extends AsyncDisposable {
  */
 export async function makeScratch(purpose: string): Promise<Scratch> {
   const root = tmpdir();
-  if (Buffer.byteLength(root) + ROOM > MAX_SOCKET_PATH)
+  if (Buffer.byteLength(root) + ROOM > SOCKET_PATH_MAX)
     throw new UklError('UKL_HOST', `the directory for temporary files is too long for a socket in it: ${root}`, { hint: 'TMPDIR=/tmp ukl ...' });
   let path: string;
   try {

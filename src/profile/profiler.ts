@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /** Our end of the socket that vmm-plugins/profile.c speaks on. */
 import { once } from 'node:events';
-import { createServer, type Server, type Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { UklError } from '../lib/errors.js';
+import { listen } from '../lib/listen.js';
 
 /** A function on one path of calls. */
 export interface CallNode {
@@ -77,10 +78,7 @@ export class Profiler implements Disposable {
   }
 
   static async listen(path: string): Promise<Profiler> {
-    const server = createServer();
-    server.listen(path);
-    await once(server, 'listening');
-    return new Profiler(server);
+    return new Profiler(await listen(path));
   }
 
   #receive(line: string): void {

@@ -5,7 +5,7 @@ import { storeRoot } from '../lib/paths.js';
 import { listStore, type StoreEntry } from './store.js';
 
 /** What the store has besides its entries. */
-const WORKING = ['apt', 'bin', 'hashes', 'logs', 'snapshots', 'tmp', 'work'];
+const WORKING = ['apt', 'bin', 'hashes', 'locks', 'logs', 'snapshots', 'tmp', 'work'];
 
 export interface Cleaned {
   readonly removed: readonly string[];

@@ -60,9 +60,9 @@ export async function fromStore(recipe: StoreRecipe, context: StoreContext): Pro
     return entry;
   }
 
-  await mkdir(root, { recursive: true });
+  await mkdir(join(root, 'locks'), { recursive: true });
   return withLock(
-    entry,
+    join(root, 'locks', name),
     async () => {
       if (existsSync(entry)) return entry;
       const output = join(root, 'tmp', name);
@@ -92,7 +92,7 @@ export async function fromStore(recipe: StoreRecipe, context: StoreContext): Pro
       });
       return entry;
     },
-    () => context.log.info(`waiting: another ukl is at work on the same step (${recipe.title})`),
+    { onWait: () => context.log.info(`waiting: another ukl is at work on the same step (${recipe.title})`), signal: context.signal },
   );
 }
 

@@ -161,11 +161,10 @@ async function main(): Promise<number> {
     process.once(name, () => controller.abort(new UklError('UKL_COMMAND', `interrupted by ${name}; the next run goes on from here`)));
   const work = { log: createLog(), signal: controller.signal, jobs: Number(values.jobs) };
   await ensurePackages(work.log, [...allRequirements(), ...PACKAGES], work.signal);
-  return withLock(
-    treeRoot,
-    () => runAll(names, values.again, Number(values.times), work),
-    () => work.log.info('waiting: another run uses the same trees'),
-  );
+  return withLock(treeRoot, () => runAll(names, values.again, Number(values.times), work), {
+    onWait: () => work.log.info('waiting: another run uses the same trees'),
+    signal: work.signal,
+  });
 }
 
 async function runAll(names: readonly string[], again: boolean, times: number, work: Work): Promise<number> {

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -100,44 +100,66 @@ describe('what the host refuses is no bug', () => {
 describe('locks', () => {
   test('one at a time, in this process', async () => {
     const order: string[] = [];
-    let release: () => void = () => {};
-    const first = withLock(work, async () => {
-      order.push('first');
-      await new Promise<void>((resolve) => {
-        release = resolve;
+    const lock = join(work, 'lock');
+    const second = await withLock(lock, async () => {
+      let later: Promise<number> = Promise.resolve(0);
+      await new Promise<void>((onWait) => {
+        later = withLock(lock, async () => order.push('second'), { onWait });
       });
-      order.push('first done');
+      order.push('first');
+      return { later };
     });
-    let second: Promise<number> = Promise.resolve(0);
-    await new Promise<void>((resolve) => {
-      second = withLock(work, async () => order.push('second'), resolve);
-    });
-    release();
-    await Promise.all([first, second]);
-    expect(order).toEqual(['first', 'first done', 'second']);
+    await second.later;
+    expect(order).toEqual(['first', 'second']);
   });
 
   test('a holder that is killed lets go', async () => {
     const script = join(work, 'hold.ts');
     await writeFile(
       script,
-      `import { withLock } from '${projectRoot}/src/lib/lock.js';\nvoid withLock('${work}', async () => { console.log('held'); await new Promise(() => setInterval(() => {}, 1000)); });\n`,
+      `import { withLock } from '${projectRoot}/src/lib/lock.js';\nvoid withLock('${work}/lock', async () => { console.log('held'); await new Promise(() => setInterval(() => {}, 1000)); });\n`,
     );
     const child = spawn(process.execPath, ['--import', `file://${projectRoot}/node_modules/tsx/dist/loader.mjs`, script], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     await new Promise((resolve) => child.stdout.once('data', resolve));
     let waiting = false;
-    const mine = withLock(
-      work,
-      async () => 'mine',
-      () => {
+    const mine = withLock(join(work, 'lock'), async () => 'mine', {
+      onWait: () => {
         waiting = true;
         child.kill('SIGKILL');
       },
-    );
+    });
     expect(await mine).toBe('mine');
     expect(waiting).toBe(true);
+  });
+
+  test('only its user could hold it, and nothing of it is left', async () => {
+    const lock = join(work, 'lock');
+    await withLock(lock, async () => expect((await stat(lock)).mode & 0o777).toBe(0o600));
+    expect(existsSync(lock)).toBe(false);
+  });
+
+  test('many want it, and have it one at a time', async () => {
+    const lock = join(work, 'lock');
+    let inside = 0;
+    const most: number[] = [];
+    const turn = async (): Promise<void> => {
+      most.push(++inside);
+      await readFile('/proc/self/stat');
+      inside--;
+    };
+    await Promise.all(Array.from({ length: 12 }, () => withLock(lock, turn)));
+    expect(most).toEqual(Array.from({ length: 12 }, () => 1));
+  });
+
+  test('who waits can be told to give up', async () => {
+    const lock = join(work, 'lock');
+    const given = new AbortController();
+    await withLock(lock, async () => {
+      const second = withLock(lock, async () => 'never', { signal: given.signal, onWait: () => given.abort(new Error('enough')) });
+      await expect(second).rejects.toThrow('enough');
+    });
   });
 });
 

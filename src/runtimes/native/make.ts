@@ -38,7 +38,7 @@ export async function make(options: MakeOptions): Promise<string> {
   const made = async (): Promise<boolean> => source !== undefined && (await readFile(stamp, 'utf8').catch(() => '')) === key;
   await mkdir(join(directory, '.ukl', 'build'), { recursive: true });
   await withLock(
-    tree,
+    join(directory, '.ukl', 'build', '.lock'),
     async () => {
       if (await made()) return;
       if (source !== undefined) {
@@ -69,7 +69,7 @@ export async function make(options: MakeOptions): Promise<string> {
       });
       if (source !== undefined) await writeFile(stamp, key);
     },
-    () => log.info(`waiting: another ukl makes ${name}`),
+    { onWait: () => log.info(`waiting: another ukl makes ${name}`), signal },
   );
   const program = resolve(tree, config.program ?? '');
   if ((await readFile(program).catch(() => undefined)) === undefined) {
