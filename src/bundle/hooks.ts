@@ -2,6 +2,7 @@
 /** Programs that an engine wants to be run at points of a container's life, with its state on their standard input. */
 import { spawn } from 'node:child_process';
 import { errnoOf, UklError } from '../lib/errors.js';
+import { TIMEOUT_MAX } from '../model/image.js';
 import { variablesOf } from '../runtimes/container/app.js';
 import type { Hook } from './spec.js';
 
@@ -14,7 +15,7 @@ async function runHook({ path, args, env, timeout }: Hook, name: string, state: 
   });
   child.stdin.on('error', () => {}); // it need not read
   child.stdin.end(JSON.stringify(state));
-  const timer = timeout === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), timeout * 1000);
+  const timer = timeout === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), Math.min(timeout, TIMEOUT_MAX) * 1000);
   const how = await new Promise<string | undefined>((resolve) => {
     child.once('error', (error) => resolve(errnoOf(error) ?? error.message));
     child.once('close', (code, signal) => resolve(code === 0 ? undefined : signal === null ? `status ${code}` : `killed by ${signal}`));

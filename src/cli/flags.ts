@@ -4,6 +4,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import { z } from 'zod';
 import { UklError } from '../lib/errors.js';
 import { nearest } from '../lib/nearest.js';
+import { TIMEOUT_MAX } from '../model/image.js';
 import type { OptionDeclaration, Scope } from '../options/option.js';
 import { type Given, OPTIONS, type OptionName, optionsIn } from '../options/options.js';
 
@@ -85,6 +86,11 @@ export function givenBy<S extends Scope>(flags: RawFlags, scope: S): Given<S> {
 
 /** Checks what commander parsed for the flags that are a verb's own. */
 export const positive = (text: string): number => z.coerce.number().positive().safeParse(text).data ?? refuse('expected a number above 0.');
+/** In seconds, as long as a timer can wait. */
+export const duration = (text: string): number =>
+  z.coerce.number().positive().max(TIMEOUT_MAX).safeParse(text).data ?? refuse(`expected seconds, above 0 and at most ${TIMEOUT_MAX}.`);
+export const patience = (text: string): number =>
+  z.coerce.number().min(0).max(TIMEOUT_MAX).safeParse(text).data ?? refuse(`expected seconds, 0 to ${TIMEOUT_MAX}.`);
 export const whole = (text: string): number => z.coerce.number().int().min(1).safeParse(text).data ?? refuse('expected 1 or more.');
 export const port = (text: string): number => z.coerce.number().int().min(0).max(65535).safeParse(text).data ?? refuse('expected 0 to 65535.');
 

@@ -21,7 +21,7 @@ import { ccCommand } from './cc.js';
 import { cleanCommand } from './clean.js';
 import { type DeployFlags, deployCommand } from './deploy.js';
 import { doctorCommand } from './doctor.js';
-import { count, flagsOf, givenBy, own, port, positive, type RawFlags, setting, whole, withChoices } from './flags.js';
+import { count, duration, flagsOf, givenBy, own, port, type RawFlags, setting, whole, withChoices } from './flags.js';
 import { buildFunctionsCommand, type FunctionFlags, serveFunctionsCommand } from './functions.js';
 import { withGlobals } from './globals.js';
 import { detachCommand, inspectGuest } from './guests/lifecycle.js';
@@ -261,7 +261,7 @@ function createProgram(done: (code: number) => void, begun: (verb: string, flags
       .argument('[args...]', "the program's arguments, after --")
       .option('--load <command>', 'run this command against a server, with the port in $PORT; without it, measure the whole run')
       .option('--count <n>', 'divide by the N requests that the load makes', whole)
-      .option('--seconds <n>', 'measure for at most N seconds', positive)
+      .option('--seconds <n>', 'measure for at most N seconds', duration)
       .option('--report <file>', 'write the flame graph to this file (profile.html)'),
   ).action((target, args, flags) => handle('profile', flags, ({ signal }) => profileCommand(target, runOptions(flags, args, signal), flags as ProfileFlags)));
 

@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { evaluate } from '../config/load.js';
 import { UklError } from '../lib/errors.js';
 import { nearest } from '../lib/nearest.js';
+import { TIMEOUT_MAX } from '../model/image.js';
 import { OPTIONS, optionsIn, type Shape } from '../options/options.js';
 
 const NAMES = ['ukl.compose.ts', 'ukl.compose.mts', 'ukl.compose.js', 'ukl.compose.mjs', 'ukl.compose.yaml', 'ukl.compose.yml', 'ukl.compose.json'];
@@ -30,7 +31,13 @@ const service = z.strictObject({
   target: z.string(),
   dependsOn: z.union([z.array(name), z.record(name, z.enum(['started', 'healthy', 'completed']))]).default([]),
   restart: z.string().optional(),
-  health: z.strictObject({ test: z.string(), interval: z.number().positive().default(5), retries: z.number().int().min(1).default(3) }).optional(),
+  health: z
+    .strictObject({
+      test: z.string(),
+      interval: z.number().positive().max(TIMEOUT_MAX, `expected at most ${TIMEOUT_MAX} seconds`).default(5),
+      retries: z.number().int().min(1).default(3),
+    })
+    .optional(),
   cpuLimit: z.number().positive().optional(),
   stopSignal: z.string().optional(),
 });
@@ -67,7 +74,7 @@ function explain(error: z.ZodError): string {
 function checkDependencies(services: Project['services'], where: string): void {
   for (const [from, { dependsOn }] of Object.entries(services)) {
     for (const to of namesOf(dependsOn)) {
-      if (services[to] !== undefined) continue;
+      if (Object.hasOwn(services, to)) continue;
       const near = nearest(to, Object.keys(services));
       throw new UklError(
         'UKL_CONFIG',

@@ -6,13 +6,13 @@ import { mkdir } from 'node:fs/promises';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { currentStatus } from '../detached/client.js';
 import { type DetachOptions, detach, type GuestSummary, list, remove, restart, stop } from '../detached/detach.js';
-import { networkSocket } from '../detached/network.js';
-import { directoryOf, guestsRoot } from '../detached/record.js';
+import { guestsRoot, lockOf } from '../detached/record.js';
+import { watchGuest } from '../detached/watch.js';
 import { formatNetwork } from '../devices/nic.js';
 import { UklError } from '../lib/errors.js';
 import { hashValue } from '../lib/hash.js';
+import { withLock } from '../lib/lock.js';
 import { silentLog } from '../lib/log.js';
-import { onChanges } from '../lib/watch.js';
 import type { Context } from '../options/given.js';
 import { vmms } from '../vmms/index.js';
 import { namesOf, orderOf, type Project, type Service } from './file.js';
@@ -20,7 +20,8 @@ import { namesOf, orderOf, type Project, type Service } from './file.js';
 /** Addresses of a project: a network of private ones by the project's name, its guests from .2 on. */
 const SERVICES_MAX = 250;
 
-export const guestOf = (project: Project, service: string): string => `${project.name}-${service}`;
+/** Neither name has a dot: no two services are called the same. */
+export const guestOf = ({ name }: Project, service: string): string => `${name}.${service}`;
 
 function networkOf({ name, services }: Project): Readonly<Record<string, string>> {
   const all = Object.keys(services);
@@ -43,7 +44,7 @@ const from = (directory: string, path: string): string => (isAbsolute(path) ? pa
 /** A path of the file's, or a word that names something elsewhere: an image of a registry. */
 const targetOf = (directory: string, target: string): string => (existsSync(from(directory, target)) ? from(directory, target) : target);
 
-async function optionsOf(project: Project, service: string): Promise<DetachOptions & { readonly target: string }> {
+function optionsOf(project: Project, service: string): DetachOptions & { readonly target: string } {
   const { target, dependsOn: _, health, volumes, disks, attach, ...rest } = project.services[service] as Service;
   const addresses = networkOf(project);
   const mounts = (volumes ?? []).map((volume) => {
@@ -58,7 +59,7 @@ async function optionsOf(project: Project, service: string): Promise<DetachOptio
     ...(disks === undefined ? {} : { disks: disks.map((disk) => from(project.directory, disk)) }),
     ...(attach === undefined ? {} : { attach: attach.map((disk) => from(project.directory, disk)) }),
     ...(health === undefined ? {} : { health: { test: health.test, intervalSeconds: health.interval, retries: health.retries } }),
-    net: ['user', `socket:${await networkSocket(project.name)}`],
+    net: ['user'],
     network: [formatNetwork(vmms.get('qemu').userNetwork(0)), `${addresses[service]}/24`],
     // The same again when it is started anew: the others remember it.
     macAddress: ['52:54:00:12:34:56', macOf(`${project.name}/${service}`)],
@@ -76,7 +77,7 @@ export interface UpOptions extends Context {
 }
 
 async function bring(project: Project, service: string, existing: GuestSummary | undefined, options: UpOptions): Promise<Done> {
-  const { target, ...wanted } = await optionsOf(project, service);
+  const { target, ...wanted } = optionsOf(project, service);
   const hash = hashValue([target, wanted]).slice(0, 16);
   const name = guestOf(project, service);
   if (existing !== undefined && !options.recreate && existing.spec.project?.hash === hash) {
@@ -105,8 +106,8 @@ function conditionFor(project: Project, service: string, dependency: string): Co
 async function awaitCondition(project: Project, service: string, condition: Condition, signal: AbortSignal): Promise<void> {
   if (condition === 'started') return;
   const name = guestOf(project, service);
-  await onChanges(
-    directoryOf(name),
+  await watchGuest(
+    name,
     async () => {
       const status = await currentStatus(name);
       const met = condition === 'healthy' ? status?.health === 'healthy' : status?.state === 'exited' && status.exitCode === 0;
@@ -121,30 +122,38 @@ async function awaitCondition(project: Project, service: string, condition: Cond
   signal.throwIfAborted();
 }
 
-/**
- * Starts what does not run, and what was described otherwise when it was started.
- *
- * @throws UKL_CONFIG, UKL_VMM for a dependency that ends or is unhealthy, and what `detach` throws
- */
-export async function up(project: Project, options: UpOptions = {}): Promise<{ readonly service: string; readonly guest: string; readonly done: Done }[]> {
+export interface Brought {
+  readonly service: string;
+  readonly guest: string;
+  readonly done: Done;
+}
+
+async function bringAll(project: Project, options: UpOptions): Promise<Brought[]> {
   const log = options.log ?? silentLog;
   const signal = options.signal ?? new AbortController().signal;
   const existing = await membersOf(project.name);
-  const results: { service: string; guest: string; done: Done }[] = [];
+  const results: Brought[] = [];
   for (const service of orderOf(project.services)) {
     for (const dependency of namesOf(project.services[service]?.dependsOn ?? [])) {
       const condition = conditionFor(project, service, dependency);
       await log.step(`wait until ${dependency} is ${condition}`, () => awaitCondition(project, dependency, condition, signal));
     }
-    const done = await bring(
-      project,
-      service,
-      existing.find(({ spec }) => spec.project?.service === service),
-      options,
-    );
-    results.push({ service, guest: guestOf(project, service), done });
+    const before = existing.find(({ spec }) => spec.project?.service === service);
+    results.push({ service, guest: guestOf(project, service), done: await bring(project, service, before, options) });
   }
   return results;
+}
+
+/**
+ * Starts what does not run, and what was described otherwise when it was started.
+ *
+ * @throws UKL_CONFIG, UKL_VMM for a dependency that ends or is unhealthy, and what `detach` throws
+ */
+export async function up(project: Project, options: UpOptions = {}): Promise<Brought[]> {
+  const { log = silentLog, signal } = options;
+  const onWait = (): void => log.info(`waiting: another ukl brings ${project.name} up`);
+  await mkdir(guestsRoot(), { recursive: true, mode: 0o700 });
+  return withLock(lockOf(`project ${project.name}`), () => bringAll(project, options), { onWait, signal });
 }
 
 /** The guests of a project, whatever its file says by now. */

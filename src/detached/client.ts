@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 /** Talks to a guest's supervisor. */
+import { once } from 'node:events';
 import { request } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { z } from 'zod';
 import { type ErrorCode, errnoOf, UklError } from '../lib/errors.js';
+import { dial, reach } from '../lib/listen.js';
 import { type GuestStatus, readStatus, socketOf } from './record.js';
 import { STREAMS } from './server.js';
 
@@ -27,23 +29,25 @@ export const isGone = (error: unknown): boolean => ['ENOENT', 'ECONNREFUSED', 'E
  *
  * @throws what the other end says, or the system's error if there is none
  */
-export async function ask(socketPath: string, method: 'GET' | 'POST', path: string, late?: UklError): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    const asked = request({ socketPath, method, path, agent: false }, (response) => {
-      let body = '';
-      response.on('data', (chunk: Buffer) => {
-        body += chunk.toString();
+export async function ask(socket: string, method: 'GET' | 'POST', path: string, late?: UklError): Promise<unknown> {
+  const asking = (socketPath: string): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      const asked = request({ socketPath, method, path, agent: false }, (response) => {
+        let body = '';
+        response.on('data', (chunk: Buffer) => {
+          body += chunk.toString();
+        });
+        response.on('error', reject);
+        response.on('end', () => {
+          if (response.statusCode === 200) resolve(JSON.parse(body));
+          else reject(refused(body));
+        });
       });
-      response.on('error', reject);
-      response.on('end', () => {
-        if (response.statusCode === 200) resolve(JSON.parse(body));
-        else reject(refused(body));
-      });
+      asked.on('error', reject);
+      if (late !== undefined) asked.setTimeout(ANSWER_MS, () => asked.destroy(late));
+      asked.end();
     });
-    asked.on('error', reject);
-    if (late !== undefined) asked.setTimeout(ANSWER_MS, () => asked.destroy(late));
-    asked.end();
-  });
+  return reach(socket, asking);
 }
 
 /** What to throw for a failed question: that the guest does not run, if nobody was there to answer. */
@@ -57,44 +61,48 @@ export const refusalOf = (name: string, error: unknown, hint = `ukl restart ${na
  */
 export async function call(name: string, method: 'GET' | 'POST', path: string, patient = false): Promise<unknown> {
   const late = patient ? undefined : new UklError('UKL_VMM', `the supervisor of '${name}' does not answer`, { hint: `ukl rm -f ${name}` });
-  return ask(await socketOf(name), method, path, late);
+  return ask(socketOf(name), method, path, late);
 }
 
 /** A connection to a supervisor that frames go over, for `openSession` and its like. */
-export const connectTo = async (name: string, path: string): Promise<Socket> => connectAt(await socketOf(name), path);
+export const connectTo = async (name: string, path: string): Promise<Socket> => connectAt(socketOf(name), path);
 
 /** The same, to who listens on a socket. */
-export async function connectAt(socketPath: string, path: string): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const asked = request({ socketPath, path, headers: { connection: 'Upgrade', upgrade: STREAMS }, agent: false });
-    asked.on('error', reject);
-    asked.on('upgrade', (_response, socket, head) => {
-      if (head.length > 0) socket.unshift(head);
-      resolve(socket);
-    });
-    asked.on('response', (response) => {
-      let body = '';
-      response.on('data', (chunk: Buffer) => {
-        body += chunk.toString();
+export async function connectAt(socket: string, path: string): Promise<Socket> {
+  const connecting = (socketPath: string): Promise<Socket> =>
+    new Promise((resolve, reject) => {
+      const asked = request({ socketPath, path, headers: { connection: 'Upgrade', upgrade: STREAMS }, agent: false });
+      asked.on('error', reject);
+      asked.on('upgrade', (_response, upgraded, head) => {
+        if (head.length > 0) upgraded.unshift(head);
+        resolve(upgraded);
       });
-      response.on('end', () => reject(refused(body)));
+      asked.on('response', (response) => {
+        let body = '';
+        response.on('data', (chunk: Buffer) => {
+          body += chunk.toString();
+        });
+        response.on('end', () => reject(refused(body)));
+      });
+      asked.end();
     });
-    asked.end();
-  });
+  return reach(socket, connecting);
 }
 
 /** Settles when a guest's supervisor has ended, or the signal aborts. */
-export const gone = async (name: string, signal?: AbortSignal): Promise<void> => goneFrom(await socketOf(name), signal);
+export const gone = async (name: string, signal?: AbortSignal): Promise<void> => goneFrom(socketOf(name), signal);
 
 /** Settles when who listens on a socket has ended, which a connection shows. */
 export async function goneFrom(path: string, signal?: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const socket = connect(path);
-    socket.on('error', () => {});
-    socket.on('close', () => resolve());
-    signal?.addEventListener('abort', () => socket.destroy(), { once: true });
-    socket.resume();
-  });
+  const socket = await dial(path);
+  if (socket === undefined) return;
+  const closed = once(socket, 'close');
+  const leave = (): void => void socket.destroy();
+  signal?.addEventListener('abort', leave, { once: true });
+  if (signal?.aborted) leave();
+  socket.resume();
+  await closed;
+  signal?.removeEventListener('abort', leave);
 }
 
 /** How a guest is now. A supervisor that is gone without a last word leaves no guest: QEMU goes with it. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** Starts a guest that goes on without the tool, and ends it. */
 import { constants, existsSync } from 'node:fs';
-import { copyFile, rm } from 'node:fs/promises';
+import { copyFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { openImage } from '../image/image.js';
 import { UklError } from '../lib/errors.js';
@@ -16,6 +16,7 @@ import { optionsIn } from '../options/options.js';
 import { imageOf } from '../run/launch.js';
 import { call, currentStatus, gone, isGone } from './client.js';
 import { checkHealth } from './health.js';
+import { removeGroup } from './limits.js';
 import {
   checkName,
   claim,
@@ -23,10 +24,10 @@ import {
   type GuestSpec,
   type GuestStatus,
   type HealthCheck,
+  lockOf,
   names,
   readSpec,
   release,
-  socketOf,
   specOf,
   writeSpec,
 } from './record.js';
@@ -44,7 +45,7 @@ export interface DetachOptions extends RunOptions, BuildOptions {
   /** Processors' time that it may have: 0.5 is half of one. */
   readonly cpuLimit?: number | undefined;
   readonly stopSignal?: string | undefined;
-  /** What it is a service of: it is then on that project's network as well, by the second --net. */
+  /** What it is a service of: it is then on that project's network as well, by an interface behind those of `net`. */
   readonly project?: { readonly name: string; readonly service: string; readonly hash: string } | undefined;
 }
 
@@ -142,13 +143,18 @@ export async function detach(target: string | UklConfig, options: DetachOptions 
 /** Starts a guest that has ended, as it was started first. Throws UKL_USAGE if it runs. */
 export async function restart(name: string, signal?: AbortSignal): Promise<void> {
   // Two at once would both see that it does not run.
-  await withLock(directoryOf(name), async () => {
-    const { image } = await specOf(name);
-    const status = await currentStatus(name);
-    if (status !== undefined && status.state !== 'exited') throw new UklError('UKL_USAGE', `'${name}' runs already`, { hint: `ukl restart ${name}` });
-    await openImage(image);
-    await startSupervisor(name, signal);
-  });
+  await specOf(name);
+  await withLock(
+    lockOf(name),
+    async () => {
+      const { image } = await specOf(name);
+      const status = await currentStatus(name);
+      if (status !== undefined && status.state !== 'exited') throw new UklError('UKL_USAGE', `'${name}' runs already`, { hint: `ukl restart ${name}` });
+      await openImage(image);
+      await startSupervisor(name, signal);
+    },
+    { signal },
+  );
 }
 
 /** Ends a guest: its program is asked to, and after so many seconds the machine is turned off. One that has ended stays so. */
@@ -180,7 +186,7 @@ export async function remove(name: string, force: boolean): Promise<void> {
     else process.kill(status.pid, 'SIGKILL');
     await gone(name);
   }
-  await rm(await socketOf(name), { force: true });
+  if (status?.group !== undefined) await removeGroup(status.group);
   await release(name);
 }
 

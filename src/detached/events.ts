@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
-/** What happened to guests, for `ukl events`: a line of JSON for each, in one file. */
-import { appendFile, rename, stat } from 'node:fs/promises';
+/** What happened to guests, for `ukl events`: records in one file of all supervisors. */
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
+import { withLock } from '../lib/lock.js';
+import { RecordFile, RecordReader, rotate } from '../lib/records.js';
 import { guestsRoot } from './record.js';
 
 /** A file that has become larger begins anew. */
-const MAX_BYTES = 1024 * 1024;
+const ROTATE_BYTES = 1024 * 1024;
 
 export interface GuestEvent {
   readonly time: string;
@@ -17,14 +19,22 @@ export interface GuestEvent {
 /** No guest can have its name: it begins with a dot. */
 export const eventsFile = (): string => join(guestsRoot(), '.events');
 
+/** The events that are kept. */
+export const eventsOf = (): RecordReader<GuestEvent> => new RecordReader(eventsFile());
+
+/** Begins the file anew, where no other supervisor has just done so. */
+async function keepSmall(path: string): Promise<void> {
+  const isLarge = (): boolean => (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > ROTATE_BYTES;
+  if (isLarge()) await withLock(`${path}.lock`, async () => void (isLarge() && rotate(path)));
+}
+
 /** Notes an event. What cannot be noted is lost, and nothing else. */
 export async function logEvent(guest: string, event: string, exitCode?: number): Promise<void> {
-  const line: GuestEvent = { time: new Date().toISOString(), guest, event, ...(event === 'exited' && exitCode !== undefined ? { exitCode } : {}) };
+  const record: GuestEvent = { time: new Date().toISOString(), guest, event, ...(event === 'exited' && exitCode !== undefined ? { exitCode } : {}) };
   try {
-    const file = eventsFile();
-    if (((await stat(file).catch(() => undefined))?.size ?? 0) > MAX_BYTES) await rename(file, `${file}.1`);
-    // One write: lines of several supervisors do not mix (O_APPEND).
-    await appendFile(file, `${JSON.stringify(line)}\n`);
+    await keepSmall(eventsFile());
+    using file = new RecordFile(eventsFile());
+    file.append(record);
   } catch {
     // See above.
   }

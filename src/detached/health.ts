@@ -2,6 +2,7 @@
 /** Asks a guest at intervals whether it serves. */
 import { setTimeout as elapse } from 'node:timers/promises';
 import { UklError } from '../lib/errors.js';
+import { TIMEOUT_MAX } from '../model/image.js';
 import type { RunningVm } from '../run/launch.js';
 import { isListening } from '../run/ready.js';
 import type { GuestStatus, HealthCheck } from './record.js';
@@ -31,7 +32,11 @@ function probeOf(test: string): Probe {
 }
 
 /** Throws UKL_USAGE for a check that nobody can make. */
-export const checkHealth = ({ test }: HealthCheck): void => void probeOf(test);
+export function checkHealth({ test, intervalSeconds }: HealthCheck): void {
+  probeOf(test);
+  if (!(intervalSeconds > 0 && intervalSeconds <= TIMEOUT_MAX))
+    throw new UklError('UKL_USAGE', `a health check cannot be made every ${intervalSeconds} seconds`, { hint: `above 0, and at most ${TIMEOUT_MAX}` });
+}
 
 /** Checks until the signal aborts, and reports each change. */
 export async function watchHealth(

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 /** A share of the processors, by a control group (Documentation/admin-guide/cgroup-v2.rst). */
 import { mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { errnoOf, UklError } from '../lib/errors.js';
+import { hashValue } from '../lib/hash.js';
+import { directoryOf } from './record.js';
 
 const ROOT = '/sys/fs/cgroup';
 const PERIOD_US = 100_000;
@@ -13,17 +15,25 @@ async function ownGroup(): Promise<string> {
   return join(ROOT, line?.[1] ?? '/');
 }
 
+/** A file of a group's. Where there is no such group, there is none to make. */
+const write = (group: string, file: string, text: string): Promise<void> => writeFile(join(group, file), text, { flag: 'r+' });
+
+const enter = (group: string): Promise<void> => write(group, 'cgroup.procs', String(process.pid));
+
 /**
  * Moves this process, and what it starts from now on, into a group that gets so many processors' time.
  *
+ * @returns the group, for `leaveGroup`
  * @throws UKL_HOST where that is not allowed
  */
-export async function joinCpuLimit(name: string, cpus: number): Promise<void> {
-  const group = join(await ownGroup(), `ukl-${name}-${process.pid}`);
+export async function joinCpuLimit(name: string, cpus: number): Promise<string> {
+  // The same again if it is there still: its last supervisor was killed.
+  const group = join(await ownGroup(), `ukl-${name}-${hashValue(directoryOf(name)).slice(0, 8)}`);
   try {
-    await mkdir(group);
-    await writeFile(join(group, 'cpu.max'), `${Math.max(1000, Math.round(cpus * PERIOD_US))} ${PERIOD_US}`);
-    await writeFile(join(group, 'cgroup.procs'), String(process.pid));
+    await mkdir(group, { recursive: true });
+    await write(group, 'cpu.max', `${Math.max(1000, Math.round(cpus * PERIOD_US))} ${PERIOD_US}`);
+    await enter(group);
+    return group;
   } catch (error) {
     await rmdir(group).catch(() => {});
     throw new UklError('UKL_HOST', `processors cannot be limited here: ${group} (${errnoOf(error) ?? 'unknown'})`, {
@@ -32,3 +42,12 @@ export async function joinCpuLimit(name: string, cpus: number): Promise<void> {
     });
   }
 }
+
+/** Moves this process back to where it came from, and removes the group. */
+export async function leaveGroup(group: string): Promise<void> {
+  await enter(dirname(group)).catch(() => {});
+  await removeGroup(group);
+}
+
+/** Removes a group in which nobody is any more; another stays. */
+export const removeGroup = (group: string): Promise<void> => rmdir(group).catch(() => {});

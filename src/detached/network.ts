@@ -1,33 +1,71 @@
 // SPDX-License-Identifier: MIT
 /** The network of a project's guests: its switch is there as long as one of them is. */
-import { rm } from 'node:fs/promises';
-import { connect } from 'node:net';
-import { join } from 'node:path';
+import { mkdir, rm } from 'node:fs/promises';
+import type { Socket } from 'node:net';
+import { dirname, join } from 'node:path';
+import { UklError } from '../lib/errors.js';
+import { dial } from '../lib/listen.js';
 import { withLock } from '../lib/lock.js';
 import { projectRoot } from '../lib/paths.js';
-import { socketOf } from './record.js';
+import { makeScratch } from '../lib/scratch.js';
+import { stateRoot } from './record.js';
 import { spawnDetached } from './spawn.js';
 
-/** No guest has this name: the socket's is of the project's. */
-export const networkSocket = (project: string): Promise<string> => socketOf(`network of ${project}`);
+/** Where a project's switch listens. Only this user may enter the directory. */
+export const networkSocket = (project: string): string => join(stateRoot(), 'networks', `${project}.socket`);
 
-const answers = (path: string): Promise<boolean> =>
-  new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once('error', () => resolve(false));
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-  });
-
-/** Starts a project's switch, if there is none. Returns the socket that guests connect to. */
-export async function ensureNetwork(project: string, signal?: AbortSignal): Promise<string> {
-  const path = await networkSocket(project);
-  await withLock(path, async () => {
-    if (await answers(path)) return;
+/** A connection to a project's switch, which is started if there is none. */
+async function connectSwitch(project: string): Promise<Socket> {
+  const path = networkSocket(project);
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  return withLock(`${path}.lock`, async () => {
+    const there = await dial(path);
+    if (there !== undefined) return there;
     await rm(path, { force: true });
-    await spawnDetached({ program: join(projectRoot, 'dist/switch.js'), args: [path], what: `the network of ${project}`, signal });
+    const what = `the network of ${project}`;
+    await spawnDetached({ program: join(projectRoot, 'dist/switch.js'), args: [path], what });
+    const started = await dial(path);
+    if (started === undefined) throw new UklError('UKL_VMM', `${what} ended as soon as it had started`);
+    return started;
   });
-  return path;
+}
+
+/** A guest's place on its project's network. Disposing of it leaves the network. */
+export interface Port extends AsyncDisposable {
+  /** The word of `net` by which the guest's VMM has it. */
+  readonly net: string;
+}
+
+/**
+ * Has a project's switch connect to a VMM that is about to listen, and another switch when that one is killed.
+ *
+ * @param lost is told what keeps another one from being started: the guest is by itself then
+ * @throws what keeps the first one from being started
+ */
+export async function openPort(project: string, lost: (error: unknown) => void): Promise<Port> {
+  const scratch = await makeScratch('net');
+  const path = join(scratch.path, 'port');
+  let left = false;
+  let socket: Socket | undefined;
+  const plugIn = async (): Promise<void> => {
+    socket = await connectSwitch(project);
+    socket.resume();
+    socket.once('close', () => {
+      if (!left) plugIn().catch(lost);
+    });
+    if (left) socket.destroy();
+    else socket.write(`${path}\n`);
+  };
+  const leave = async (): Promise<void> => {
+    left = true;
+    socket?.destroy();
+    await scratch[Symbol.asyncDispose]();
+  };
+  try {
+    await plugIn();
+  } catch (error) {
+    await leave();
+    throw error;
+  }
+  return { net: `listen:${path}`, [Symbol.asyncDispose]: leave };
 }

@@ -6,14 +6,14 @@
  *     status.json   how it goes, written by its supervisor alone
  *     image         where the target was none itself, with its image.host.json
  *     journal       what the program printed (journal.ts)
+ *     socket        where its supervisor listens, while there is one
  */
 import { existsSync } from 'node:fs';
-import { lstat, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { homedir, tmpdir } from 'node:os';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { errnoOf, UklError } from '../lib/errors.js';
-import { hashValue } from '../lib/hash.js';
 import { nearest } from '../lib/nearest.js';
 
 /** What a name may consist of: it names a directory, a host and a metric's label. */
@@ -75,6 +75,8 @@ const status = z.object({
   /** "127.0.0.1:8080->80/tcp" */
   ports: z.array(z.object({ address: z.string(), host: z.number(), guest: z.number(), protocol: z.enum(['tcp', 'udp']) })),
   memoryMiB: z.number().optional(),
+  /** The control group that limits it: its supervisor removes it, or who forgets a guest whose supervisor was killed. */
+  group: z.string().optional(),
   /** The kernel's console of the last start. */
   log: z.string().optional(),
 });
@@ -88,17 +90,11 @@ export const guestsRoot = (): string => join(stateRoot(), 'guests');
 
 export const directoryOf = (name: string): string => join(guestsRoot(), name);
 
-/** Where sockets are: a path of one has 107 bytes at most, and a home may be longer. Only this user may enter it. */
-export async function socketOf(name: string): Promise<string> {
-  const runtime = process.env.XDG_RUNTIME_DIR;
-  const directory = runtime ? join(runtime, 'ukl') : join(tmpdir(), `ukl-sockets-${process.getuid?.()}`);
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  // Anybody can make a directory in /tmp before us.
-  const info = await lstat(directory);
-  if (!info.isDirectory() || info.uid !== process.getuid?.() || (info.mode & 0o022) !== 0)
-    throw new UklError('UKL_HOST', `${directory} is not this user's alone`, { hint: `remove it, or set XDG_RUNTIME_DIR to a directory of your own` });
-  return join(directory, `${hashValue(directoryOf(name)).slice(0, 16)}.sock`);
-}
+/** Where its supervisor listens. Only this user may enter the directory. */
+export const socketOf = (name: string): string => join(directoryOf(name), 'socket');
+
+/** What is locked while a guest, or a project, is started: no guest has that name. */
+export const lockOf = (name: string): string => join(guestsRoot(), `.${name}.lock`);
 
 /** Throws UKL_USAGE for a word that cannot name a guest. */
 export function checkName(name: string): void {

@@ -3,6 +3,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { asUklError, errnoOf, UklError } from '../lib/errors.js';
+import { listen } from '../lib/listen.js';
 
 /** What a supervisor can be asked for. Each answer is JSON. */
 export interface Answers {
@@ -54,9 +55,10 @@ export async function serve(path: string, answers: Answers): Promise<Server> {
   server.headersTimeout = 0;
   server.requestTimeout = 0;
   server.on('upgrade', (request, socket) => upgrade(answers, request, socket as Socket));
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) => reject(new UklError('UKL_HOST', `could not listen on ${path}: ${errnoOf(error) ?? error.message}`, { cause: error })));
-    server.listen(path, resolve);
+  return listen(path, server).catch((error: unknown) => {
+    throw new UklError('UKL_HOST', `could not listen on ${path}: ${errnoOf(error) ?? String(error)}`, {
+      hint: 'XDG_STATE_HOME=DIRECTORY, on a file system that has sockets',
+      cause: error,
+    });
   });
-  return server;
 }

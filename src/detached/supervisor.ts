@@ -15,6 +15,7 @@ import { portsOf } from '../devices/nic.js';
 import { encodeFrame, FrameSplitter, framesOf } from '../guest/frames.js';
 import { asUklError, UklError } from '../lib/errors.js';
 import { EXIT } from '../model/exit-status.js';
+import { TIMEOUT_MAX } from '../model/image.js';
 import type { RunResult } from '../model/index.js';
 import type { RunOptions } from '../options/given.js';
 import { describeEnd } from '../run/end.js';
@@ -22,9 +23,9 @@ import { type RunningVm, run } from '../run/launch.js';
 import { logEvent } from './events.js';
 import { watchHealth } from './health.js';
 import { Journal } from './journal.js';
-import { joinCpuLimit } from './limits.js';
-import { ensureNetwork } from './network.js';
-import { directoryOf, type GuestSpec, type GuestStatus, release, socketOf, writeStatus } from './record.js';
+import { joinCpuLimit, leaveGroup } from './limits.js';
+import { openPort } from './network.js';
+import { type GuestSpec, type GuestStatus, release, socketOf, writeStatus } from './record.js';
 import { Restarter } from './restart.js';
 import { serve, UPGRADED } from './server.js';
 import { type Usage, usageOf } from './usage.js';
@@ -38,6 +39,13 @@ function signalOf(text: string | null): NodeJS.Signals {
   const full = name.startsWith('SIG') ? name : `SIG${name}`;
   if (!/^SIG[A-Z0-9]+$/.test(full)) throw new UklError('UKL_USAGE', `'${text}' is no signal`, { hint: 'HUP, TERM, KILL, USR1' });
   return full as NodeJS.Signals;
+}
+
+/** Throws UKL_USAGE for what is longer than a timer can wait: that would be over at once. */
+function secondsOf(text: string | null): number {
+  const seconds = Number(text ?? 10);
+  if (seconds >= 0 && seconds <= TIMEOUT_MAX) return seconds;
+  throw new UklError('UKL_USAGE', `a program cannot have ${text} seconds to end`, { hint: `0 to ${TIMEOUT_MAX}` });
 }
 
 export class Supervisor {
@@ -55,7 +63,7 @@ export class Supervisor {
 
   constructor(spec: GuestSpec) {
     this.#spec = spec;
-    this.#journal = new Journal(directoryOf(spec.name));
+    this.#journal = new Journal(spec.name);
     this.#restarter = new Restarter(spec.restart);
     this.#status = { state: 'starting', pid: process.pid, restarts: 0, ports: [] };
   }
@@ -85,9 +93,10 @@ export class Supervisor {
 
   /** Runs the guest until it ends for good; `started` is called when its program first runs. */
   async supervise(started: () => void): Promise<number> {
-    if (this.#spec.cpuLimit !== undefined) await joinCpuLimit(this.#spec.name, this.#spec.cpuLimit);
+    const { name, cpuLimit } = this.#spec;
     const server = await this.#listen();
     try {
+      if (cpuLimit !== undefined) await this.#change({ group: await joinCpuLimit(name, cpuLimit) });
       for (;;) {
         const begin = Date.now();
         const { exitCode, reason } = await this.#runOnce(started);
@@ -109,7 +118,7 @@ export class Supervisor {
   }
 
   async #listen(): Promise<Server> {
-    const path = await socketOf(this.#spec.name);
+    const path = socketOf(this.#spec.name);
     // Left by one that was killed: nobody else has our name, see claim().
     await rm(path, { force: true });
     return serve(path, {
@@ -118,7 +127,7 @@ export class Supervisor {
         'GET /usage': () => this.#usage(),
         'POST /wait': () => this.#ended(),
         'POST /signal': async (parameters) => this.#signal(signalOf(parameters.get('signal'))),
-        'POST /stop': (parameters) => this.stop(Number(parameters.get('seconds') ?? 10)),
+        'POST /stop': async (parameters) => this.stop(secondsOf(parameters.get('seconds'))),
         'POST /pause': async () => {
           await this.#running().pause();
           await this.#change({ state: 'paused' });
@@ -151,9 +160,11 @@ export class Supervisor {
   async #run(started: () => void): Promise<RunResult> {
     const { image, options, interactive, health, project } = this.#spec;
     this.#stdin = interactive ? new PassThrough() : undefined;
-    if (project !== undefined) await ensureNetwork(project.name);
+    const given = options as RunOptions;
+    await using port = project === undefined ? undefined : await openPort(project.name, (error) => this.#isolated(error));
     const vm = await run(image, {
-      ...(options as RunOptions),
+      ...given,
+      ...(port === undefined ? {} : { net: [given.net ?? 'user', port.net].flat() }),
       stdin: this.#stdin ?? PassThrough.from([]),
       stdout: this.#journal.stream('stdout', (chunk) => this.#tell('o', chunk)),
       stderr: this.#journal.stream('stderr', (chunk) => this.#tell('e', chunk)),
@@ -177,6 +188,11 @@ export class Supervisor {
     });
     await this.#change({ log: result.log });
     return result;
+  }
+
+  #isolated(error: unknown): void {
+    process.stderr.write(`not on the project's network any more: ${asUklError(error).message}\n`);
+    void logEvent(this.#spec.name, 'isolated');
   }
 
   /** Ends the guest as its program expects it, then by force. Settles when it has ended. */
@@ -257,11 +273,13 @@ export class Supervisor {
   }
 
   async #end(server: Server): Promise<void> {
+    const { group } = this.#status;
+    if (group !== undefined) await leaveGroup(group);
     this.#events.emit('ended');
     // Answers that are on their way go out; who only waits for our end sees it with the process.
     server.close();
     setImmediate(() => server.closeAllConnections());
-    this.#journal.close();
+    this.#journal[Symbol.dispose]();
     if (this.#spec.remove) await release(this.#spec.name);
   }
 }

@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: MIT
 /**
- * A switch for the guests of a project: Ethernet frames between VMMs that
- * connect to a Unix socket (QEMU's "stream" netdev: each frame behind its length
- * in four bytes, big-endian). It needs no rights and no device of the host.
+ * A switch for the guests of a project: Ethernet frames between VMMs (QEMU's
+ * "stream" netdev: each frame behind its length in four bytes, big-endian). It
+ * needs no rights and no device of the host.
+ *
+ * The VMMs listen, each on a Unix socket of its own, and the switch connects to
+ * them: a VMM then takes another switch in the place of one that was killed, which
+ * it does not where it is the one that connects (QEMU before 8.0). A supervisor says
+ * the socket's path, on a connection that is open for as long as its guest is to be plugged in.
  */
 import type { Server, Socket } from 'node:net';
-import { listen } from '../lib/listen.js';
+import { setTimeout as elapse } from 'node:timers/promises';
+import { LineSplitter } from '../lib/lines.js';
+import { dial, listen } from '../lib/listen.js';
 
 /** A frame with virtio's largest offload is 64 KiB and its headers. */
 const FRAME_MAX = 68 * 1024;
@@ -52,15 +59,14 @@ export class Switch {
     return this.#ports.size;
   }
 
-  /** Connects a port; `left` is called when it has gone. */
-  connect(socket: Socket, left: () => void): void {
+  /** Connects a port until it closes. */
+  connect(socket: Socket): void {
     const cutter = new Cutter();
     this.#ports.add(socket);
     socket.on('error', () => {});
     socket.on('close', () => {
       this.#ports.delete(socket);
       for (const [address, port] of this.#table) if (port === socket) this.#table.delete(address);
-      left();
     });
     socket.on('data', (chunk: Buffer) => {
       const frames = cutter.push(chunk);
@@ -82,20 +88,44 @@ export class Switch {
 
 /** How long a switch without guests waits for one that is started again. */
 const IDLE_MS = 30_000;
+/** How often it is tried to connect to a VMM that is about to listen. */
+const RETRY_MS = 20;
 
-/** Serves a switch until nobody has been connected for a while; `idle` is called then. */
+/** Connects the VMM that listens on a path, for as long as its supervisor is there. */
+async function plug(all: Switch, path: string, supervisor: Socket): Promise<void> {
+  while (!supervisor.destroyed) {
+    const socket = await dial(path);
+    if (socket === undefined) {
+      await elapse(RETRY_MS);
+      continue;
+    }
+    all.connect(socket);
+    supervisor.once('close', () => socket.destroy());
+    if (supervisor.destroyed) socket.destroy();
+    return;
+  }
+}
+
+/** Serves a switch until no supervisor has been there for a while; `idle` is called then. */
 export async function serveSwitch(path: string, idle: () => void): Promise<Server> {
   const all = new Switch();
   let timer: NodeJS.Timeout | undefined;
-  const left = (): void => {
+  let supervisors = 0;
+  const count = (change: number): void => {
+    supervisors += change;
     clearTimeout(timer);
-    if (all.ports === 0) timer = setTimeout(idle, IDLE_MS);
+    if (supervisors === 0) timer = setTimeout(idle, IDLE_MS);
   };
   const server = await listen(path);
-  server.on('connection', (socket: Socket) => {
-    clearTimeout(timer);
-    all.connect(socket, left);
+  server.on('connection', (supervisor: Socket) => {
+    const lines = new LineSplitter();
+    count(1);
+    supervisor.on('error', () => {});
+    supervisor.once('close', () => count(-1));
+    supervisor.on('data', (chunk: Buffer) => {
+      for (const line of lines.push(chunk)) void plug(all, line, supervisor);
+    });
   });
-  left();
+  count(0);
   return server;
 }

@@ -9,7 +9,7 @@ import type { Accel, Machine, Network, Nic, PortForward } from '../model/index.j
 /** The host's kernel moves packets for a VMM that has it (drivers/vhost/net.c). */
 const VHOST = '/dev/vhost-net';
 
-const KINDS = ['user', 'none', 'tap', 'bridge', 'socket'] as const;
+const KINDS = ['user', 'none', 'tap', 'bridge', 'socket', 'listen'] as const;
 
 /** All ports of this host that lead to a machine. */
 export const portsOf = ({ nics }: Pick<Machine, 'nics'>): PortForward[] => nics.flatMap((nic) => (nic.kind === 'user' ? nic.ports : []));
@@ -33,7 +33,7 @@ export function tellApart(nics: readonly Nic[]): readonly Nic[] {
 export function netKind(text: string): Nic['kind'] | 'none' {
   const kind = KINDS.find((one) => text === one || (one !== 'user' && one !== 'none' && text.startsWith(`${one}:`) && text.length > one.length + 1));
   if (kind === undefined || (text === kind && kind !== 'user' && kind !== 'none'))
-    throw new UklError('UKL_USAGE', `'${text}' is no network`, { hint: '--net user, none, tap:NAME, bridge:NAME or socket:PATH' });
+    throw new UklError('UKL_USAGE', `'${text}' is no network`, { hint: '--net user, none, tap:NAME, bridge:NAME, socket:PATH or listen:PATH' });
   return kind;
 }
 
@@ -58,7 +58,7 @@ function splitTap(text: string): { readonly name: string; readonly mac?: string;
 }
 
 /**
- * "user", "none", "tap:NAME[,mac=MAC][,mtu=BYTES]", "bridge:NAME" or "socket:PATH".
+ * "user", "none", "tap:NAME[,mac=MAC][,mtu=BYTES]", "bridge:NAME", "socket:PATH" or "listen:PATH".
  *
  * @throws UKL_USAGE
  */
@@ -84,6 +84,7 @@ export function parseNic(text: string, ports: readonly PortForward[], accel: Acc
         throw new UklError('UKL_USAGE', `there is no bridge ${name} here`, { hint: `sudo ip link add ${name} type bridge && sudo ip link set ${name} up` });
       return { kind, device: name, mac: newMac() };
     case 'socket':
+    case 'listen':
       return { kind, path: name, mac: newMac() };
     default:
       return undefined;

@@ -59,7 +59,9 @@ export type Nic =
   /** A bridge of the host, by the VMM's helper. */
   | { readonly kind: 'bridge'; readonly device: string; readonly mac: string }
   /** A Unix socket where somebody listens: Ethernet frames, each behind its length in four bytes. */
-  | { readonly kind: 'socket'; readonly path: string; readonly mac: string };
+  | { readonly kind: 'socket'; readonly path: string; readonly mac: string }
+  /** The same, where the VMM itself listens: for one at a time, and for another when that has gone. */
+  | { readonly kind: 'listen'; readonly path: string; readonly mac: string };
 
 /** How one of the guest's interfaces gets its addresses. The loopback interface is there in any case. */
 export interface Network {

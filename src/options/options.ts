@@ -190,11 +190,13 @@ export const OPTIONS = {
     flag: { words: '--volume <directory:/path[:ro]>', kind: 'many', help: 'share a directory of this host with the guest; also -v directory:/path' },
   }),
   net: option({
-    schema: oneOrMore(z.string().regex(/^(user|none|(tap|bridge|socket):.+)$/, 'user, none, tap:NAME, bridge:NAME or socket:PATH')).optional(),
+    schema: oneOrMore(
+      z.string().regex(/^(user|none|(tap|bridge|socket|listen):.+)$/, 'user, none, tap:NAME, bridge:NAME, socket:PATH or listen:PATH'),
+    ).optional(),
     scopes: ['run'],
-    help: 'What a network interface is connected to: user, none, tap:NAME[,mac=MAC][,mtu=BYTES], bridge:NAME or socket:PATH; a list has an interface each',
+    help: 'What a network interface is connected to: user, none, tap:NAME[,mac=MAC][,mtu=BYTES], bridge:NAME, socket:PATH (somebody listens there) or listen:PATH (for somebody who connects); a list has an interface each',
     byDefault: 'user',
-    flag: { words: '--net <what>', kind: 'many', help: 'connect an interface of the guest to tap:NAME, bridge:NAME, socket:PATH or none (user)' },
+    flag: { words: '--net <what>', kind: 'many', help: 'connect an interface of the guest to tap:NAME, bridge:NAME, socket:PATH, listen:PATH or none (user)' },
   }),
   network: option({
     schema: oneOrMore(

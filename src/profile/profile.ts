@@ -9,6 +9,7 @@ import { findKernel } from '../kernels/kernel.js';
 import { UklError } from '../lib/errors.js';
 import { silentLog } from '../lib/log.js';
 import { makeScratch } from '../lib/scratch.js';
+import { TIMEOUT_MAX } from '../model/image.js';
 import type { KernelFlavour, Ring, RunEnd, RunResult } from '../model/index.js';
 import type { BuildOptions, RunOptions } from '../options/given.js';
 import { openGiven, type RunningVm, runImage } from '../run/launch.js';
@@ -163,7 +164,7 @@ async function underLoad(vm: RunningVm, profiler: Profiler, maps: Maps, load: st
   await profiler.reset();
   await vm.resume();
   await log.step('count', () => {
-    const limited = seconds === undefined ? signal : AbortSignal.any([signal, AbortSignal.timeout(seconds * 1000)]);
+    const limited = seconds === undefined ? signal : AbortSignal.any([signal, AbortSignal.timeout(Math.min(seconds, TIMEOUT_MAX) * 1000)]);
     return runLoad(load, port.host, limited).catch((error: unknown) => {
       if (signal.aborted || !limited.aborted) throw error;
     });

@@ -126,6 +126,9 @@ describe('a guest that runs detached', () => {
     expect(await readFile(join(state, 'back'), 'utf8')).toBe('kept\n');
     await cli('cp', 'web:/etc', join(state, 'etc'));
     expect(await readdir(join(state, 'etc'))).toContain('hosts');
+    // Says that it has no bytes.
+    expect((await cli('cp', 'web:/proc/cpuinfo', state)).code).toBe(0);
+    expect(await readFile(join(state, 'cpuinfo'), 'utf8')).toMatch(/^processor\t: 0\n/);
     const missing = await cli('cp', 'web:/no/such', state);
     expect([missing.code, missing.stderr]).toEqual([1, expect.stringContaining('/no/such: No such file or directory')]);
   });
@@ -196,19 +199,26 @@ services:
     health: { test: 'tcp:80', interval: 0.2 }
 `;
   await writeFile(join(project, 'ukl.compose.yaml'), services('80'));
-  const started = await cli('up', '-d', '-f', project);
-  expect(started.code, started.stderr).toBe(0);
-  expect((await status('shop-server')).health).toBe('healthy');
+  // Two at once do it once.
+  const both = await Promise.all([1, 2].map(() => cli('up', '-d', '-f', project)));
+  for (const { code, stderr } of both) expect(code, stderr).toBe(0);
+  expect(both.map(({ stdout }) => /shop\.server +(\w+)/.exec(stdout)?.[1]).sort()).toEqual(['runs', 'started']);
+  expect((await status('shop.server')).health).toBe('healthy');
   const ask = "exec 3<>/dev/tcp/server/80; printf 'GET / HTTP/1.1\\r\\nHost: server\\r\\n\\r\\n' >&3; head -n 1 <&3";
-  const asked = await cli('exec', 'shop-client', '--', '/bin/bash', '-c', ask);
+  const asked = await cli('exec', 'shop.client', '--', '/bin/bash', '-c', ask);
   expect(asked.stdout, asked.stderr).toMatch(/^HTTP\/1.1 200/);
-  expect((await cli('up', '-d', '-f', project)).stdout).toMatch(/shop-server +runs\nclient +shop-client +runs/);
+  expect((await cli('up', '-d', '-f', project)).stdout).toMatch(/shop\.server +runs\nclient +shop\.client +runs/);
   await writeFile(join(project, 'ukl.compose.yaml'), services('81'));
-  expect((await cli('up', '-d', '-f', project)).stdout).toMatch(/shop-server +recreated\nclient +shop-client +runs/);
+  expect((await cli('up', '-d', '-f', project)).stdout).toMatch(/shop\.server +recreated\nclient +shop\.client +runs/);
   // The client's frames find the new one.
-  const again = await cli('exec', 'shop-client', '--', '/bin/bash', '-c', ask);
+  const again = await cli('exec', 'shop.client', '--', '/bin/bash', '-c', ask);
   expect(again.stdout, again.stderr).toMatch(/^HTTP\/1.1 200/);
-  expect((await cli('down', '-f', project)).stdout).toBe('shop-client\nshop-server\n');
+  // They find each other by another switch when theirs is killed.
+  const { stdout: pid } = await host('pgrep', ['-f', `switch.js ${state}/ukl/networks/shop.socket`]);
+  process.kill(Number(pid), 'SIGKILL');
+  const later = await cli('exec', 'shop.client', '--', '/bin/bash', '-c', ask);
+  expect(later.stdout, later.stderr).toMatch(/^HTTP\/1.1 200/);
+  expect((await cli('down', '-f', project)).stdout).toBe('shop.client\nshop.server\n');
   expect((await cli('ps', '-a')).stdout).not.toContain('shop');
 });
 

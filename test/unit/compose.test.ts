@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { connect, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { loadProject, orderOf } from '../../src/compose/file.js';
-import { Switch } from '../../src/detached/switch.js';
+import { loadProject, orderOf, type Project } from '../../src/compose/file.js';
+import { guestOf } from '../../src/compose/up.js';
+import { Switch, serveSwitch } from '../../src/detached/switch.js';
 import { listen } from '../../src/lib/listen.js';
 
 let work: string;
@@ -44,6 +45,7 @@ describe('a compose file', () => {
     ['a port that is none', "services: { web: { target: x, ports: ['eighty'] } }", /services\.web\.ports\[0\]/],
     ['a service without a target', 'services: { web: {} }', /services\.web\.target/],
     ['no YAML', 'services: {', /could not load/],
+    ['a check less often than a timer can', "services: { web: { target: x, health: { test: 'tcp:80', interval: 3000000 } } }", /at most 2000000 seconds/],
     ['a network of its own', 'services: { web: { target: x, net: user } }', /Unrecognized key: "net"/],
   ])('%s', async (_, text, message) => {
     const error = await loadProject(await yaml(text)).catch((caught: unknown) => caught);
@@ -58,12 +60,21 @@ describe('a compose file', () => {
     await expect(loadProject(await yaml('services: { web: { target: x, dependsOn: [cuonter] }, counter: { target: x } }'))).rejects.toMatchObject({
       hint: "did you mean 'counter'?",
     });
+    // What each object has is no service.
+    await expect(loadProject(await yaml('services: { web: { target: x, dependsOn: [constructor] } }'))).rejects.toThrow(
+      "'web' depends on 'constructor', which is no service",
+    );
   });
 
   test('a directory without one', async () => {
     await expect(loadProject(work)).rejects.toThrow(/has no ukl.compose.ts or ukl.compose.yaml/);
     await expect(loadProject(join(work, 'no-such.yaml'))).rejects.toMatchObject({ code: 'UKL_CONFIG' });
   });
+});
+
+test('no two services are called the same', () => {
+  const project = (name: string): Project => ({ name, directory: '/', services: {} });
+  expect(guestOf(project('a-b'), 'c')).not.toBe(guestOf(project('a'), 'b-c'));
 });
 
 describe('the switch', () => {
@@ -84,7 +95,7 @@ describe('the switch', () => {
     const path = join(work, 'switch');
     const all = new Switch();
     const server = await listen(path);
-    server.on('connection', (socket: Socket) => all.connect(socket, () => {}));
+    server.on('connection', (socket: Socket) => all.connect(socket));
     const heard = ['', '', ''];
     const sockets = heard.map((_, index) => {
       const socket = connect(path);
@@ -117,6 +128,42 @@ describe('the switch', () => {
     sockets[0]?.write(both.subarray(7));
     await expect.poll(() => heard).toEqual(['one', 'alltwounknown', 'allunknown']);
     close();
+  });
+
+  test('connects the VMMs whose paths supervisors say, and another switch those of one that is gone', async () => {
+    const path = join(work, 'switch');
+    const heard = ['', ''];
+    const current: (Socket | undefined)[] = [];
+    const vmms = heard.map((_, index) => {
+      const server = createServer((socket) => {
+        current[index] = socket;
+        socket.on('error', () => {});
+        socket.on('data', (chunk: Buffer) => {
+          heard[index] += chunk.toString('latin1').replace(/[^a-z]/g, '');
+        });
+      });
+      return { server, path: join(work, `vmm${index}`) };
+    });
+    // The second one listens late.
+    await listen(vmms[0]?.path ?? '', vmms[0]?.server);
+    for (const word of ['one', 'two']) {
+      const server = await serveSwitch(path, () => {});
+      const supervisors = vmms.map((vmm) => {
+        const supervisor = connect(path).on('error', () => {});
+        supervisor.write(`${vmm.path}\n`);
+        return supervisor;
+      });
+      if (word === 'one') await listen(vmms[1]?.path ?? '', vmms[1]?.server);
+      await expect.poll(() => current.filter((socket) => socket?.writable).length).toBe(2);
+      current[0]?.write(broadcast(1, word));
+      await expect.poll(() => heard[1]).toContain(word);
+      // Who is not wanted any more is disconnected.
+      const left = current.map((socket) => once(socket as Socket, 'close'));
+      for (const supervisor of supervisors) supervisor.destroy();
+      server.close();
+      await Promise.all(left);
+    }
+    for (const { server } of vmms) server.close();
   });
 
   test('disconnects who sends what is no frame, and no other', async () => {

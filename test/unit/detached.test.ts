@@ -1,14 +1,34 @@
 // SPDX-License-Identifier: MIT
 import { spawnSync } from 'node:child_process';
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { once } from 'node:events';
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { duration, patience } from '../../src/cli/flags.js';
+import { currentStatus } from '../../src/detached/client.js';
+import { eventsFile, eventsOf, logEvent } from '../../src/detached/events.js';
 import { programsIn } from '../../src/detached/exec.js';
-import { Journal, JournalReader, lastOf } from '../../src/detached/journal.js';
-import { checkName, claim, release, specOf, writeSpec } from '../../src/detached/record.js';
+import { checkHealth } from '../../src/detached/health.js';
+import { Journal, journalOf, lastOf } from '../../src/detached/journal.js';
+import {
+  checkName,
+  claim,
+  directoryOf,
+  type GuestStatus,
+  guestsRoot,
+  readStatus,
+  release,
+  socketOf,
+  specOf,
+  writeSpec,
+  writeStatus,
+} from '../../src/detached/record.js';
 import { parseRestart, Restarter } from '../../src/detached/restart.js';
+import { serve } from '../../src/detached/server.js';
+import { watchGuest } from '../../src/detached/watch.js';
 import { encodeFrame, FRAME_MAX, FrameSplitter, framesOf } from '../../src/guest/frames.js';
+import { listen } from '../../src/lib/listen.js';
 
 let work: string;
 beforeEach(async () => {
@@ -46,13 +66,15 @@ describe('frames', () => {
 });
 
 describe('the journal', () => {
-  const texts = async (reader: JournalReader): Promise<string[]> => (await reader.next()).map(({ stream, text }) => `${stream}: ${text}`);
+  beforeEach(() => claim('web'));
+  const file = (): string => join(directoryOf('web'), 'journal');
+  const texts = async (reader: ReturnType<typeof journalOf>): Promise<string[]> => (await reader.next()).map(({ stream, text }) => `${stream}: ${text}`);
 
   test('keeps lines and what has no end yet, in order, for who reads on', async () => {
-    const journal = new Journal(work);
+    using journal = new Journal('web');
     const out = journal.stream('stdout', () => {});
     out.write(Buffer.from('one\ntw'));
-    await using reader = new JournalReader(work);
+    await using reader = journalOf('web');
     expect(await texts(reader)).toEqual(['stdout: one\n', 'stdout: tw']);
     out.write(Buffer.from('o\n'));
     journal.stream('stderr', () => {}).write(Buffer.from([0xc3]));
@@ -61,17 +83,18 @@ describe('the journal', () => {
   });
 
   test('a character in two chunks is one', async () => {
-    const out = new Journal(work).stream('stdout', () => {});
+    using journal = new Journal('web');
+    const out = journal.stream('stdout', () => {});
     out.write(Buffer.from('é\n').subarray(0, 1));
     out.write(Buffer.from('é\n').subarray(1));
-    await using reader = new JournalReader(work);
+    await using reader = journalOf('web');
     expect(await texts(reader)).toEqual(['stdout: é\n']);
   });
 
   test('goes on in another file, of which a reader misses nothing', async () => {
-    const journal = new Journal(work);
+    using journal = new Journal('web');
     const out = journal.stream('stdout', () => {});
-    await using reader = new JournalReader(work);
+    await using reader = journalOf('web');
     let seen = 0;
     const line = Buffer.from(`${'x'.repeat(99_999)}\n`);
     for (let number = 0; number < 250; number++) {
@@ -80,10 +103,32 @@ describe('the journal', () => {
     }
     seen += (await reader.next()).length;
     expect(seen).toBe(250);
-    expect((await stat(join(work, 'journal'))).size).toBeLessThanOrEqual(10 * 1024 * 1024);
+    expect((await stat(file())).size).toBeLessThanOrEqual(10 * 1024 * 1024 + 101_000);
     // Of what came before the last two files nothing is left.
-    await using late = new JournalReader(work);
+    await using late = journalOf('web');
     expect((await late.next()).length).toBeLessThan(250);
+  });
+
+  test('a line that was cut off is none, and the next one begins behind it', async () => {
+    const print = (text: string): void => {
+      using journal = new Journal('web');
+      journal.stream('stdout', () => {}).write(Buffer.from(text));
+    };
+    print('one\n');
+    await appendFile(file(), '{"time":"2026-01-01T00:00:00.000Z","stream":"stdo');
+    print('two\n');
+    await using reader = journalOf('web');
+    expect(await texts(reader)).toEqual(['stdout: one\n', 'stdout: two\n']);
+  });
+
+  test('of an earlier run can be left out', async () => {
+    using journal = new Journal('web');
+    const out = journal.stream('stdout', () => {});
+    out.write(Buffer.from('earlier\n'));
+    await using reader = journalOf('web');
+    await reader.skip();
+    out.write(Buffer.from('now\n'));
+    expect(await texts(reader)).toEqual(['stdout: now\n']);
   });
 
   test('the last lines', () => {
@@ -92,6 +137,81 @@ describe('the journal', () => {
     expect(lastOf(entries, 3).map(({ text }) => text)).toEqual(['b', 'c\n', 'd\n', 'e']);
     expect(lastOf(entries, 0)).toEqual([]);
     expect(lastOf(entries, 9).length).toBe(5);
+  });
+});
+
+describe('events', () => {
+  const names = async (): Promise<string[]> => {
+    await using reader = eventsOf();
+    return (await reader.next()).map(({ guest, event }) => `${guest} ${event}`);
+  };
+  beforeEach(() => mkdir(guestsRoot(), { recursive: true }));
+
+  test('one that was cut off is none, and the next one begins behind it', async () => {
+    await logEvent('web', 'running');
+    await appendFile(eventsFile(), '{"time":"2026-01-01T00:00:00.000Z","gue');
+    await logEvent('web', 'exited', 3);
+    expect(await names()).toEqual(['web running', 'web exited']);
+  });
+
+  test('many at once begin a file anew that is full, once, and all are kept', async () => {
+    await writeFile(eventsFile(), `${JSON.stringify({ time: 'x'.repeat(1024 * 1024), guest: 'web', event: 'old' })}\n`);
+    await Promise.all([1, 2, 3, 4, 5, 6].map((number) => logEvent('web', String(number))));
+    expect((await names()).sort()).toEqual(['web 1', 'web 2', 'web 3', 'web 4', 'web 5', 'web 6', 'web old']);
+    expect((await stat(eventsFile())).size).toBeLessThan(10_000);
+  });
+});
+
+describe('a guest whose supervisor is killed', () => {
+  const left: GuestStatus = { state: 'running', pid: 1, restarts: 0, ports: [] };
+
+  test('is seen to have ended by who waits for it, though nothing is written', async () => {
+    await claim('web');
+    await writeStatus('web', left);
+    const supervisor = await listen(socketOf('web'));
+    const states: (string | undefined)[] = [];
+    supervisor.once('connection', (socket) => socket.destroy());
+    const watched = watchGuest(
+      'web',
+      async () => {
+        states.push((await readStatus('web'))?.state);
+        return true;
+      },
+      new AbortController().signal,
+    );
+    await watched;
+    expect(states.length).toBeGreaterThan(0);
+    supervisor.close();
+    await expect(currentStatus('web')).resolves.toMatchObject({ state: 'exited', exitCode: 255 });
+  });
+});
+
+describe('the socket of a supervisor', () => {
+  test('is with the guest, whatever the environment of who asks, and may be deep down', async () => {
+    await mkdir(join(work, 'd'.repeat(120)));
+    process.env.XDG_STATE_HOME = join(work, 'd'.repeat(120));
+    await claim('web');
+    const server = await serve(socketOf('web'), { calls: { 'GET /status': async () => ({ state: 'running' }) }, streams: {} });
+    process.env.XDG_RUNTIME_DIR = work;
+    expect(await currentStatus('web')).toEqual({ state: 'running' });
+    delete process.env.XDG_RUNTIME_DIR;
+    expect(await currentStatus('web')).toEqual({ state: 'running' });
+    server.close();
+    server.closeAllConnections();
+    await once(server, 'close');
+    expect(await readdir(directoryOf('web'))).toEqual([]);
+  });
+});
+
+describe('durations', () => {
+  test.each([0, -1, Number.NaN, 2_147_484])('a check each %d seconds is none', (intervalSeconds) => {
+    expect(() => checkHealth({ test: 'tcp:80', intervalSeconds, retries: 1 })).toThrow(/cannot be made every/);
+  });
+
+  test('one that is longer than a timer can wait is refused by its flag', () => {
+    expect(() => patience('2147484')).toThrow('expected seconds, 0 to 2000000.');
+    expect(() => duration('0')).toThrow('expected seconds, above 0');
+    expect([patience('0'), patience('2000000'), duration('0.5')]).toEqual([0, 2_000_000, 0.5]);
   });
 });
 
@@ -156,14 +276,17 @@ describe("init's archives", () => {
   const init =
     (...words: string[]) =>
     (input?: Buffer) =>
-      spawnSync(join(work, 'init'), words, { input: input ?? '', cwd: work, maxBuffer: 1 << 26 });
+      spawnSync(join(compiled, 'init'), words, { input: input ?? '', cwd: work, maxBuffer: 1 << 26 });
 
-  beforeEach(() => {
-    const { status, stderr } = spawnSync('sh', ['-c', `gcc -O1 -static -fsanitize=undefined -fno-sanitize-recover -o ${work}/init guest/init/*.c`], {
+  let compiled: string;
+  beforeAll(async () => {
+    compiled = await mkdtemp(join(tmpdir(), 'ukl-init-'));
+    const { status, stderr } = spawnSync('sh', ['-c', `gcc -O1 -static -fsanitize=undefined -fno-sanitize-recover -o ${compiled}/init guest/init/*.c`], {
       encoding: 'utf8',
     });
     expect(status, stderr).toBe(0);
   }, 120_000);
+  afterAll(() => rm(compiled, { recursive: true }));
 
   test('go through GNU tar and back', () => {
     const long = 'n'.repeat(150);
@@ -180,6 +303,14 @@ describe("init's archives", () => {
     expect(spawnSync('mkdir', ['out'], { cwd: work }).status).toBe(0);
     expect(init('put', 'out')(spawnSync('tar', ['-cf', '-', 'a'], { cwd: work }).stdout).status).toBe(0);
     expect(spawnSync('diff', ['-r', 'a', 'out/a'], { cwd: work }).status).toBe(0);
+  });
+
+  test("the kernel's files have what is read of them, whatever they say of their size", async () => {
+    const copied = (path: string): string => spawnSync('tar', ['-xOf', '-'], { input: init('get', path)().stdout, encoding: 'utf8' }).stdout;
+    // Nothing, and a page.
+    for (const path of ['/proc/version', '/sys/kernel/mm/transparent_hugepage/enabled']) expect(copied(path)).toBe(await readFile(path, 'utf8'));
+    // All of a process's memory, of which there is no end.
+    expect(init('get', '/proc/self/pagemap')().stderr.toString()).toBe('/proc/self/pagemap: File too large\n');
   });
 
   test('what is damaged, cut off or leads out is refused', () => {

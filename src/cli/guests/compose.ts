@@ -4,14 +4,13 @@ import { rm } from 'node:fs/promises';
 import pc from 'picocolors';
 import { loadProject, type Project } from '../../compose/file.js';
 import { down, guestOf, up, volumesOf } from '../../compose/up.js';
-import { currentStatus } from '../../detached/client.js';
-import { JournalReader } from '../../detached/journal.js';
-import { directoryOf } from '../../detached/record.js';
-import { onChanges } from '../../lib/watch.js';
+import { type JournalEntry, journalOf } from '../../detached/journal.js';
+import { followGuest } from '../../detached/watch.js';
 import { EXIT } from '../../model/exit-status.js';
 import { type GlobalOptions, logFor, printJson } from '../output.js';
 import type { Interruptible } from '../run.js';
 import { columns } from './tables.js';
+import { print } from './watch.js';
 
 export interface UpFlags extends GlobalOptions {
   readonly file: string;
@@ -19,28 +18,23 @@ export interface UpFlags extends GlobalOptions {
   readonly recreate?: boolean;
 }
 
-/** Prints what all services print, each line with the service in front, until they have ended or the signal aborts. */
-async function followAll(project: Project, signal: AbortSignal): Promise<void> {
-  const services = Object.keys(project.services);
-  const width = Math.max(...services.map((service) => service.length));
+/** The journals of all services. */
+type Readers = Readonly<Record<string, ReturnType<typeof journalOf>>>;
+
+/** Prints what all services print from now on, each line with the service in front, until they have ended or the signal aborts. */
+async function followAll(project: Project, readers: Readers, signal: AbortSignal): Promise<void> {
+  const width = Math.max(...Object.keys(readers).map((service) => service.length));
   await Promise.all(
-    services.map(async (service) => {
-      const name = guestOf(project, service);
-      await using reader = new JournalReader(directoryOf(name));
+    Object.entries(readers).map(async ([service, reader]) => {
       const head = pc.dim(`${service.padEnd(width)} | `);
       let open = false;
-      await onChanges(
-        directoryOf(name),
-        async () => {
-          const ended = (await currentStatus(name).catch(() => undefined))?.state === 'exited';
-          for (const { stream, text } of await reader.next()) {
-            process[stream].write(open ? text : head + text);
-            open = !text.endsWith('\n');
-          }
-          return !ended;
-        },
-        signal,
-      );
+      const show = async (entries: readonly JournalEntry[]): Promise<void> => {
+        for (const { stream, text } of entries) {
+          await print(process[stream], open ? text : head + text);
+          open = !text.endsWith('\n');
+        }
+      };
+      await followGuest(guestOf(project, service), reader, show, signal);
     }),
   );
 }
@@ -48,14 +42,21 @@ async function followAll(project: Project, signal: AbortSignal): Promise<void> {
 /** `ukl up`: attached, Ctrl-C ends the guests. */
 export async function upCommand(flags: UpFlags, { signal }: Interruptible): Promise<number> {
   const project = await loadProject(flags.file);
-  const results = await up(project, { log: logFor(flags), signal, recreate: flags.recreate });
-  if (flags.json) {
-    printJson({ ok: true, project: project.name, services: results });
-    return EXIT.ok;
+  const readers: Readers = Object.fromEntries(Object.keys(project.services).map((service) => [service, journalOf(guestOf(project, service))]));
+  // What is there is of an earlier run.
+  for (const reader of Object.values(readers)) await reader.skip();
+  try {
+    const results = await up(project, { log: logFor(flags), signal, recreate: flags.recreate });
+    if (flags.json) {
+      printJson({ ok: true, project: project.name, services: results });
+      return EXIT.ok;
+    }
+    process.stdout.write(columns([['SERVICE', 'GUEST', ''], ...results.map(({ service, guest, done }) => [service, guest, done])]));
+    if (flags.detach) return EXIT.ok;
+    await followAll(project, readers, signal);
+  } finally {
+    for (const reader of Object.values(readers)) await reader[Symbol.asyncDispose]();
   }
-  process.stdout.write(columns([['SERVICE', 'GUEST', ''], ...results.map(({ service, guest, done }) => [service, guest, done])]));
-  if (flags.detach) return EXIT.ok;
-  await followAll(project, signal);
   // They stay known, with their logs: ukl down forgets them.
   for (const name of await down(project, { forget: false })) if (!flags.quiet) process.stderr.write(`${name} has ended\n`);
   return EXIT.ok;

@@ -4,7 +4,7 @@ import { Command, Option, type OptionValues } from '@commander-js/extra-typings'
 import type { Command as UntypedCommand } from 'commander';
 import type { DetachOptions } from '../../detached/detach.js';
 import { UklError } from '../../lib/errors.js';
-import { count, many, own, positive, variable, whole } from '../flags.js';
+import { count, duration, many, own, patience, positive, variable, whole } from '../flags.js';
 import { withGlobals } from '../globals.js';
 import type { GlobalOptions } from '../output.js';
 import type { Interruptible } from '../run.js';
@@ -57,7 +57,7 @@ export function withDetachOptions<A extends unknown[], O extends OptionValues>(c
     .option('--rm', 'forget it when it has ended, with -d')
     .option('-i, --interactive', 'keep its standard input open for ukl attach, with -d')
     .option('--health <check>', 'check it: tcp:PORT, http:PORT/path or exec:COMMAND; with -d')
-    .option('--health-interval <seconds>', `check it this often (${HEALTH_INTERVAL})`, positive)
+    .option('--health-interval <seconds>', `check it this often (${HEALTH_INTERVAL})`, duration)
     .option('--health-retries <n>', `call it unhealthy after n failures in a row (${HEALTH_RETRIES})`, whole)
     .option('--cpu-limit <n>', "give it so many processors' time, with -d", positive)
     .option('--stop-signal <name>', 'what ukl stop sends to its program, with -d (TERM)', checkSignal);
@@ -108,7 +108,7 @@ export function addGuestVerbs(program: UntypedCommand, handle: Handle): void {
   withGlobals(
     verb('stop', 'End guests: ask the program, and after a time turn the machine off.')
       .argument('<names...>', 'of the guests')
-      .option('-t, --time <seconds>', 'how long the program has (10)', count),
+      .option('-t, --time <seconds>', 'how long the program has (10)', patience),
   ).action((names, flags) => handle('stop', flags, () => stopCommand(names, flags)));
   withGlobals(verb('start', 'Start guests that have ended, as they were started first.').argument('<names...>', 'of the guests')).action((names, flags) =>
     handle('start', flags, ({ signal }) => startCommand(names, flags, signal)),
@@ -116,7 +116,7 @@ export function addGuestVerbs(program: UntypedCommand, handle: Handle): void {
   withGlobals(
     verb('restart', 'End guests if they run, and start them.')
       .argument('<names...>', 'of the guests')
-      .option('-t, --time <seconds>', 'how long the program has to end (10)', count),
+      .option('-t, --time <seconds>', 'how long the program has to end (10)', patience),
   ).action((names, flags) => handle('restart', flags, ({ signal }) => restartCommand(names, flags, signal)));
   withGlobals(
     verb('kill', 'Send a signal to the programs of guests; KILL turns the machine off.')
@@ -182,7 +182,7 @@ export function addGuestVerbs(program: UntypedCommand, handle: Handle): void {
   withGlobals(
     verb('down', 'End the guests of a ukl.compose file, and forget them.')
       .addOption(file())
-      .option('-t, --time <seconds>', 'how long each program has to end (10)', count)
+      .option('-t, --time <seconds>', 'how long each program has to end (10)', patience)
       .option('-v, --volumes', 'remove the volumes that only have a name as well'),
   ).action((flags) => handle('down', flags, () => downCommand(flags as unknown as DownFlags)));
   withGlobals(

@@ -34,7 +34,8 @@ function netdev(nic: Nic): string {
     case 'bridge':
       return `bridge,br=${value(nic.device)}`;
     case 'socket':
-      return `stream,server=off,addr.type=unix,addr.path=${value(nic.path)}`;
+    case 'listen':
+      return `stream,server=${nic.kind === 'listen' ? 'on' : 'off'},addr.type=unix,addr.path=${value(nic.path)}`;
   }
 }
 

@@ -104,7 +104,7 @@ export const qemu: Vmm = {
     boot: ['linux', 'pvh', 'efi', 'disk', 'cdrom'],
     machines: { microvm: ['none'], q35: ['bios', 'uefi', 'secure-boot'], pc: ['bios', 'uefi'] },
     transports: ['virtio-serial', 'isa'],
-    nics: ['user', 'tap', 'bridge', 'socket'],
+    nics: ['user', 'tap', 'bridge', 'socket', 'listen'],
     disks: true,
     attached: true,
     shares: true,
