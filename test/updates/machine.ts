@@ -91,6 +91,11 @@ export class Pc implements AsyncDisposable {
     }
   }
 
+  /** Waits for the server's first words, which it says in ring 0. */
+  async serves(version: string): Promise<void> {
+    await this.says(new RegExp(`version ${version} in ring 0: Operation not permitted`));
+  }
+
   private get ended(): boolean {
     return this.qemu.exitCode !== null || this.qemu.signalCode !== null;
   }

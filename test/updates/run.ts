@@ -10,8 +10,9 @@ import { exec } from '../../src/lib/exec.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { makeScratch } from '../../src/lib/scratch.js';
 import { FIRMWARES, type Firmware } from '../../src/model/machine.js';
-import { build, createLog, type UklConfig } from '../../src/sdk/index.js';
+import { createLog, type UklConfig } from '../../src/sdk/index.js';
 import { Cases, must, writeWholeNote } from '../cases.js';
+import { type Behaviour, configOf, makeDisk, makeUpdate, type Signed } from './images.js';
 import { Pc } from './machine.js';
 
 /** Debian's own, whose certificate its variables for Secure Boot trust; anybody knows the passphrase. */
@@ -41,21 +42,8 @@ await exec('openssl', [
   file('other.crt'),
 ]);
 
-type Signed = { readonly key: string; readonly cert: string } | undefined;
-const config = (version: string, behaviour: string, signer?: Signed): UklConfig => ({
-  name: 'web',
-  sources: [join(projectRoot, 'test/updates/server.c')],
-  env: { VERSION: version, BEHAVIOUR: behaviour },
-  updates: behaviour === 'says' ? 'says:60' : behaviour === 'silent' ? 'says:3' : 'runs:3',
-  watchdog: 10,
-  // Both are tried, with whatever else is.
-  root: signer === undefined ? 'memory' : 'disk',
-});
-async function update(version: string, behaviour: string, signer: Signed, name = version): Promise<Buffer> {
-  const out = file(name);
-  await build(config(version, behaviour, signer), { log, container: 'update', out, ...signer });
-  return readFile(out);
-}
+const update = (version: string, behaviour: Behaviour, signer: Signed, name = version): Promise<Buffer> =>
+  makeUpdate(file(name), configOf(version, behaviour, signer), { log, signer });
 
 const tried = new Cases(log);
 const scenario = (firmware: Firmware | 'root', what: string, look: () => Promise<string>): Promise<void> => tried.try([firmware, what], look);
@@ -63,31 +51,30 @@ const scenario = (firmware: Firmware | 'root', what: string, look: () => Promise
 async function onFirmware(firmware: Firmware): Promise<void> {
   const signer: Signed = firmware === 'secure-boot' ? { key, cert: SNAKEOIL.cert } : undefined;
   const disk = file(`disk-${firmware}`);
-  await build(config('1', 'serves', signer), { log, container: 'disk', out: disk, ...signer });
+  await makeDisk(disk, configOf('1', 'serves', signer), { log, signer });
   const second = await update('2', 'serves', signer);
   const third = await update('3', 'says', signer);
   const start = (memory?: string): Promise<Pc> => Pc.start(scratch.path, disk, firmware, memory);
-  const serving = async (pc: Pc, version: string): Promise<void> => void (await pc.says(new RegExp(`version ${version} in ring 0: Operation not permitted`)));
 
   let pc = await start();
   try {
-    await serving(pc, '1');
+    await pc.serves('1');
     await scenario(firmware, 'a good update', async () => {
       const said = await pc.push(second);
       must(said.endsWith('is written\n'), said);
       await pc.says(/init: web [0-9a-f]+: on trial\n/);
-      await serving(pc, '2');
+      await pc.serves('2');
       await pc.says(/init: web [0-9a-f]+: good\n/);
       must(pc.resets === 0, `${pc.resets} resets\n${pc.tail}`);
       await pc.cut();
       pc = await start();
-      await serving(pc, '2');
+      await pc.serves('2');
       return 'starts by kexec, without the firmware; after a cut, the firmware starts it';
     });
     await scenario(firmware, 'one that says that it is good', async () => {
       await pc.push(third);
       await pc.says(/: on trial\n/);
-      await serving(pc, '3');
+      await pc.serves('3');
       await pc.says(/: good\n/);
       must(pc.resets === 0, `${pc.resets} resets\n${pc.tail}`);
       return 'is good at once';
@@ -104,7 +91,7 @@ async function onFirmware(firmware: Firmware): Promise<void> {
         // What it prints before the machine stops may be lost.
         await pc.says(/: on trial\n/);
         await pc.says(/init: web [0-9a-f]+ was tried, and is not used\n/);
-        await serving(pc, '3');
+        await pc.serves('3');
         must(pc.starts === starts + 1, `${pc.starts - starts} starts by the firmware\n${pc.tail}`);
         return 'the machine is reset, and the firmware starts the old image';
       });
@@ -139,7 +126,7 @@ async function onFirmware(firmware: Firmware): Promise<void> {
         await forge(disk, others);
         pc = await start();
         await pc.says(/: not signed with the key of this image/);
-        await serving(pc, '3');
+        await pc.serves('3');
         return 'is not started';
       });
     }
@@ -158,7 +145,7 @@ async function onFirmware(firmware: Firmware): Promise<void> {
       const bytes = await update('6', 'serves', signer);
       await pc.push(bytes);
       await pc.says(/: on trial\n/);
-      await serving(pc, '6');
+      await pc.serves('6');
       await pc.cut();
       pc = await start();
       await pc.says(/was tried, and is not used\n/);
@@ -171,7 +158,7 @@ async function onFirmware(firmware: Firmware): Promise<void> {
       await pc.says(/version [23] in ring 0: Operation not permitted/);
       await pc.push(await update('7', 'serves', signer));
       await pc.says(/: on trial\n/);
-      await serving(pc, '7');
+      await pc.serves('7');
       await pc.says(/: good\n/);
       must(pc.starts === 2, `${pc.starts} starts by the firmware\n${pc.tail}`);
       return 'goes through the firmware once, then by kexec';
@@ -186,7 +173,7 @@ async function roots(): Promise<void> {
   const big = file('big');
   await exec('dd', ['if=/dev/urandom', `of=${big}`, 'bs=1M', `count=${BIG_MIB}`, 'status=none']);
   const disk = async (name: string, more: UklConfig): Promise<string> => {
-    await build({ ...config('1', 'serves'), files: [`${big}:/srv/big`], ...more }, { log, container: 'disk', out: file(name) });
+    await makeDisk(file(name), { ...configOf('1', 'serves'), files: [`${big}:/srv/big`], ...more }, { log });
     return file(name);
   };
   const starts = async (path: string, mib: number, says: string): Promise<boolean> => {
