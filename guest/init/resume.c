@@ -70,6 +70,9 @@ static void hear_ready(struct service *service)
 
 	if (read(service->fd, bytes, sizeof(bytes)) <= 0)
 		return;
+	/* What nobody waited for, when the guest was saved before, is not the answer to this. */
+	while (read(go, bytes, sizeof(bytes)) > 0)
+		;
 	if (have_host())
 		tell_ready();
 	else

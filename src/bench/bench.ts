@@ -15,7 +15,7 @@ import { makeScratch } from '../lib/scratch.js';
 import type { ImageManifest } from '../model/index.js';
 import { optimize } from '../optimize/optimize.js';
 import type { BuildOptions } from '../options/given.js';
-import { run } from '../run/launch.js';
+import { run } from '../run/run.js';
 import { type Metric, type Suite, USUAL, VARIANTS, type Variant, type VariantName, type Workload } from './suite.js';
 import { boot } from './suites/boot.js';
 import { echo } from './suites/echo.js';

@@ -5,7 +5,8 @@ import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { UklError } from '../lib/errors.js';
 import type { RunOptions } from '../options/given.js';
-import { type RunningVm, run } from '../run/launch.js';
+import type { RunningVm } from '../run/launch.js';
+import { run } from '../run/run.js';
 import { type Built, isPid1 } from './suite.js';
 
 /** The kernel parses the last word of each name. Its own messages would be in between. */

@@ -32,7 +32,7 @@ import { type GlobalOptions, logFor, printJson, reportError } from './output.js'
 import { type ProfileFlags, profileCommand } from './profile.js';
 import { pullCommand, pushCommand } from './push.js';
 import { type Interruptible, runCommand, SIGNALS } from './run.js';
-import { listCommand, removeCommand, saveCommand } from './snapshot.js';
+import { listCommand, removeCommand, type SaveFlags, saveCommand } from './snapshot.js';
 
 /** Flags of the table of options. */
 function withOptions<A extends unknown[], O extends OptionValues>(command: Command<A, O>, ...scopes: readonly Scope[]): Command<A, O> {
@@ -111,12 +111,10 @@ function createProgram(done: (code: number) => void, begun: (verb: string, flags
       const options = runOptions(flags, args, interruption.signal);
       const { fromSnapshot } = flags;
       const detached = detachOptionsOf(flags as DetachFlags);
-      if (detached !== undefined) {
-        if (fromSnapshot !== undefined) throw new UklError('UKL_USAGE', 'a guest from a snapshot cannot be detached', { hint: 'leave -d out' });
-        return detachCommand(target, { ...options, ...detached }, flags);
-      }
+      if (fromSnapshot !== undefined && target !== '.')
+        throw new UklError('UKL_USAGE', `a snapshot has its own program: ${target} cannot be another`, { hint: '-- before arguments' });
+      if (detached !== undefined) return detachCommand(fromSnapshot === undefined ? target : { fromSnapshot }, { ...options, ...detached }, flags);
       if (fromSnapshot === undefined) return runCommand(target, options, flags, interruption);
-      if (target !== '.') throw new UklError('UKL_USAGE', `a snapshot has its own program: ${target} cannot be another`, { hint: '-- before arguments' });
       return runCommand(fromSnapshot, options, flags, interruption, restore);
     }),
   );
@@ -126,17 +124,15 @@ function createProgram(done: (code: number) => void, begun: (verb: string, flags
     withOptions(
       snapshot
         .command('save')
-        .description('Boot the target, save the guest once it is ready, and end it.')
-        .argument('[target]', 'as for run', '.')
-        .argument('[args...]', "the program's arguments, after --")
-        .requiredOption('--name <name>', "the snapshot's name; takes the place of one that has it")
+        .description('Save a guest that runs detached, which goes on; or boot a target, save it once it is ready, and end it.')
+        .argument('[target]', 'the name of a guest, or a target as for run', '.')
+        .argument('[args...]', "behind a guest, the snapshot's name (the guest's); behind a target and --, the program's arguments")
+        .option('--name <name>', "the snapshot's name; a target's takes the place of one that has it")
         .option('--ready <port>', "save once something listens on this port (the image's first); a program may also say it itself", whole),
       'run',
       'build',
     ).allowExcessArguments(),
-  ).action((target, args, flags) =>
-    handle('snapshot', flags, ({ signal }) => saveCommand(target, { ...runOptions(flags, args, signal), name: flags.name, ready: flags.ready }, flags)),
-  );
+  ).action((target, args, flags) => handle('snapshot', flags, ({ signal }) => saveCommand(target, runOptions(flags, args, signal), flags as SaveFlags)));
   withGlobals(snapshot.command('ls').description('List the snapshots, with their sizes.')).action((flags) =>
     handle('snapshot', flags, () => listCommand(flags)),
   );

@@ -10,8 +10,9 @@ import { EXIT } from '../model/exit-status.js';
 import type { RunResult } from '../model/index.js';
 import type { BuildOptions, RunOptions } from '../options/given.js';
 import { describeEnd } from '../run/end.js';
-import { dryRun, type RunningVm, run } from '../run/launch.js';
+import { dryRun, type RunningVm } from '../run/launch.js';
 import type { RunPlan } from '../run/plan.js';
+import { run } from '../run/run.js';
 import { restore } from '../run/snapshot.js';
 import { type GlobalOptions, printJson } from './output.js';
 

@@ -1,20 +1,55 @@
 // SPDX-License-Identifier: MIT
 
+import { existsSync } from 'node:fs';
+import { save as saveGuest } from '../detached/detach.js';
+import { isGuest, specOf } from '../detached/record.js';
+import { UklError } from '../lib/errors.js';
 import { formatSize } from '../lib/size.js';
 import { EXIT } from '../model/exit-status.js';
-import type { UklConfig } from '../options/config.js';
-import { listSnapshots, type SaveOptions, type Snapshot, saveSnapshot } from '../run/snapshot.js';
+import { findReference } from '../oci/reference.js';
+import type { BuildOptions, RunOptions } from '../options/given.js';
+import { listSnapshots, type Snapshot } from '../run/saved.js';
+import { saveSnapshot } from '../run/snapshot.js';
 import { removeSnapshot as remove } from '../store/snapshots.js';
 import { type GlobalOptions, printJson } from './output.js';
 
 const documentOf = ({ name, directory, made, usedAt, bytes }: Snapshot): object => ({ name, directory, made, usedAt, bytes });
 
-/** `ukl snapshot save` */
-export async function saveCommand(target: string | UklConfig, options: SaveOptions, flags: GlobalOptions): Promise<number> {
-  const saved = await saveSnapshot(target, options);
+function tellSaved(saved: Snapshot, flags: GlobalOptions): number {
   if (flags.json) printJson({ ok: true, snapshot: documentOf(saved) });
   else if (!flags.quiet) process.stdout.write(`${saved.name}: ${formatSize(saved.bytes)} in ${saved.directory}\nukl run --from-snapshot ${saved.name}\n`);
   return EXIT.ok;
+}
+
+export interface SaveFlags extends GlobalOptions {
+  readonly name?: string;
+  readonly ready?: number;
+}
+
+/** `ukl snapshot save`: of a guest that runs by itself, or of a target, which is started for it. */
+export async function saveCommand(target: string, options: RunOptions & BuildOptions, flags: SaveFlags): Promise<number> {
+  const { name, ready } = flags;
+  if (await isGuest(target)) return tellSaved(await saveGuestCommand(target, options, flags), flags);
+  if (name === undefined) {
+    // Who meant a guest hears of its name, who meant a target of that.
+    if (!existsSync(target) && findReference(target) === undefined) await specOf(target);
+    throw new UklError('UKL_USAGE', 'a snapshot of a target needs a name', { hint: `ukl snapshot save ${target} --name NAME` });
+  }
+  return tellSaved(await saveSnapshot(target, { ...options, name, ready }), flags);
+}
+
+/** `ukl snapshot save GUEST [NAME]` */
+async function saveGuestCommand(
+  guest: string,
+  { log, signal, args = [], ...options }: RunOptions & BuildOptions,
+  { name, ready }: SaveFlags,
+): Promise<Snapshot> {
+  const given = Object.entries({ ready, ...options }).find(([, value]) => value !== undefined);
+  if (given !== undefined || args.length > 1 || (name !== undefined && args.length > 0))
+    throw new UklError('UKL_USAGE', `'${guest}' is a guest that runs, and is saved as it is${given === undefined ? '' : `: '${given[0]}' cannot be added`}`, {
+      hint: `ukl snapshot save ${guest} NAME`,
+    });
+  return saveGuest(guest, name ?? args[0]);
 }
 
 /** `ukl snapshot ls` */

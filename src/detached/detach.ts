@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /** Starts a guest that goes on without the tool, and ends it. */
 import { constants, existsSync } from 'node:fs';
-import { copyFile } from 'node:fs/promises';
+import { copyFile, mkdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
+import { z } from 'zod';
 import { openImage } from '../image/image.js';
 import { UklError } from '../lib/errors.js';
 import { withLock } from '../lib/lock.js';
@@ -14,7 +15,11 @@ import type { UklConfig } from '../options/config.js';
 import type { BuildOptions, RunOptions } from '../options/given.js';
 import { optionsIn } from '../options/options.js';
 import { imageOf } from '../run/launch.js';
-import { call, currentStatus, gone, isGone } from './client.js';
+import { isRestore, type RestoreOptions } from '../run/run.js';
+import { pinSnapshot, type Snapshot } from '../run/saved.js';
+import { checkOwn } from '../run/snapshot.js';
+import { checkNewName, findSnapshot } from '../store/snapshots.js';
+import { call, currentStatus, gone, isGone, refusalOf } from './client.js';
 import { checkHealth } from './health.js';
 import { removeGroup } from './limits.js';
 import {
@@ -28,6 +33,7 @@ import {
   names,
   readSpec,
   release,
+  snapshotOf,
   specOf,
   writeSpec,
 } from './record.js';
@@ -86,6 +92,15 @@ async function imageFor(name: string, target: string | UklConfig, options: Detac
   return [{ ...image, path }, left];
 }
 
+/** A snapshot as the guest's own, which starts from it again when the snapshot was removed. */
+async function pinFor(name: string, snapshot: string, options: DetachOptions): Promise<Image> {
+  checkOwn(snapshot, options);
+  const directory = snapshotOf(name);
+  await mkdir(directory, { mode: 0o700 });
+  await pinSnapshot(await findSnapshot(snapshot), directory);
+  return openImage(join(directory, 'image'));
+}
+
 /** Starts the supervisor of a guest whose record is there; settles when its program runs. */
 async function startSupervisor(name: string, signal: AbortSignal | undefined): Promise<void> {
   const { directory } = await specOf(name);
@@ -100,13 +115,18 @@ async function startSupervisor(name: string, signal: AbortSignal | undefined): P
 }
 
 /**
- * Builds a target if needed, and starts it behind a supervisor of its own. The
- * guest goes on when this process ends.
+ * Builds a target if needed, or takes what was saved, and starts it behind a supervisor of its own. The
+ * guest goes on when this process ends. Each start of one that was saved goes on from the same.
  *
  * @returns its name, once its program runs
  * @throws what `run` throws; then nothing is left of it
  */
-export async function detach(target: string | UklConfig, options: DetachOptions = {}): Promise<string> {
+export function detach(saved: DetachOptions & RestoreOptions): Promise<string>;
+export function detach(target: string | UklConfig, options?: DetachOptions): Promise<string>;
+export async function detach(what: string | UklConfig | (DetachOptions & RestoreOptions), given: DetachOptions = {}): Promise<string> {
+  const restores = isRestore(what);
+  const target = restores ? what.fromSnapshot : what;
+  const options: DetachOptions = restores ? what : given;
   const restart = parseRestart(options.restart ?? 'no');
   if (options.health !== undefined) checkHealth(options.health);
   if (restart.policy !== 'no' && options.remove) throw new UklError('UKL_USAGE', '--rm and --restart exclude each other', { hint: 'leave one out' });
@@ -115,12 +135,13 @@ export async function detach(target: string | UklConfig, options: DetachOptions 
   checkName(name);
   await claim(name);
   try {
-    const [image, left] = await imageFor(name, target, options);
+    const [image, left] = restores ? [await pinFor(name, what.fromSnapshot, options), options] : await imageFor(name, target, options);
     await writeSpec({
       version: 1,
       name,
       target: said,
       image: image.path,
+      ...(restores ? { restores } : {}),
       directory: process.cwd(),
       created: new Date().toISOString(),
       options: writable(left),
@@ -167,6 +188,24 @@ export async function stop(name: string, seconds = 10): Promise<GuestStatus | un
   } catch (error) {
     if (isGone(error)) return currentStatus(name);
     throw error;
+  }
+}
+
+/** A Snapshot, on its way in JSON. */
+const savedAnswer = z.object({ name: z.string(), directory: z.string(), made: z.coerce.date(), usedAt: z.coerce.date(), bytes: z.number() });
+
+/**
+ * Saves a guest that runs, under a name that is new; it goes on.
+ *
+ * @throws what `RunningVm.save()` throws, or UKL_VMM if it does not run
+ */
+export async function save(name: string, snapshot = name): Promise<Snapshot> {
+  await specOf(name);
+  await checkNewName(snapshot);
+  try {
+    return savedAnswer.parse(await call(name, 'POST', `/save?name=${encodeURIComponent(snapshot)}`, true));
+  } catch (error) {
+    throw refusalOf(name, error);
   }
 }
 

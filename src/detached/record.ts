@@ -5,6 +5,7 @@
  *     spec.json     what runs, written once by whoever started it
  *     status.json   how it goes, written by its supervisor alone
  *     image         where the target was none itself, with its image.host.json
+ *     snapshot/     or a saved guest's files, if it goes on from one
  *     journal       what the program printed (journal.ts)
  *     socket        where its supervisor listens, while there is one
  */
@@ -41,6 +42,8 @@ const spec = z.object({
   /** As the user wrote it. */
   target: z.string(),
   image: z.string(),
+  /** It goes on from a saved guest, whose files are in `snapshot` beside this. */
+  restores: z.boolean().optional(),
   /** Where relative paths of the options are meant from. */
   directory: z.string(),
   created: z.string(),
@@ -89,6 +92,9 @@ export const stateRoot = (): string => join(process.env.XDG_STATE_HOME || join(h
 export const guestsRoot = (): string => join(stateRoot(), 'guests');
 
 export const directoryOf = (name: string): string => join(guestsRoot(), name);
+
+/** Where the files of a saved guest are that it goes on from. */
+export const snapshotOf = (name: string): string => join(directoryOf(name), 'snapshot');
 
 /** Where its supervisor listens. Only this user may enter the directory. */
 export const socketOf = (name: string): string => join(directoryOf(name), 'socket');

@@ -19,13 +19,16 @@ import { TIMEOUT_MAX } from '../model/image.js';
 import type { RunResult } from '../model/index.js';
 import type { RunOptions } from '../options/given.js';
 import { describeEnd } from '../run/end.js';
-import { type RunningVm, run } from '../run/launch.js';
+import type { RunningVm } from '../run/launch.js';
+import { run } from '../run/run.js';
+import type { Snapshot } from '../run/saved.js';
+import { restoreFiles } from '../run/snapshot.js';
 import { logEvent } from './events.js';
 import { watchHealth } from './health.js';
 import { Journal } from './journal.js';
 import { joinCpuLimit, leaveGroup } from './limits.js';
 import { openPort } from './network.js';
-import { type GuestSpec, type GuestStatus, release, socketOf, writeStatus } from './record.js';
+import { type GuestSpec, type GuestStatus, release, snapshotOf, socketOf, writeStatus } from './record.js';
 import { Restarter } from './restart.js';
 import { serve, UPGRADED } from './server.js';
 import { type Usage, usageOf } from './usage.js';
@@ -128,6 +131,7 @@ export class Supervisor {
         'POST /wait': () => this.#ended(),
         'POST /signal': async (parameters) => this.#signal(signalOf(parameters.get('signal'))),
         'POST /stop': async (parameters) => this.stop(secondsOf(parameters.get('seconds'))),
+        'POST /save': (parameters) => this.#save(parameters.get('name') ?? ''),
         'POST /pause': async () => {
           await this.#running().pause();
           await this.#change({ state: 'paused' });
@@ -158,17 +162,18 @@ export class Supervisor {
   }
 
   async #run(started: () => void): Promise<RunResult> {
-    const { image, options, interactive, health, project } = this.#spec;
+    const { name, target, image, restores, options, interactive, health, project } = this.#spec;
     this.#stdin = interactive ? new PassThrough() : undefined;
     const given = options as RunOptions;
     await using port = project === undefined ? undefined : await openPort(project.name, (error) => this.#isolated(error));
-    const vm = await run(image, {
+    const own: RunOptions = {
       ...given,
       ...(port === undefined ? {} : { net: [given.net ?? 'user', port.net].flat() }),
       stdin: this.#stdin ?? PassThrough.from([]),
       stdout: this.#journal.stream('stdout', (chunk) => this.#tell('o', chunk)),
       stderr: this.#journal.stream('stderr', (chunk) => this.#tell('e', chunk)),
-    });
+    };
+    const vm = await (restores ? restoreFiles(target, snapshotOf(name), own) : run(image, own));
     this.#vm = vm;
     const over = new AbortController();
     const { machine } = vm.plan;
@@ -206,6 +211,16 @@ export class Supervisor {
       vm.kill('SIGKILL');
     }
     return this.#ended();
+  }
+
+  /** Saves the guest, which goes on. */
+  async #save(snapshot: string): Promise<Snapshot> {
+    const { name } = this.#spec;
+    const vm = this.#running();
+    if (this.#status.state === 'paused') throw new UklError('UKL_USAGE', `'${name}' is paused, and not saved`, { hint: `ukl unpause ${name}` });
+    const saved = await vm.save(snapshot);
+    await logEvent(name, 'saved');
+    return saved;
   }
 
   #signal(name: NodeJS.Signals): object {

@@ -2,7 +2,8 @@
 /** A function's image, and its guest saved as it waits for the first request. */
 import { hashValue } from '../lib/hash.js';
 import type { Context } from '../options/given.js';
-import { type Snapshot, saveSnapshot } from '../run/snapshot.js';
+import type { Snapshot } from '../run/saved.js';
+import { saveSnapshot } from '../run/snapshot.js';
 import type { FunctionSource } from './discover.js';
 
 /** Two functions of one name in two places are two. */

@@ -35,7 +35,7 @@ async function sweep(directory: string): Promise<void> {
   }
 }
 
-let swept = false;
+const swept = new Set<string>();
 
 /** A directory that is removed with its contents when it is disposed of. */
 export interface Scratch extends AsyncDisposable {
@@ -43,22 +43,22 @@ export interface Scratch extends AsyncDisposable {
 }
 
 /**
- * Makes a directory for one job below TMPDIR.
+ * Makes a directory for one job below TMPDIR, or in another one that is there.
  *
- * @throws UKL_HOST if TMPDIR cannot be written or is too long for the sockets in it
+ * @throws UKL_HOST if it cannot be written, or if TMPDIR is too long for the sockets in it
  */
-export async function makeScratch(purpose: string): Promise<Scratch> {
-  const root = tmpdir();
-  if (Buffer.byteLength(root) + ROOM > SOCKET_PATH_MAX)
-    throw new UklError('UKL_HOST', `the directory for temporary files is too long for a socket in it: ${root}`, { hint: 'TMPDIR=/tmp ukl ...' });
+export async function makeScratch(purpose: string, root?: string): Promise<Scratch> {
+  const place = root ?? tmpdir();
+  if (root === undefined && Buffer.byteLength(place) + ROOM > SOCKET_PATH_MAX)
+    throw new UklError('UKL_HOST', `the directory for temporary files is too long for a socket in it: ${place}`, { hint: 'TMPDIR=/tmp ukl ...' });
   let path: string;
   try {
-    if (!swept) await sweep(root);
-    swept = true;
-    path = await mkdtemp(join(root, `${PREFIX}${purpose}-${ownerMark()}-`));
+    if (!swept.has(place)) await sweep(place);
+    swept.add(place);
+    path = await mkdtemp(join(place, `${PREFIX}${purpose}-${ownerMark()}-`));
   } catch (error) {
-    throw new UklError('UKL_HOST', `cannot make a temporary directory in ${root} (${errnoOf(error) ?? 'unknown'})`, {
-      hint: 'set TMPDIR to a directory that can be written',
+    throw new UklError('UKL_HOST', `cannot make a temporary directory in ${place} (${errnoOf(error) ?? 'unknown'})`, {
+      hint: root === undefined ? 'set TMPDIR to a directory that can be written' : 'ukl clean, or set UKL_STORE to a directory that can be written',
       cause: error,
     });
   }

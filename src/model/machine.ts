@@ -140,10 +140,8 @@ export interface Machine {
   /** Of the network interfaces. */
   readonly nicModel: NicModel;
   readonly memoryMiB: number;
-  /** A file that is the memory, of a machine that can be saved, or was. What a private one writes stays out of the file. */
-  readonly memoryFile?: { readonly path: string; readonly private: boolean } | undefined;
-  /** It waits for the state of one that was saved. */
-  readonly incoming?: boolean | undefined;
+  /** The memory of one that was saved, for whose state this one waits. What it writes stays out of the file. */
+  readonly saved?: string | undefined;
   readonly cpus: number;
   /** The VMM's model of the processor, with features. */
   readonly cpu: string;

@@ -19,9 +19,12 @@ export const snapshotRecord = z.object({
     kernelArgs: z.array(z.string()),
     network: texts.optional(),
     net: texts.optional(),
+    hostname: z.string().optional(),
+    hosts: z.array(z.string()).optional(),
+    verbose: z.boolean().optional(),
   }),
-  /** What it waited for: a port, or the program's word. */
-  ready: z.union([z.number(), z.literal('word')]),
+  /** What it waited for: a port, or the program's word; without it, it was saved as it ran, and no start leads there again. */
+  ready: z.union([z.number(), z.literal('word')]).optional(),
   made: z.string(),
 });
 

@@ -32,8 +32,6 @@ export interface RunOptions extends Context, Given<'run'> {
   readonly anyMemory?: boolean | undefined;
   /** False: ports of this host lead to the guest as the options say, and not as the image does. */
   readonly imagePorts?: boolean | undefined;
-  /** The guest's memory is a file, so that it can be saved: `RunningVm.save()`. */
-  readonly snapshots?: boolean | undefined;
   /** A program that says it is ready waits to be saved (docs/snapshots.md). */
   readonly holdsReady?: boolean | undefined;
   /** Streams in place of those of the `RunningVm`. */

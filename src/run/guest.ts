@@ -38,7 +38,6 @@ import {
 } from '../guest/protocol.js';
 import { encodeInstance, type Instance, type Terminal } from '../guest/spec.js';
 import { asUklError, UklError } from '../lib/errors.js';
-import { exec } from '../lib/exec.js';
 import { LineSplitter } from '../lib/lines.js';
 import { makeScratch } from '../lib/scratch.js';
 import { statusOfEnd } from '../model/exit-status.js';
@@ -85,6 +84,9 @@ const LAST_WORDS_MS = 2000;
 /** How long a guest may wait for the VMM to stop it once no program runs in it; its own limit is HOLD_MS in guest/init/resume.c. */
 const HELD_MS = 250;
 
+/** How long the guest may take to clear its free memory and to stop its programs. */
+const HOLD_MS = 120_000;
+
 /** How often a guest is tried to be saved on a host that is too busy. */
 const SAVE_TRIES = 5;
 
@@ -122,6 +124,10 @@ export class Guest {
   #startMs: number | undefined;
   #reported: RunEnd | undefined;
   #forced: RunEnd | undefined;
+  #saving = false;
+  /** Settles when it is not being saved any more. */
+  #saved: Promise<void> = Promise.resolve();
+  readonly #unsaid: string[] = [];
 
   /** Starts the VMM. The machine was checked before: from here on, failures are in `result`. */
   constructor(vmm: Vmm, options: GuestOptions) {
@@ -156,16 +162,22 @@ export class Guest {
     return this.#life.state;
   }
 
+  /** Says something to init. What it would not hear while the guest is saved waits. */
+  #say(message: string): void {
+    if (this.#saving) this.#unsaid.push(message);
+    else this.#sockets.get('control')?.write(message);
+  }
+
   /** Sends the program a signal; before it has started, ends the guest. */
   signal(name: NodeJS.Signals): void {
     const control = this.#sockets.get('control');
     if (this.#startMs === undefined || !control?.writable || !this.hears) this.kill({ kind: 'interrupted', signal: name });
-    else control.write(encodeSignal(signalNumber(name)));
+    else this.#say(encodeSignal(signalNumber(name)));
   }
 
   /** Of the program's terminal, if it has one. */
   resize(terminal: Terminal): void {
-    if (this.hears && this.#startMs !== undefined) this.#sockets.get('control')?.write(encodeWindow(terminal));
+    if (this.hears && this.#startMs !== undefined) this.#say(encodeWindow(terminal));
   }
 
   /** The lines of the program's file of that name in the guest's /proc; none if it has ended. */
@@ -175,7 +187,7 @@ export class Guest {
     if (this.#startMs === undefined || !control?.writable || !this.hears) return [];
     return new Promise((settle) => {
       this.#requests.push({ lines: [], settle });
-      control.write(question);
+      this.#say(question);
     });
   }
 
@@ -193,17 +205,24 @@ export class Guest {
   async connect(): Promise<Socket> {
     if (!this.hears)
       throw new UklError('UKL_USAGE', 'a guest without an init runs one program and no other', { hint: "profile: 'server', or fit with needs: ['init']" });
+    // A port that is added meanwhile would be one that its clones do not have.
+    await this.#saved;
     const control = this.#sockets.get('control');
     if (this.#startMs === undefined || this.#process === undefined || !control?.writable)
       throw new UklError('UKL_VMM', 'the program has not started, or has ended', { hint: 'ukl ps -a' });
     const { port, socket } = await this.#process.openPort();
     socket.write(GREETING);
-    control.write(encodeExec(port));
+    this.#say(encodeExec(port));
     return socket;
   }
 
   /** Stops the machine where it is, until `resume()`. Throws UKL_VMM if the guest cannot be paused now. */
   async pause(): Promise<void> {
+    this.#refuseWhileSaved();
+    await this.#stop();
+  }
+
+  async #stop(): Promise<void> {
     this.#life.enter('paused', 'pause');
     await this.#process?.pause().catch((error: unknown) => {
       if (this.#life.state === 'paused') this.#life.resumed();
@@ -213,6 +232,7 @@ export class Guest {
 
   /** Settles once its clock is right again. A guest that does not set it goes on without. */
   async resume(): Promise<void> {
+    this.#refuseWhileSaved();
     this.#life.resumed();
     const asked = this.#startMs !== undefined && this.hears;
     const timed = new Promise<void>((resolve) => {
@@ -226,42 +246,78 @@ export class Guest {
     limit.abort();
   }
 
+  #refuseWhileSaved(): void {
+    if (this.#saving) throw new UklError('UKL_USAGE', 'the guest is being saved', { hint: 'wait until that is done' });
+  }
+
   /**
    * Saves the guest as it is: `memory` and `state` in a directory. It goes on
    * then, with a seed of its own.
    *
-   * @throws UKL_USAGE if its memory is not a file, UKL_VMM if it has ended
+   * @throws UKL_USAGE for one that is paused or being saved, UKL_VMM if it ends meanwhile, or the system's error if the files cannot be written
    */
   async save(directory: string): Promise<void> {
-    const { memoryFile } = this.#options.machine;
-    if (memoryFile === undefined || memoryFile.private)
-      throw new UklError('UKL_USAGE', 'the guest was not started as one that can be saved', { hint: 'snapshots: true' });
-    for (let tries = 1; ; tries++) {
-      const since = await this.#hold();
-      await this.pause();
-      const late = performance.now() - since > HELD_MS;
-      try {
-        if (!late) {
-          await this.#process?.saveState(join(directory, 'state'));
-          await exec('cp', ['--sparse=always', memoryFile.path, join(directory, 'memory')]);
-          return;
-        }
-      } finally {
-        this.#sockets.get('control')?.write(encodeResume(encodeInstance({})));
-        await this.resume();
-      }
-      if (tries === SAVE_TRIES) throw new UklError('UKL_VMM', 'the host is too busy to stop the guest in time', { hint: 'try again with less load' });
+    this.#refuseWhileSaved();
+    const { state } = this.#life;
+    if (state === 'paused') throw new UklError('UKL_USAGE', 'a guest that is paused is not saved', { hint: 'let it go on first' });
+    if (state !== 'running')
+      throw new UklError('UKL_VMM', `the guest ${state === 'ended' ? 'has ended' : 'has not started'}: it cannot be saved`, { hint: 'ukl ps -a' });
+    if ((this.#process?.sessions ?? 0) > 0)
+      throw new UklError('UKL_USAGE', 'a program runs beside that of the guest, and its clones would not have the connection', {
+        hint: 'end it (ukl exec), or wait for it',
+      });
+    this.#saving = true;
+    const saving = this.#trySaving(directory);
+    this.#saved = saving.catch(() => {});
+    await saving;
+  }
+
+  async #trySaving(directory: string): Promise<void> {
+    try {
+      for (let tries = 1; !(await this.#trySave(directory)); tries++)
+        if (tries === SAVE_TRIES) throw new UklError('UKL_VMM', 'the host is too busy to stop the guest in time', { hint: 'try again with less load' });
+    } finally {
+      this.#saving = false;
+      for (const message of this.#unsaid.splice(0)) this.#say(message);
     }
   }
 
-  /** Has no program run; when that was. Throws UKL_VMM if the guest has ended. */
+  /** False if the guest was stopped too late. */
+  async #trySave(directory: string): Promise<boolean> {
+    const since = await this.#hold();
+    try {
+      await this.#stop();
+      if (performance.now() - since > HELD_MS) return false;
+      await this.#process?.save({ memory: join(directory, 'memory'), state: join(directory, 'state') });
+      return true;
+    } finally {
+      this.#release();
+      // Whether it has ended meanwhile is what the failure is about.
+      if (this.#life.state === 'paused') {
+        this.#life.resumed();
+        await this.#process?.resume();
+      }
+    }
+  }
+
+  /** Has programs run again. */
+  #release(): void {
+    this.#sockets.get('control')?.write(encodeResume(encodeInstance({})));
+  }
+
+  /** Has no program run; when that was. Throws UKL_VMM if the guest has ended, or does not answer. */
   async #hold(): Promise<number> {
     const held = new Promise<void>((resolve) => {
       this.#settleHeld = resolve;
     });
     this.#sockets.get('control')?.write(encodeSave());
-    await held;
+    const timer = new AbortController();
+    const late = elapse(HOLD_MS, true, { signal: timer.signal }).catch(() => false);
+    const passed = await Promise.race([held.then(() => false), late]);
+    timer.abort();
     if (this.#life.state === 'ended') throw new UklError('UKL_VMM', 'the guest ended before it could be saved', { hint: 'ukl run, to see why' });
+    if (passed)
+      throw new UklError('UKL_VMM', `the guest did not stop its programs within ${HOLD_MS / 1000} seconds`, { hint: 'try again when it has less to do' });
     return performance.now();
   }
 
@@ -421,9 +477,11 @@ export class Guest {
       }
       case 'ready':
         this.#settleReady();
-        if (!this.#options.holdsReady) control.write(encodeGo());
+        if (!this.#options.holdsReady) this.#say(encodeGo());
         break;
       case 'held':
+        // Nobody waits any more, or did ever.
+        if (!this.#saving) this.#release();
         this.#settleHeld();
         break;
       case 'timed':

@@ -30,6 +30,7 @@ import { Guest } from './guest.js';
 import type { GuestState } from './life.js';
 import { plan, type RunPlan, specOf } from './plan.js';
 import { listening } from './ready.js';
+import { type Snapshot, saveRunning } from './saved.js';
 import { openSession, type Session } from './session.js';
 
 /** Of a further program. */
@@ -77,10 +78,13 @@ export interface RunningVm extends AsyncDisposable {
   /** Settles once the guest's clock has the time again. Timers of its programs have stood still. */
   resume(): Promise<void>;
   /**
-   * Saves the guest as it is, into a directory: `memory` and `state`. It goes on then.
-   * Throws UKL_USAGE without `snapshots: true` in the options, UKL_VMM if it has ended.
+   * Saves the guest as it is, under a name; `run({ fromSnapshot: name })` goes on from that, and so does this one.
+   *
+   * @throws UKL_USAGE for what cannot be saved or a name that is taken, UKL_VMM if it ends meanwhile, UKL_DISK_FULL
    */
-  save(directory: string): Promise<void>;
+  save(name: string): Promise<Snapshot>;
+  /** The same without a name: its `memory` and its `state` in a directory. */
+  saveFiles(directory: string): Promise<void>;
   /** Sends the program a signal; before it has started, ends the guest. */
   signal(name: NodeJS.Signals): void;
   /** The new size of the program's terminal, if it was started with one. */
@@ -150,26 +154,12 @@ async function newLogFile(name: string): Promise<string> {
   return join(directory, `run-${basename(name)}-${ownerMark()}-${Date.now().toString(36)}.log`);
 }
 
-/**
- * Starts a target (or an image) and returns as soon as the VMM is running.
- *
- *     await using vm = await run('server.ts', { ports: ['0:8080'] });
- *     const answer = await fetch(`http://127.0.0.1:${vm.port(8080)}/`);
- *
- * @throws UklError before the guest has run; afterwards `result` tells
- */
-export async function run(target: string | UklConfig, options: RunOptions & BuildOptions = {}): Promise<RunningVm> {
-  return start((work) => imageOf(target, work, options), options);
-}
+/** Starts a target, or an image; see `run`. */
+export const runTarget = (target: string | UklConfig, options: RunOptions & BuildOptions): Promise<RunningVm> =>
+  start((work) => imageOf(target, work, options), options);
 
-/** Starts an image that is open already; otherwise as `run`. */
+/** Starts an image that is open already; otherwise as `runTarget`. */
 export const runImage = (image: Image, options: RunOptions, origin?: Origin): Promise<RunningVm> => start(async () => [image, options], options, origin);
-
-/** The machine as a run has it: with its memory in a file, or waiting for a saved one. */
-function machineOf({ machine }: RunPlan, work: string, { snapshots }: RunOptions, origin: Origin | undefined): Machine {
-  if (origin !== undefined) return { ...machine, memoryFile: { path: origin.memory, private: true }, incoming: true };
-  return snapshots ? { ...machine, memoryFile: { path: join(work, 'memory'), private: false } } : machine;
-}
 
 async function start(getImage: (work: string) => Promise<readonly [Image, RunOptions]>, given: RunOptions, origin?: Origin): Promise<RunningVm> {
   const scratch = await makeScratch('run');
@@ -180,7 +170,7 @@ async function start(getImage: (work: string) => Promise<readonly [Image, RunOpt
     const [image, options] = await getImage(work);
     const planned = await plan(image, options);
     const { vmm } = planned;
-    const machine = machineOf(planned, work, options, origin);
+    const machine: Machine = { ...planned.machine, saved: origin?.memory };
     const ports = portsOf(machine);
     await checkPorts(ports);
     await ensurePackages(options.log ?? silentLog, vmm.firmwareRequirements?.(machine.firmware) ?? [], options.signal);
@@ -248,7 +238,8 @@ async function start(getImage: (work: string) => Promise<readonly [Image, RunOpt
       exits: () => guest.exits(),
       pause: () => guest.pause(),
       resume: () => guest.resume(),
-      save: (directory) => guest.save(directory),
+      save: (name) => saveRunning(name, planned, options, (directory) => guest.save(directory)),
+      saveFiles: (directory) => guest.save(directory),
       signal: (name) => guest.signal(name),
       resize: (terminal) => guest.resize(terminal),
       kill: (signal = 'SIGKILL') => kill(signal),

@@ -9,7 +9,7 @@ import type { Vmm } from '../vmms/vmm.js';
 /** What a run asks of its VMM. */
 export interface Needs {
   readonly container: Pick<ImageContainer, 'name' | 'boot'>;
-  readonly options: Pick<RunOptions, 'gdb' | 'icount' | 'plugin' | 'accel' | 'attach' | 'args' | 'env' | 'snapshots'>;
+  readonly options: Pick<RunOptions, 'gdb' | 'icount' | 'plugin' | 'accel' | 'attach' | 'args' | 'env'>;
   readonly transport: Transport;
   readonly machine: MachineType;
   readonly firmware: Firmware;
@@ -49,7 +49,6 @@ export function checkSupport({ title, supports }: Vmm, { container, options, tra
     [(options.attach ?? []).length > 0 && !supports.attached, 'attach a disk'],
     [transport === 'console' && ((options.args ?? []).length > 0 || Object.keys(options.env ?? {}).length > 0), 'tell the guest arguments or variables'],
     [volumes > 0 && !supports.shares, 'share a directory'],
-    [options.snapshots === true && !supports.snapshots, 'save a guest'],
     [ports > 0 && !supports.nics.includes('user'), 'forward a port'],
     [refusedNet !== undefined, `connect the guest to a ${refusedNet} network`],
   ];

@@ -16,6 +16,7 @@ export {
   list as listGuests,
   remove as removeGuest,
   restart as startGuest,
+  save as saveGuest,
   stop as stopGuest,
 } from '../detached/detach.js';
 export { copyFrom, copyTo, exec as execInGuest } from '../detached/exec.js';
@@ -37,17 +38,10 @@ export { defineConfig, type UklConfig } from '../options/config.js';
 export type { BuildOptions, Context, RunOptions } from '../options/given.js';
 export { type Profile, type ProfileOptions, profile } from '../profile/profile.js';
 export { init } from '../project/init.js';
-export { dryRun, type RunningVm, run } from '../run/launch.js';
+export { dryRun, type RunningVm } from '../run/launch.js';
 export type { RunPlan } from '../run/plan.js';
-export {
-  listSnapshots,
-  type OpenSnapshot,
-  openSnapshot,
-  restore,
-  type SaveOptions,
-  type Snapshot,
-  type Standby,
-  saveSnapshot,
-} from '../run/snapshot.js';
+export { type RestoreOptions, run } from '../run/run.js';
+export { listSnapshots, type Snapshot } from '../run/saved.js';
+export { type OpenSnapshot, openSnapshot, restore, type SaveOptions, type Standby, saveSnapshot } from '../run/snapshot.js';
 export { type Cleaned, clean } from '../store/clean.js';
 export { removeSnapshot } from '../store/snapshots.js';

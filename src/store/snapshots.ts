@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /** Names of saved guests, and how much room these may take. The guests are entries of the store. */
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { link, mkdir, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { UklError } from '../lib/errors.js';
+import { errnoOf, UklError } from '../lib/errors.js';
+import { nearest } from '../lib/nearest.js';
 import { storeRoot } from '../lib/paths.js';
 import { parseSize } from '../lib/size.js';
 import { listStore } from './store.js';
@@ -24,11 +25,39 @@ export function checkSnapshotName(name: string): void {
 
 /** Gives an entry a name; another one that had it loses it. */
 export async function nameSnapshot(name: string, entry: string): Promise<void> {
+  await writeName(name, entry, rename);
+}
+
+/** Gives an entry a name that nothing has. Throws UKL_USAGE otherwise. */
+export async function nameNewSnapshot(name: string, entry: string): Promise<void> {
+  await writeName(name, entry, async (partial, path) => {
+    await link(partial, path).catch(async (error: unknown) => {
+      if (errnoOf(error) !== 'EEXIST') throw error;
+      throw nameTaken(name);
+    });
+  });
+}
+
+async function writeName(name: string, entry: string, place: (partial: string, path: string) => Promise<void>): Promise<void> {
   checkSnapshotName(name);
   await mkdir(namesDirectory(), { recursive: true });
   const path = join(namesDirectory(), name);
-  await writeFile(`${path}.${process.pid}~`, entry);
-  await rename(`${path}.${process.pid}~`, path);
+  const partial = `${path}.${process.pid}~`;
+  await writeFile(partial, entry);
+  try {
+    await place(partial, path);
+  } finally {
+    await rm(partial, { force: true });
+  }
+}
+
+const nameTaken = (name: string): UklError =>
+  new UklError('UKL_USAGE', `there is a snapshot '${name}' already`, { hint: `ukl snapshot rm ${name}, or another name` });
+
+/** Throws UKL_USAGE for a name that a snapshot has, or that is none. */
+export async function checkNewName(name: string): Promise<void> {
+  checkSnapshotName(name);
+  if ((await snapshotNames()).has(name)) throw nameTaken(name);
 }
 
 /** All names, with the names of their entries. */
@@ -46,7 +75,10 @@ export async function findSnapshot(name: string): Promise<string> {
     await utimes(join(storeRoot(), entry), new Date(), new Date());
     return join(storeRoot(), entry);
   }
-  throw new UklError('UKL_USAGE', `there is no snapshot '${name}'`, { hint: `ukl snapshot save TARGET --name ${name}` });
+  const near = nearest(name, [...(await snapshotNames()).keys()]);
+  throw new UklError('UKL_USAGE', `there is no snapshot '${name}'`, {
+    hint: near === undefined ? `ukl snapshot save TARGET --name ${name}` : `did you mean '${near}'? ukl snapshot ls`,
+  });
 }
 
 /** Removes a name, and the saved guest if no other name leads to it. Throws UKL_USAGE. */

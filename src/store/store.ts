@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,6 +8,7 @@ import { hashValue } from '../lib/hash.js';
 import { withLock } from '../lib/lock.js';
 import type { Log } from '../lib/log.js';
 import { storeRoot } from '../lib/paths.js';
+import { makeScratch } from '../lib/scratch.js';
 import { copyPrebuilt, findPrebuilt, PACKAGE, type Prebuilt } from './prebuilt.js';
 
 /**
@@ -49,6 +51,28 @@ export function inStore(recipe: Pick<StoreRecipe, 'kind' | 'key'>): boolean {
   return existsSync(join(storeRoot(), entryName(recipe)));
 }
 
+/** Says in an entry what it is, and what it took since `start`. */
+async function describe(output: string, { kind, key }: Pick<StoreRecipe, 'kind' | 'key'>, start: number): Promise<void> {
+  const record = { kind, key, seconds: Math.round((performance.now() - start) / 100) / 10, made: new Date().toISOString() };
+  await writeFile(join(output, '.store.json'), `${JSON.stringify(record, null, 2)}\n`);
+}
+
+/** A directory for what there is only once, and no recipe makes again. If `make` fails, nothing is left of it. */
+export async function newEntry(kind: string, make: (output: string) => Promise<void>): Promise<string> {
+  const start = performance.now();
+  const key = randomUUID();
+  const root = storeRoot();
+  await mkdir(join(root, 'tmp'), { recursive: true });
+  await using scratch = await makeScratch('entry', join(root, 'tmp'));
+  const output = join(scratch.path, 'output');
+  await mkdir(output, { mode: 0o700 });
+  await make(output);
+  await describe(output, { kind, key }, start);
+  const entry = join(root, entryName({ kind, key }));
+  await rename(output, entry);
+  return entry;
+}
+
 /** The directory of the result, made now if the store does not have it. */
 export async function fromStore(recipe: StoreRecipe, context: StoreContext): Promise<string> {
   const root = storeRoot();
@@ -75,18 +99,17 @@ export async function fromStore(recipe: StoreRecipe, context: StoreContext): Pro
       await context.log.step(recipe.title, async (progress) => {
         const start = performance.now();
         const ready = recipe.prebuilt === undefined ? undefined : await findPrebuilt(recipe.prebuilt);
-        if (ready === undefined) await recipe.make({ output, work, progress, log });
-        else {
-          progress(`copy it from ${PACKAGE}`);
-          await copyPrebuilt(ready, output);
+        try {
+          if (ready === undefined) await recipe.make({ output, work, progress, log });
+          else {
+            progress(`copy it from ${PACKAGE}`);
+            await copyPrebuilt(ready, output);
+          }
+        } catch (error) {
+          await rm(output, { recursive: true, force: true });
+          throw error;
         }
-        const record = {
-          kind: recipe.kind,
-          key: recipe.key,
-          seconds: Math.round((performance.now() - start) / 100) / 10,
-          made: new Date().toISOString(),
-        };
-        await writeFile(join(output, '.store.json'), `${JSON.stringify(record, null, 2)}\n`);
+        await describe(output, recipe, start);
         await rename(output, entry);
         await rm(work, { recursive: true, force: true });
       });

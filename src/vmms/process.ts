@@ -34,10 +34,11 @@ export function startOnConsole(title: string, command: readonly string[], hint: 
     resume: cannot(title, 'go on'),
     saveMemory: cannot(title, 'read memory'),
     openPort: cannot(title, 'add a port'),
+    sessions: 0,
     pid: child.pid,
     instructionPointers: async () => [],
     exits: async () => undefined,
-    saveState: cannot(title, 'save the machine'),
+    save: cannot(title, 'save the machine'),
     loadState: cannot(title, 'go on with a saved machine'),
     kill: () => void child.kill('SIGKILL'),
   };

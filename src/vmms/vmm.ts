@@ -68,15 +68,17 @@ export interface VmmProcess {
   saveMemory(address: bigint, bytes: number, file: string): Promise<void>;
   /** Adds a port to the guest's, and a connection to it, which removes the port when it is closed. Throws UKL_VMM if it has no room for one. */
   openPort(): Promise<{ readonly port: number; readonly socket: Socket }>;
+  /** How many ports that were added are there. */
+  readonly sessions: number;
   /** The process on this host; undefined once it could not be started. */
   readonly pid: number | undefined;
   /** The address at which each processor is, in hex. */
   instructionPointers(): Promise<readonly string[]>;
   /** How often its processors have left the guest for the host's kernel since the start; undefined where nobody counts. */
   exits(): Promise<number | undefined>;
-  /** Writes the state of a paused machine's devices to a file; its memory is in a file already (`Machine.memoryFile`). */
-  saveState(file: string): Promise<void>;
-  /** Takes the state that a machine like it has saved; it is paused then. Throws UKL_VMM. */
+  /** Writes the memory of a paused machine, and the state of its devices, to a file each. Throws UKL_VMM, or the system's error for a file. */
+  save(files: { readonly memory: string; readonly state: string }): Promise<void>;
+  /** Takes the state that a machine like it has saved, with whose memory it was started (`Machine.saved`); it is paused then. Throws UKL_VMM. */
   loadState(file: string): Promise<void>;
   kill(): void;
 }

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: MIT
 /** Guests that are saved, and what their clones have of their own. */
-import { readFile, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { projectRoot } from '../../src/lib/paths.js';
-import { type RunningVm, type RunOptions, removeSnapshot, restore, saveSnapshot } from '../../src/sdk/index.js';
-import { host, Sink, ukl } from './harness.js';
+import { projectRoot, storeRoot } from '../../src/lib/paths.js';
+import { type RunningVm, type RunOptions, removeSnapshot, restore, run, saveSnapshot } from '../../src/sdk/index.js';
+import { type CommandResult, host, Sink, ukl } from './harness.js';
 
 const NAME = `test-${process.pid}`;
 const names = new Set<string>();
 afterAll(async () => {
-  for (const name of names) await removeSnapshot(name);
+  // Some are made only by a machine that is fast enough.
+  for (const name of names) await removeSnapshot(name).catch(() => {});
 });
 
 /** Waits to be saved; says then what it has of its own. */
@@ -100,6 +103,169 @@ describe('a program that says when', () => {
     const { code, stderr } = await host(ukl, words);
     expect(stderr).toContain(message);
     expect(code).toBe(2);
+  });
+});
+
+/** Counts the lines that it reads, and ends as it is told. */
+const COUNTER = `n=0
+while read -r line; do
+  [ "$line" = end ] && exit 3
+  n=$((n + 1))
+  echo "$line $n $(< /proc/sys/kernel/random/uuid)"
+done`;
+
+describe('a guest that runs by itself', () => {
+  let state: string;
+  const cli = (...args: string[]): Promise<CommandResult> => host(ukl, args, { XDG_STATE_HOME: state, NO_COLOR: '1' });
+  const own = `${NAME}-counter`;
+  const saved = `${NAME}-running`;
+  beforeAll(async () => {
+    state = await mkdtemp(join(tmpdir(), 'ukl-state-'));
+    const { code, stderr } = await cli('run', '-d', '-i', '--name', own, '--accel', 'tcg', '/bin/bash', '--', '-c', COUNTER);
+    expect(code, stderr).toBe(0);
+  });
+  afterAll(async () => {
+    for (const name of (await cli('ps', '-a', '-q')).stdout.split('\n').filter(Boolean)) await cli('rm', '-f', name);
+    await rm(state, { recursive: true });
+  });
+
+  /** Gives a guest a line; settles with its answer. */
+  async function say(name: string, line: string): Promise<string[]> {
+    const child = spawn(ukl, ['attach', name], { env: { ...process.env, XDG_STATE_HOME: state }, stdio: ['pipe', 'pipe', 'ignore'] });
+    const out = new Sink();
+    child.stdout.pipe(out);
+    child.stdin.write(`${line}\n`);
+    await out.until(new RegExp(`${line} \\d+ .*\n`));
+    child.kill('SIGINT');
+    return out.text().trim().split(' ');
+  }
+
+  test('is saved by its name and goes on, and so do others that know what it knew', async () => {
+    expect((await say(own, 'one'))[1]).toBe('1');
+    names.add(saved);
+    const { code, stdout, stderr } = await cli('snapshot', 'save', own, saved);
+    expect([code, stdout], stderr).toEqual([0, expect.stringContaining(`ukl run --from-snapshot ${saved}`)]);
+    for (const clone of ['first', 'second']) {
+      const { code: status, stderr: why } = await cli('run', '-d', '-i', '--from-snapshot', saved, '--name', clone, '--restart', 'on-failure:1');
+      expect(status, why).toBe(0);
+    }
+    const said = await Promise.all([own, 'first', 'second'].map((name) => say(name, 'two')));
+    expect(said.map(([, count]) => count)).toEqual(['2', '2', '2']);
+    expect(new Set(said.map(([, , uuid]) => uuid)).size).toBe(3);
+  });
+
+  test('is started again from what was saved, which others may have removed', async () => {
+    await cli('snapshot', 'rm', saved);
+    const log = new Sink();
+    const child = spawn(ukl, ['events', '--past', '-f'], { env: { ...process.env, XDG_STATE_HOME: state }, stdio: ['ignore', 'pipe', 'ignore'] });
+    child.stdout.pipe(log);
+    const attached = spawn(ukl, ['attach', 'first'], { env: { ...process.env, XDG_STATE_HOME: state }, stdio: ['pipe', 'ignore', 'ignore'] });
+    attached.stdin.write('end\n');
+    await log.until(/first restarting[^]*first running/);
+    child.kill('SIGINT');
+    expect((await say('first', 'again'))[1]).toBe('2');
+  });
+
+  test('is saved again from a clone', async () => {
+    const again = `${saved}-again`;
+    names.add(again);
+    const { code, stderr } = await cli('snapshot', 'save', 'second', again);
+    expect(code, stderr).toBe(0);
+    await using vm = await run({ fromSnapshot: again, accel: 'tcg' });
+    const out = new Sink();
+    vm.stdout.pipe(out);
+    vm.stderr.resume();
+    vm.stdin.write('three\n');
+    await out.until(/^three 3 /m);
+  });
+
+  test('is not saved where that cannot be, which is said', async () => {
+    const taken = await cli('snapshot', 'save', own, NAME);
+    expect([taken.code, taken.stderr]).toEqual([2, expect.stringContaining(`there is a snapshot '${NAME}' already`)]);
+    const unknown = await cli('snapshot', 'save', own.slice(0, -1));
+    expect([unknown.code, unknown.stderr]).toEqual([2, expect.stringContaining(`did you mean '${own}'?`)]);
+    const changed = await cli('snapshot', 'save', own, '-M', '1G');
+    expect([changed.code, changed.stderr]).toEqual([2, expect.stringContaining("'memory' cannot be added")]);
+    await cli('pause', own);
+    const paused = await cli('snapshot', 'save', own);
+    expect([paused.code, paused.stderr]).toEqual([2, expect.stringContaining(`ukl unpause ${own}`)]);
+    await cli('unpause', own);
+    const other = await cli('run', '-d', '--from-snapshot', NAME, '-M', '1G');
+    expect([other.code, other.stderr]).toEqual([2, expect.stringContaining("has its own 'memory'")]);
+    expect((await cli('ps', '-a', '-q')).stdout.split('\n').filter(Boolean).sort()).toEqual(['first', 'second', own].sort());
+  });
+
+  test('is saved once at a time', async () => {
+    const both = await Promise.all(['a', 'b'].map((letter) => cli('snapshot', 'save', own, `${saved}-${letter}`)));
+    for (const letter of ['a', 'b']) names.add(`${saved}-${letter}`);
+    const one = both.find(({ code }) => code !== 0);
+    if (one !== undefined) expect([one.code, one.stderr]).toEqual([2, expect.stringContaining('the guest is being saved')]);
+    expect(both.filter(({ code }) => code === 0).length).toBeGreaterThan(0);
+    expect((await say(own, 'on'))[0]).toBe('on');
+  });
+
+  // A file system of a size needs root.
+  test.skipIf(process.getuid?.() !== 0)('leaves nothing on a disk that is full', async () => {
+    const script = `mount -t tmpfs -o size=8m none "$1"
+"$0" run -d -i --name full /bin/bash --accel tcg -- -c 'read x'
+"$0" snapshot save full ${saved}-full && exit 99
+ls -A "$1"
+"$0" rm -f full`;
+    await mkdir(join(storeRoot(), 'tmp'), { recursive: true });
+    const { stdout, stderr } = await host('unshare', ['-m', 'sh', '-c', script, ukl, join(storeRoot(), 'tmp')], { XDG_STATE_HOME: state, NO_COLOR: '1' });
+    expect(stderr).toContain('no space left for the snapshot');
+    expect(stdout).toBe('full\nfull\n');
+  });
+
+  test('hears what it is told while it is saved, and is not saved beside a session', async () => {
+    await using vm = await run('/bin/bash', { args: ['-c', 'read x'], accel: 'tcg' });
+    vm.stdout.resume();
+    vm.stderr.resume();
+    await vm.started;
+    const session = await vm.exec(['/bin/bash', '-c', 'read x']);
+    await expect(vm.save(`${saved}-beside`)).rejects.toMatchObject({ code: 'UKL_USAGE', message: expect.stringContaining('a program runs beside') });
+    session.stdin.end('go\n');
+    await session.end;
+    names.add(`${saved}-told`);
+    await expect
+      .poll(
+        () =>
+          vm.save(`${saved}-told`).then(
+            () => true,
+            () => false,
+          ),
+        { timeout: 30_000 },
+      )
+      .toBe(true);
+    const directory = await mkdtemp(join(state, 'files-'));
+    const saving = vm.saveFiles(directory);
+    const [lines, again] = await Promise.all([vm.inspect('comm'), vm.exec(['/bin/bash', '-c', 'exit 4'])]);
+    expect(lines).toEqual(['bash']);
+    await saving;
+    expect((await readdir(directory)).sort()).toEqual(['memory', 'state']);
+    expect((await again.end).exitCode).toBe(4);
+  });
+
+  test('that ends while it is saved is no snapshot', async () => {
+    await using vm = await run('/bin/bash', { args: ['-c', 'read x'], accel: 'tcg' });
+    vm.stdout.resume();
+    vm.stderr.resume();
+    await vm.started;
+    const saving = vm.save(`${saved}-gone`);
+    const told = expect(saving).rejects.toMatchObject({ code: 'UKL_VMM' });
+    vm.kill();
+    await told;
+    expect((await cli('snapshot', 'ls')).stdout).not.toContain(`${saved}-gone`);
+  });
+
+  test('goes on with the same QEMU alone, and is not started anew in its place', async () => {
+    const name = `${saved}-again`;
+    const { snapshots } = JSON.parse((await cli('snapshot', 'ls', '--json')).stdout) as { snapshots: { name: string; directory: string }[] };
+    const file = join(snapshots.find((one) => one.name === name)?.directory ?? '', 'snapshot.json');
+    await writeFile(file, (await readFile(file, 'utf8')).replace(/"QEMU":"\w+"/, '"QEMU":"other"'));
+    const { code, stderr } = await cli('run', '--from-snapshot', name, '--accel', 'tcg');
+    expect(stderr).toContain(`'${name}' was saved with another QEMU: this host cannot go on with it`);
+    expect(code).not.toBe(0);
   });
 });
 

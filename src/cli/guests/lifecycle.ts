@@ -8,6 +8,7 @@ import { specOf } from '../../detached/record.js';
 import type { Usage } from '../../detached/usage.js';
 import { formatSize } from '../../lib/size.js';
 import { EXIT } from '../../model/exit-status.js';
+import type { RestoreOptions } from '../../run/run.js';
 import { type GlobalOptions, printJson } from '../output.js';
 import { checkSignal } from './sessions.js';
 import { columns, describeGuests, describePorts, guestJson, ofLimit } from './tables.js';
@@ -21,8 +22,8 @@ async function ask(name: string, method: 'GET' | 'POST', path: string, patient =
 }
 
 /** `ukl run -d` */
-export async function detachCommand(target: string, options: DetachOptions, flags: GlobalOptions): Promise<number> {
-  const name = await detach(target, options);
+export async function detachCommand(what: string | RestoreOptions, options: DetachOptions, flags: GlobalOptions): Promise<number> {
+  const name = await (typeof what === 'string' ? detach(what, options) : detach({ ...options, ...what }));
   if (flags.json) printJson({ ok: true, name });
   else process.stdout.write(`${name}\n`);
   return EXIT.ok;

@@ -76,14 +76,16 @@ function board({ type, firmware, legacy }: Machine): string {
   }
 }
 
-/** The memory, where it is a file, and the state that it waits for (docs/interop/live-migration of QEMU). */
-function memoryWords({ memoryMiB, memoryFile, incoming }: Machine): Words {
-  const share = memoryFile?.private ? 'off' : 'on';
+/**
+ * A machine that was saved, with its memory, and that waits for its state: as a migration, without
+ * the description of the machine that QEMU puts around one.
+ */
+function savedWords({ memoryMiB, saved }: Machine): Words {
+  if (saved === undefined) return [];
   return [
-    ...(memoryFile === undefined
-      ? []
-      : ['-object', `memory-backend-file,id=memory,size=${memoryMiB}M,share=${share},mem-path=${value(memoryFile.path)}`, '-machine', 'memory-backend=memory']),
-    ...(incoming ? ['-incoming', 'defer'] : []),
+    ...['-object', `memory-backend-file,id=memory,size=${memoryMiB}M,share=off,mem-path=${value(saved)}`],
+    ...['-machine', 'memory-backend=memory,suppress-vmdesc=on'],
+    ...['-global', 'migration.send-configuration=off', '-incoming', 'defer', '-S'],
   ];
 }
 
@@ -127,7 +129,7 @@ export function qemuArgs(machine: Machine, directory: string): string[] {
     machine.icount ? ['-icount', 'shift=0,sleep=off'] : [],
     ['-cpu', machine.cpu],
     ['-m', `${machine.memoryMiB}M`],
-    memoryWords(machine),
+    savedWords(machine),
     ['-smp', String(machine.cpus)],
     ['-nodefaults', '-no-user-config'],
     // Linux drives virtio 1 only without VIRTIO_PCI_LEGACY and its like.

@@ -17,6 +17,11 @@ export class SessionPorts {
     this.#directory = directory;
   }
 
+  /** Of those that are there, or that the guest has not let go of yet. */
+  get count(): number {
+    return this.#taken.size;
+  }
+
   /** Throws UKL_VMM if all are taken, or QEMU refuses. */
   async open(qmp: Qmp): Promise<{ readonly port: number; readonly socket: Socket }> {
     // Each in its turn: the guest may still be busy with the end of the last one.

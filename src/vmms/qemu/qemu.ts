@@ -17,7 +17,7 @@ import { checkCpu, defaultCpu } from './cpu.js';
 import { firmwareRequirements, VARIABLES, variablesOf } from './firmware.js';
 import { SessionPorts } from './ports.js';
 import { Qmp } from './qmp.js';
-import { identity, loadState, saveState } from './state.js';
+import { identity, loadState, saveMemory, saveState } from './state.js';
 
 function preloads(library: string): string {
   return [library, process.env.LD_PRELOAD].filter(Boolean).join(':');
@@ -86,10 +86,16 @@ async function start(machine: Machine, options: StartOptions): Promise<VmmProces
     resume: async () => (await qmp).resume(),
     saveMemory: async (address, bytes, file) => (await qmp).saveMemory(address, bytes, file),
     openPort: async () => ports.open(await qmp),
+    get sessions() {
+      return ports.count;
+    },
     pid: child.pid,
     instructionPointers: async () => (await qmp).instructionPointers(),
     exits: async () => (await qmp).exits(),
-    saveState: async (file) => saveState(await qmp, directory, file),
+    save: async ({ memory, state }) => {
+      await saveState(await qmp, state);
+      await saveMemory(await qmp, machine.memoryMiB * 1024 ** 2, memory);
+    },
     loadState: async (file) => loadState(await qmp, directory, file),
     kill: () => void child.kill('SIGKILL'),
   };

@@ -99,23 +99,25 @@ export class Qmp {
     await this.execute('memsave', { val: Number(BigInt.asIntN(64, address)), size: bytes, filename, 'cpu-index': 0 });
   }
 
+  /** Writes the machine's memory from a physical address on. */
+  async savePhysical(address: number, bytes: number, filename: string): Promise<void> {
+    await this.execute('pmemsave', { val: address, size: bytes, filename });
+  }
+
   /**
-   * Moves the machine's state, but for memory that is in a file, to or from a
-   * socket where `carry` is the other end.
+   * Has a machine that waits take its state from a socket, which QEMU listens on and `send` connects to.
    *
-   * @param command migrate, or migrate-incoming for a machine that waits
    * @throws UKL_VMM if QEMU cannot
    */
-  async migrate(command: 'migrate' | 'migrate-incoming', path: string, carry: () => Promise<void>): Promise<void> {
-    await this.execute('migrate-set-capabilities', {
-      capabilities: ['events', 'x-ignore-shared'].map((capability) => ({ capability, state: true })),
-    });
+  async migrateIncoming(path: string, send: () => void): Promise<void> {
+    await this.execute('migrate-set-capabilities', { capabilities: [{ capability: 'events', state: true }] });
     const ended = new Promise<string>((resolve) => {
       this.#migrated = resolve;
     });
-    await this.execute(command, { uri: `unix:${path}` });
-    const [status] = await Promise.all([ended, carry()]);
-    if (status !== 'completed') throw new UklError('UKL_VMM', `QEMU could not move the machine's state: ${status}`);
+    await this.execute('migrate-incoming', { uri: `unix:${path}` });
+    send();
+    const status = await ended;
+    if (status !== 'completed') throw new UklError('UKL_VMM', `QEMU could not take the machine's state: ${status}`);
   }
 
   /** Connects a port of the guest's virtio-serial device to a socket that somebody listens on. */
