@@ -6,6 +6,10 @@
  * A session is a process between a port, which the host made for it, and the
  * program's streams.  On the port go frames: a letter, a length of four bytes
  * (little-endian) and as many bytes; src/guest/frames.ts says which.
+ *
+ * Frames are read as they come, whether the program reads its input or not: the host
+ * sends no more of that than we have room for.  Nor does what the program prints
+ * hold them up, where the host does not read it.
  */
 #define _GNU_SOURCE
 #include <endian.h>
@@ -25,6 +29,7 @@
 
 #define HEAD		5
 #define FRAME_MAX	65536
+#define ROOM		65536
 
 enum { INPUT, OUTPUT, ERROR, NSTREAMS };
 
@@ -34,9 +39,17 @@ static struct session {
 	bool terminal;		/* INPUT and OUTPUT are one file */
 	pid_t pid;
 	int pidfd;
-	/* The frame that comes: its head and its bytes so far, and how much of them went on. */
-	size_t have, given;
+	/* The frame that comes: its head and its bytes so far. */
+	size_t have;
 	char frame[HEAD + FRAME_MAX];
+	/* The frame that goes, and how much of it has gone. */
+	size_t size, sent;
+	char out[HEAD + FRAME_MAX];
+	/* Input that waits for the program, and a terminal's end of file. */
+	size_t waiting;
+	char input[ROOM + 1];
+	bool ended;		/* no more comes */
+	uint32_t room;		/* that the host has not been told of */
 } session;
 
 static uint32_t frame_length(void)
@@ -65,15 +78,36 @@ static void write_all(int fd, const char *data, size_t size)
 	}
 }
 
+static bool sending(void)
+{
+	return session.sent < session.size;
+}
+
+/* As much of the frame as the host takes now. */
+static void push_frame(void)
+{
+	long n = write(session.port, session.out + session.sent, session.size - session.sent);
+
+	session.sent += n > 0 ? n : 0;
+}
+
+/* Begins a frame, once the last one has gone. */
 static void send_frame(char type, const void *data, uint32_t size)
 {
-	static char out[HEAD + FRAME_MAX];
 	uint32_t length = htole32(size);
 
-	out[0] = type;
-	memcpy(out + 1, &length, sizeof(length));
-	memcpy(out + HEAD, data, size);
-	write_all(session.port, out, HEAD + size);
+	session.out[0] = type;
+	memcpy(session.out + 1, &length, sizeof(length));
+	memcpy(session.out + HEAD, data, size);
+	session.size = HEAD + size;
+	session.sent = 0;
+	push_frame();
+}
+
+static void finish_frame(void)
+{
+	write_all(session.port, session.out + session.sent, session.size - session.sent);
+	session.sent = session.size;
 }
 
 static void __attribute__((noreturn)) end_session(const char *word, int number)
@@ -81,7 +115,9 @@ static void __attribute__((noreturn)) end_session(const char *word, int number)
 	char text[32];
 
 	snprintf(text, sizeof(text), "%s %d", word, number);
+	finish_frame();
 	send_frame('x', text, strlen(text));
+	finish_frame();
 	_exit(0);
 }
 
@@ -118,30 +154,47 @@ static void close_stream(int number)
 	session.streams[number] = -1;
 }
 
-/* Whether all of the frame's input has been taken. */
-static bool give_input(void)
+/* The first bytes of what waits are gone, and the host may send as many. */
+static void drop_input(size_t size)
 {
-	const char *data = session.frame + HEAD + session.given;
-	size_t left = frame_length() - session.given;
-	int fd = session.streams[INPUT];
-	long n;
+	session.waiting -= size;
+	memmove(session.input, session.input + size, session.waiting);
+	session.room += size;
+}
 
-	if (frame_length() == 0) {
-		/* A terminal's end of file is a character (VEOF). */
-		if (session.terminal)
-			write_all(fd, "\004", 1);
-		else
-			close_stream(INPUT);
-		return true;
-	}
-	n = fd < 0 ? (long)left : write(fd, data, left);
+/* As much as the program takes now.  Who does not read any more has taken all. */
+static void give_input(void)
+{
+	int fd = session.streams[INPUT];
+	long n = 0;
+
+	if (session.waiting > 0)
+		n = fd < 0 ? (long)session.waiting : write(fd, session.input, session.waiting);
 	if (n < 0 && errno != EAGAIN && errno != EINTR) {
 		if (!session.terminal)
 			close_stream(INPUT);
-		return true;
+		n = session.waiting;
 	}
-	session.given += n > 0 ? n : 0;
-	return session.given == frame_length();
+	if (n > 0)
+		drop_input(n);
+	if (session.ended && session.waiting == 0 && !session.terminal)
+		close_stream(INPUT);
+}
+
+static void take_input(const char *data, size_t size)
+{
+	if (session.ended)
+		return;
+	if (size > ROOM - session.waiting)
+		hang_up();
+	memcpy(session.input + session.waiting, data, size);
+	session.waiting += size;
+	if (size > 0)
+		return;
+	session.ended = true;
+	/* A terminal's end of file is a character (VEOF). */
+	if (session.terminal)
+		session.input[session.waiting++] = 4;
 }
 
 static void resize_session(const char *size)
@@ -152,30 +205,30 @@ static void resize_session(const char *size)
 	set_window(session.streams[INPUT], le16toh(numbers[0]), le16toh(numbers[1]));
 }
 
-static bool obey_frame(void)
+static void obey_frame(void)
 {
 	switch (session.frame[0]) {
 	case 'i':
-		return give_input();
+		take_input(session.frame + HEAD, frame_length());
+		break;
 	case 'k':
-		if (frame_length() == 1)
-			kill(-session.pid, session.frame[HEAD]);
-		return true;
+		/* It may not have its session yet, see exec_session(). */
+		if (frame_length() == 1 && kill(-session.pid, session.frame[HEAD]))
+			kill(session.pid, session.frame[HEAD]);
+		break;
 	case 'w':
 		if (frame_length() == 4 && session.terminal)
 			resize_session(session.frame + HEAD);
-		return true;
-	default:
-		return true;
+		break;
 	}
 }
 
 static void next_frame(void)
 {
-	session.have = session.given = 0;
+	session.have = 0;
 }
 
-/* Passes on what there is; the stream is closed at its end. */
+/* Takes what there is, once the last frame has gone; the stream is closed at its end. */
 static bool pass_output(int number)
 {
 	static char data[FRAME_MAX];
@@ -195,42 +248,51 @@ static void __attribute__((noreturn)) conclude(void)
 	waitpid(session.pid, &status, 0);
 	/* What it left behind may hold the pipes for ever: only what is in them now. */
 	for (number = OUTPUT; number <= ERROR; number++) {
-		while (session.streams[number] >= 0 && pass_output(number))
-			;
+		do
+			finish_frame();
+		while (session.streams[number] >= 0 && pass_output(number));
 	}
 	if (WIFSIGNALED(status))
 		end_session("signal", WTERMSIG(status));
 	end_session("exit", WEXITSTATUS(status));
 }
 
+static void tell_room(void)
+{
+	uint32_t room = htole32(session.room);
+
+	send_frame('r', &room, sizeof(room));
+	session.room = 0;
+}
+
 static void __attribute__((noreturn)) relay_session(void)
 {
 	enum { PORT = NSTREAMS, END, NFDS };
 	struct pollfd fds[NFDS];
-	bool whole = false;
 	int i;
 
+	session.room = ROOM;
 	for (;;) {
+		if (!sending() && session.room > 0)
+			tell_room();
 		for (i = 0; i < NSTREAMS; i++)
-			fds[i] = (struct pollfd) { .fd = session.streams[i], .events = POLLIN };
-		fds[INPUT].events = POLLOUT;
-		if (!whole)
+			fds[i] = (struct pollfd) { .fd = sending() ? -1 : session.streams[i], .events = POLLIN };
+		fds[INPUT] = (struct pollfd) { .fd = session.streams[INPUT], .events = POLLOUT };
+		if (session.waiting == 0)
 			fds[INPUT].fd = -1;
-		/* Who hangs up is heard while the program does not read. */
-		fds[PORT] = (struct pollfd) { .fd = session.port, .events = whole ? 0 : POLLIN };
+		fds[PORT] = (struct pollfd) { .fd = session.port, .events = sending() ? POLLIN | POLLOUT : POLLIN };
 		fds[END] = (struct pollfd) { .fd = session.pidfd, .events = POLLIN };
 		if (poll(fds, NFDS, -1) < 0)
 			continue;
-		if (whole && fds[PORT].revents)
-			hang_up();
-		if (fds[PORT].revents)
-			whole = read_frame();
-		if (whole && obey_frame()) {
+		if (fds[PORT].revents & POLLOUT)
+			push_frame();
+		if (fds[PORT].revents & ~POLLOUT && read_frame()) {
+			obey_frame();
 			next_frame();
-			whole = false;
 		}
+		give_input();
 		for (i = OUTPUT; i <= ERROR; i++)
-			if (fds[i].revents)
+			if (fds[i].revents && !sending())
 				pass_output(i);
 		if (fds[END].revents)
 			conclude();

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** The streams of a detached guest's program, as they come. */
 import type { Readable, Writable } from 'node:stream';
-import { encodeFrame, framesOf } from '../guest/frames.js';
-import { receiveStreams } from '../guest/streams.js';
+import { openStreams } from '../guest/streams.js';
 import { UklError } from '../lib/errors.js';
 import { connectTo, refusalOf } from './client.js';
 import { specOf } from './record.js';
@@ -26,21 +25,14 @@ export async function attach(name: string, { stdout, stderr, stdin }: AttachedSt
   const socket = await connectTo(name, '/attach').catch((error: unknown) => {
     throw refusalOf(name, error, `ukl logs ${name}`);
   });
-  const input = interactive ? stdin : undefined;
-  const give = (chunk: Buffer): void => {
-    for (const frame of framesOf('i', chunk)) socket.write(frame);
-  };
-  const close = (): void => void socket.write(encodeFrame('i'));
-  input?.on('data', give);
-  input?.once('end', close);
   const lost = (): UklError => new UklError('UKL_VMM', `the supervisor of '${name}' ended, or did not wait for a slow reader`, { hint: `ukl logs ${name}` });
-  const end = receiveStreams(socket, stdout, stderr, lost);
+  const { stdin: input, status: end } = openStreams(socket, stdout, stderr, lost);
   end.catch(() => {}); // whoever awaits it is told
+  if (interactive) stdin?.pipe(input);
   return {
     end,
     leave: () => {
-      input?.off('data', give);
-      input?.off('end', close);
+      stdin?.unpipe(input);
       socket.destroy();
     },
   };

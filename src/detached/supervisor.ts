@@ -12,7 +12,7 @@ import type { Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { setTimeout as elapse } from 'node:timers/promises';
 import { portsOf } from '../devices/nic.js';
-import { encodeFrame, FrameSplitter, framesOf } from '../guest/frames.js';
+import { encodeFrame, encodeRoom, FRAME_MAX, FrameSplitter, framesOf } from '../guest/frames.js';
 import { asUklError, UklError } from '../lib/errors.js';
 import { EXIT } from '../model/exit-status.js';
 import { TIMEOUT_MAX } from '../model/image.js';
@@ -266,16 +266,17 @@ export class Supervisor {
     this.#attached.add(socket);
     socket.on('close', () => this.#attached.delete(socket));
     const frames = new FrameSplitter();
+    const makeRoom = (bytes: number): void => {
+      if (!socket.destroyed) socket.write(encodeRoom(bytes));
+    };
+    makeRoom(FRAME_MAX);
     socket.on('data', (chunk: Buffer) => {
       try {
         for (const { type, bytes } of frames.push(chunk)) {
           const stdin = this.#stdin?.writable ? this.#stdin : undefined;
           if (type !== 'i' || stdin === undefined) continue;
           if (bytes.length === 0) stdin.end();
-          else if (!stdin.write(bytes)) {
-            socket.pause();
-            stdin.once('drain', () => socket.resume());
-          }
+          else stdin.write(bytes, () => makeRoom(bytes.length));
         }
       } catch {
         socket.destroy();

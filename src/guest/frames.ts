@@ -5,11 +5,15 @@
  *
  * To the program: s, what to run (the first frame); i, its input, which a frame
  * without bytes ends; k, a signal's number; w, the terminal's rows and columns.
- * From it: o and e, what it prints; x, how it ended (the last frame).
+ * From it: o and e, what it prints; r, for how many bytes more there is room (four bytes,
+ * little-endian); x, how it ended (the last frame).
+ *
+ * Input goes only where there is room: what it waits for is the program, and nothing that
+ * comes behind it, a signal for one, waits with it.
  */
 import { UklError } from '../lib/errors.js';
 
-export type FrameType = 's' | 'i' | 'k' | 'w' | 'o' | 'e' | 'x';
+export type FrameType = 's' | 'i' | 'k' | 'w' | 'o' | 'e' | 'r' | 'x';
 
 export interface Frame {
   readonly type: string;
@@ -33,6 +37,13 @@ export function encodeFrame(type: FrameType, bytes: Uint8Array | string = ''): B
 /** A chunk of any length, as frames. */
 export function* framesOf(type: FrameType, chunk: Buffer): Generator<Buffer> {
   for (let at = 0; at < chunk.length; at += FRAME_MAX) yield encodeFrame(type, chunk.subarray(at, at + FRAME_MAX));
+}
+
+/** Room for so many bytes of input. */
+export function encodeRoom(bytes: number): Buffer {
+  const count = Buffer.alloc(4);
+  count.writeUInt32LE(bytes);
+  return encodeFrame('r', count);
 }
 
 /** Cuts what comes in chunks into frames. */

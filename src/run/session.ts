@@ -2,10 +2,10 @@
 /** A program beside the image's own, in ring 3, with its streams and its status; guest/init/session.c is the other end. */
 import type { Socket } from 'node:net';
 import { constants } from 'node:os';
-import { PassThrough, type Readable, Writable } from 'node:stream';
-import { encodeFrame, framesOf } from '../guest/frames.js';
+import { PassThrough, type Readable, type Writable } from 'node:stream';
+import { encodeFrame } from '../guest/frames.js';
 import { encodeRequest, type SessionRequest } from '../guest/spec.js';
-import { receiveStreams } from '../guest/streams.js';
+import { openStreams } from '../guest/streams.js';
 import { UklError } from '../lib/errors.js';
 
 export interface SessionEnd {
@@ -36,27 +36,12 @@ function windowOf(rows: number, columns: number): Buffer {
 export function openSession(socket: Socket, request: SessionRequest, signal?: AbortSignal): Session {
   const stdout = new PassThrough();
   const stderr = new PassThrough();
-  const send = (frame: Buffer): boolean => !socket.destroyed && socket.write(frame);
-  const stdin = new Writable({
-    write(chunk: Buffer, _encoding, done) {
-      let taken = true;
-      for (const frame of framesOf('i', chunk)) taken = send(frame);
-      if (taken || socket.destroyed) return done();
-      const go = (): void => {
-        socket.off('drain', go);
-        socket.off('close', go);
-        done();
-      };
-      socket.on('drain', go);
-      socket.on('close', go);
-    },
-    final(done) {
-      send(encodeFrame('i'));
-      done();
-    },
-  });
+  const send = (frame: Buffer): void => {
+    if (!socket.destroyed) socket.write(frame);
+  };
   const lost = (): UklError => new UklError('UKL_VMM', `the guest, or its supervisor, ended before '${request.argv[0]}' did`, { hint: 'ukl ps -a' });
-  const end = receiveStreams(socket, stdout, stderr, lost)
+  const { stdin, status } = openStreams(socket, stdout, stderr, lost);
+  const end = status
     .then((exitCode) => ({ exitCode }))
     .finally(() => {
       stdout.end();
@@ -73,8 +58,8 @@ export function openSession(socket: Socket, request: SessionRequest, signal?: Ab
     stdout,
     stderr,
     end,
-    signal: (name) => void send(encodeFrame('k', Buffer.from([constants.signals[name]]))),
-    resize: (rows, columns) => void send(encodeFrame('w', windowOf(rows, columns))),
+    signal: (name) => send(encodeFrame('k', Buffer.from([constants.signals[name]]))),
+    resize: (rows, columns) => send(encodeFrame('w', windowOf(rows, columns))),
     async [Symbol.asyncDispose]() {
       socket.destroy();
       await end.catch(() => {});
