@@ -4,6 +4,8 @@ import { z } from 'zod';
 import { buildFunction } from '../functions/build.js';
 import { devFunctions } from '../functions/dev.js';
 import { discover } from '../functions/discover.js';
+import { type Gateway, startGateway } from '../functions/gateway.js';
+import { readRemotes } from '../functions/remote.js';
 import { type ServeOptions, serveFunctions } from '../functions/serve.js';
 import { UklError } from '../lib/errors.js';
 import { formatSize } from '../lib/size.js';
@@ -15,10 +17,12 @@ export interface FunctionFlags extends GlobalOptions {
   readonly port?: number;
   readonly address?: string;
   readonly statusPort?: number;
+  readonly statusAddress?: string;
   readonly warm?: number;
   readonly max?: number;
   readonly lazy?: boolean;
   readonly secrets?: string;
+  readonly backends?: string;
 }
 
 const secretsSchema = z.record(z.string(), z.record(z.string(), z.string()));
@@ -60,9 +64,23 @@ export async function serveFunctionsCommand(paths: readonly string[], flags: Fun
   const sources = await discover(paths);
   await using gateway = await serveFunctions(sources, options);
   using _watch = dev ? devFunctions(sources, gateway, log) : undefined;
+  return untilSignal(gateway, flags, { signal, release });
+}
+
+/** `ukl functions gateway`: functions that run elsewhere, until a signal. */
+export async function gatewayCommand(flags: FunctionFlags, interruption: Interruptible): Promise<number> {
+  const path = flags.backends ?? '';
+  const served = readRemotes(await readFile(path, 'utf8'), path);
+  const onLine = (line: string): void => void process.stdout.write(`${line}\n`);
+  await using gateway = await startGateway(served, { ...flags, max: flags.max ?? Number.POSITIVE_INFINITY, onLine });
+  return untilSignal(gateway, flags, interruption);
+}
+
+async function untilSignal(gateway: Gateway, flags: FunctionFlags, { signal, release }: Interruptible): Promise<number> {
+  const log = logFor(flags);
   signal.throwIfAborted();
   release();
-  if (flags.json) printJson({ ok: true, url: gateway.url, status: gateway.statusUrl, functions: sources.map(({ name }) => name) });
+  if (flags.json) printJson({ ok: true, url: gateway.url, status: gateway.statusUrl, functions: gateway.show().map(({ name }) => name) });
   else
     log.info(
       `${gateway.url}: ${gateway

@@ -22,7 +22,7 @@ import { cleanCommand } from './clean.js';
 import { type DeployFlags, deployCommand } from './deploy.js';
 import { doctorCommand } from './doctor.js';
 import { count, duration, flagsOf, givenBy, own, port, type RawFlags, setting, whole, withChoices } from './flags.js';
-import { buildFunctionsCommand, type FunctionFlags, serveFunctionsCommand } from './functions.js';
+import { buildFunctionsCommand, type FunctionFlags, gatewayCommand, serveFunctionsCommand } from './functions.js';
 import { withGlobals } from './globals.js';
 import { detachCommand, inspectGuest } from './guests/lifecycle.js';
 import { addGuestVerbs, type DetachFlags, detachOptionsOf, withDetachOptions } from './guests/verbs.js';
@@ -281,7 +281,7 @@ function createProgram(done: (code: number) => void, begun: (verb: string, flags
         .option('--port <n>', 'listen on this port (8080); 0 is any that is free', port, 8080)
         .option('--address <address>', 'listen on this address of the host (127.0.0.1)')
         .option('--status-port <n>', 'have the status page and the metrics on this port of 127.0.0.1 (any that is free)', port)
-        .option('--warm <n>', 'keep N VMMs waiting for each function that is in use (1)', count)
+        .option('--warm <n>', 'keep N instances waiting for each function that is in use (1)', count)
         .option('--max <n>', 'run at most N instances at once (20)', whole)
         .option('--lazy', 'build a function when it is asked first')
         .option('--secrets <file>', 'give functions the secrets in this JSON file: {"function": {"NAME": "value"}}'),
@@ -289,6 +289,17 @@ function createProgram(done: (code: number) => void, begun: (verb: string, flags
       handle('functions', flags, (interruption) => serveFunctionsCommand(paths, flags as FunctionFlags, interruption, verb === 'dev')),
     );
   }
+
+  withGlobals(
+    functions
+      .command('gateway')
+      .description('Serve functions that run elsewhere, until a signal.')
+      .requiredOption('--backends <file>', 'where they are, and their options: {"hello": {"url": "http://hello:8080"}}')
+      .option('--port <n>', 'listen on this port (8080); 0 is any that is free', port, 8080)
+      .option('--address <address>', 'listen on this address of the host (127.0.0.1)')
+      .option('--status-port <n>', 'have the status page and the metrics on this port (any that is free)', port)
+      .option('--status-address <address>', 'and on this address of the host (127.0.0.1)'),
+  ).action((flags) => handle('functions', flags, (interruption) => gatewayCommand(flags as unknown as FunctionFlags, interruption)));
 
   withGlobals(program.command('doctor').description('Check this machine and show how to fix what is missing.')).action((flags) =>
     handle('doctor', flags, () => doctorCommand(flags)),

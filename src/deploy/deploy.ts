@@ -15,7 +15,7 @@ import { inPath } from '../lib/which.js';
 import type { ContainerName, Image, RunDefaults } from '../model/index.js';
 import { openSource } from '../oci/open.js';
 import { parseReference } from '../oci/reference.js';
-import type { ResolvedConfig } from '../options/config.js';
+import type { ResolvedConfig, UklConfig } from '../options/config.js';
 import type { BuildOptions } from '../options/given.js';
 import { FUNCTION_PORT, functionFileOf } from '../runtimes/functions.js';
 import { platforms } from './index.js';
@@ -27,6 +27,8 @@ export interface DeployOptions extends BuildOptions {
   readonly name?: string | undefined;
   /** What the platform has to be told, as KEY=VALUE on the command line. */
   readonly settings?: Readonly<Record<string, string>> | undefined;
+  /** Where the images, the script and its files are; `.ukl/deploy/PLATFORM` of the target's directory by default. */
+  readonly directory?: string | undefined;
   /** A machine of that name makes room. */
   readonly replace?: boolean | undefined;
   /** Only say what would be done: nothing is built. */
@@ -49,7 +51,7 @@ function checkName(name: string): string {
 }
 
 /** The settings with their defaults. Throws UKL_USAGE for one that is unknown or has to be said. */
-function settingsOf(platform: Platform, given: Readonly<Record<string, string>>): Record<string, string> {
+export function settingsOf(platform: Platform, given: Readonly<Record<string, string>>): Record<string, string> {
   const known = platform.settings.map(({ name }) => name);
   const unknown = Object.keys(given).find((name) => !known.includes(name));
   if (unknown !== undefined) throw new UklError('UKL_USAGE', `${platform.title} has no setting '${unknown}'`, { hint: `--set ${known.join(', ')}` });
@@ -118,15 +120,15 @@ const SUFFIXES: Readonly<Partial<Record<ContainerName, string>>> = { bzImage: 'b
  *
  * @throws UKL_USAGE, UKL_PACKAGES before any work; UKL_COMMAND if a tool fails
  */
-export async function deploy(targetPath: string, options: DeployOptions): Promise<Deployed> {
-  const { to, dryRun = false, replace = false, settings = {}, name: wanted, onLine, ...buildOptions } = options;
+export async function deploy(given: string | UklConfig, options: DeployOptions): Promise<Deployed> {
+  const { to, dryRun = false, replace = false, settings = {}, name: wanted, onLine, directory: place, ...buildOptions } = options;
   const log = options.log ?? silentLog;
   const platform = platforms.get(to);
-  const target = await resolveTarget(targetPath);
+  const target = await resolveTarget(given);
   const name = checkName(wanted ?? target.name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-'));
   const chosen = settingsOf(platform, settings);
   if (!dryRun) checkTools(platform, chosen);
-  const directory = resolve(target.directory, '.ukl', 'deploy', to);
+  const directory = place ?? resolve(target.directory, '.ukl', 'deploy', to);
   const { config } = target;
   const files = Object.fromEntries(platform.containers.map((container) => [container, join(directory, `${name}.${SUFFIXES[container] ?? container}`)]));
   const planFor = (run?: RunDefaults, digest?: string): Deployment => {
@@ -148,7 +150,7 @@ export async function deploy(targetPath: string, options: DeployOptions): Promis
     for (const container of platform.containers) {
       const signed = containers.get(container).kind === 'medium' ? {} : { key: undefined, cert: undefined };
       images.push(
-        await build(targetPath, {
+        await build(given, {
           ...buildOptions,
           ...signed,
           container,

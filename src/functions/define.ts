@@ -22,7 +22,7 @@ export interface FunctionDefinition {
 /**
  * A function, as the default export of NAME.function.ts:
  *
- *     export default defineFunction({ memory: '192M' }, (request) => new Response('hi'));
+ *     export default defineFunction({ memory: '256M' }, (request) => new Response('hi'));
  *
  * The options are read without running the program: they depend on nothing that it imports.
  */

@@ -128,7 +128,7 @@ async function fromDirectory(path: string): Promise<FunctionSource[]> {
  *
  * @throws UKL_NO_TARGET if there are none, UKL_CONFIG for two of one name or options that are none
  */
-export async function discover(paths: readonly string[]): Promise<FunctionSource[]> {
+export async function discover(paths: readonly string[], mayBeNone = false): Promise<FunctionSource[]> {
   const found: FunctionSource[] = [];
   for (const path of paths.map((one) => resolve(one))) {
     const info = await stat(path).catch(() => undefined);
@@ -138,7 +138,7 @@ export async function discover(paths: readonly string[]): Promise<FunctionSource
     else
       throw new UklError('UKL_NO_TARGET', `${path} is no function`, { hint: 'call it NAME.function.ts, or give its project a ukl.config with function: {}' });
   }
-  if (found.length === 0)
+  if (found.length === 0 && !mayBeNone)
     throw new UklError('UKL_NO_TARGET', `there is no function in ${paths.join(', ')}`, { hint: 'a NAME.function.ts, or a ukl.config with function: {}' });
   const names = found.map(({ name }) => name);
   const twice = names.find((name, index) => names.indexOf(name) !== index);

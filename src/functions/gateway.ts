@@ -45,6 +45,10 @@ export interface Gateway extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** Where a gateway listens that is a program of its own. */
+export const GATEWAY_PORT = 8080;
+export const GATEWAY_STATUS_PORT = 9090;
+
 const DEFAULT_WARM = 1;
 const DEFAULT_MAX = 20;
 

@@ -106,7 +106,7 @@ export class Instance {
 
   #ask({ method, path, headers, body }: Pick<Call, 'method' | 'path' | 'headers' | 'body'>, signal: AbortSignal): Promise<IncomingMessage> {
     const { address, host } = this.#server;
-    const named = host === undefined ? headers : { ...headers, host };
+    const named = host === undefined ? headers : { ...headers, ...(headers.host === undefined ? {} : { 'x-forwarded-host': headers.host }), host };
     return new Promise((resolve, reject) => {
       const asked = request({ ...address, agent: this.#agent, method, path, headers: named, signal });
       asked.once('response', resolve);

@@ -18,7 +18,7 @@ const variable = z.string().regex(/^[A-Za-z_]\w*$/, 'the name of a variable');
 export const functionSchema = z.strictObject({
   path: z.string().startsWith('/').optional().describe('Requests whose path is this or begins with it, and a slash; /NAME by default'),
   host: z.string().optional().describe('Requests for this host alone'),
-  memory: z.string().optional().describe('Memory of an instance: 192M'),
+  memory: z.string().optional().describe('Memory of an instance: 256M'),
   concurrency: count(1, 1000).default(1).describe('Requests that an instance has at once'),
   timeout: duration.default(30_000).describe('How long a request may take: 5s; its instance ends with it'),
   queue: count(0, 100_000).default(100).describe('Requests that wait for an instance; what comes beyond is answered by 429'),

@@ -3,12 +3,15 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
-import { get } from 'node:http';
+import { createServer, get } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { gatewayOf } from '../../src/functions/deploy.js';
+import { GATEWAY_PORT, GATEWAY_STATUS_PORT } from '../../src/functions/gateway.js';
 import { projectRoot } from '../../src/lib/paths.js';
-import { discover, type Gateway, serveFunctions } from '../../src/sdk/index.js';
+import { discover, type Gateway, run, serveFunctions } from '../../src/sdk/index.js';
 import { Sink, ukl } from './harness.js';
 
 const FUNCTION = join(projectRoot, 'test/fixtures/functions/all.function.ts');
@@ -152,6 +155,37 @@ test('a function in C by upcalls, and a server that was saved within one: clones
   expect([await ask('/upcall?silent'), await ask('/upcall?crash'), await ask('/upcall')]).toEqual(['500', '502', 'GET /upcall 1 a secret -\n']);
   expect(await Promise.all([1, 2, 3].map(() => ask('/serving')))).toEqual(Array(3).fill('Hello, world\n'));
   expect(gateway.show().map(({ starts }) => starts)).toEqual([2, 1]);
+});
+
+test('a gateway in a guest: it serves functions that are elsewhere, calls them by time, and ends when it is told to', async () => {
+  const called = new Sink();
+  const elsewhere = createServer((incoming, outgoing) => {
+    called.write(`${incoming.method} ${incoming.url} ${incoming.headers.host} ${incoming.headers['x-ukl-cron'] ?? '-'}\n`);
+    outgoing.end('from elsewhere');
+  });
+  await once(elsewhere.listen(0, '127.0.0.1'), 'listening');
+  const { port } = elsewhere.address() as AddressInfo;
+  const target = gatewayOf('gateway', {
+    one: { url: `http://10.0.2.2:${port}`, as: 'one.inside', cron: '* * * * * *' },
+    none: { url: 'http://10.0.2.2:1' },
+  });
+  await using vm = await run(target, { accel: 'tcg' });
+  vm.stdout.resume();
+  vm.stderr.resume();
+  await vm.listening(GATEWAY_STATUS_PORT);
+  const url = `http://127.0.0.1:${vm.port(GATEWAY_PORT)}`;
+  expect(await (await fetch(`${url}/one/x?y`)).text()).toBe('from elsewhere');
+  expect((await fetch(`${url}/none`)).status).toBe(502);
+  expect((await fetch(`${url}/other`)).status).toBe(404);
+  await called.until(/GET \/one\/x\?y one\.inside -\n/);
+  await called.until(/POST \/one one\.inside \* \* \* \* \* \*\n/);
+  expect(await (await fetch(`http://127.0.0.1:${vm.port(GATEWAY_STATUS_PORT)}/metrics`)).text()).toMatch(
+    /^ukl_requests_total\{function="none",code="502"\} 1$/m,
+  );
+  vm.signal('SIGTERM');
+  expect((await vm.result).end).toEqual({ kind: 'exit', status: 0 });
+  elsewhere.close();
+  elsewhere.closeAllConnections();
 });
 
 /** VMMs whose memory is a snapshot, started by a process. */

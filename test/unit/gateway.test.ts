@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Backend, Server } from '../../src/functions/backend.js';
 import { type Gateway, startGateway } from '../../src/functions/gateway.js';
 import { Bodies, destinationOf, passedOn } from '../../src/functions/incoming.js';
-import { remoteBackend } from '../../src/functions/remote.js';
+import { readRemotes, remoteBackend } from '../../src/functions/remote.js';
 import type { Served } from '../../src/functions/service.js';
 import { functionSchema } from '../../src/options/function.js';
 
@@ -77,8 +77,8 @@ describe('what a client sends', () => {
   beforeAll(async () => {
     const url = await listening(createHttp((incoming, outgoing) => void echo(incoming, outgoing)));
     gateway = await gatewayOf([
-      served('echo', remoteBackend({ url }), { maxBody: '1K' }),
-      served('root', remoteBackend({ url, as: 'inside.example' }), { path: '/', host: 'own.example' }),
+      served('echo', remoteBackend(url), { maxBody: '1K' }),
+      served('root', remoteBackend(url, 'inside.example'), { path: '/', host: 'own.example' }),
     ]);
   });
 
@@ -134,7 +134,10 @@ describe('what a client sends', () => {
   });
 
   test('the absolute form names the host, a host may end with a dot, and a slash that is encoded is none', async () => {
-    expect(await echoed('GET http://own.example/a?b HTTP/1.1\nHost: x')).toMatchObject({ url: '/a?b', headers: { host: 'inside.example' } });
+    expect(await echoed('GET http://own.example/a?b HTTP/1.1\nHost: x')).toMatchObject({
+      url: '/a?b',
+      headers: { host: 'inside.example', 'x-forwarded-host': 'own.example' },
+    });
     expect(status(await get('GET http://own.example HTTP/1.1\nHost: x'))).toBe(200);
     expect(status(await get('GET / HTTP/1.1\nHost: Own.Example.:80'))).toBe(200);
     expect((await echoed('GET /echo/a%2Fb HTTP/1.1\nHost: x')).url).toBe('/echo/a%2Fb');
@@ -168,7 +171,7 @@ describe('what a server answers', () => {
   ];
   test.each(CASES)('%s', async (_, bytes, end, wanted) => {
     const url = await listening(saying(bytes, end));
-    const gateway = await gatewayOf([served('f', remoteBackend({ url }), { timeout: '300ms' })]);
+    const gateway = await gatewayOf([served('f', remoteBackend(url), { timeout: '300ms' })]);
     const answer = await fetch(`${gateway.url}/f`);
     expect(answer.status).toBe(wanted);
     if (wanted === 200) expect(await answer.text()).toBe('abc');
@@ -176,7 +179,7 @@ describe('what a server answers', () => {
 
   test('more than is kept, and not to its end, breaks the connection: no client takes it for whole', async () => {
     const url = await listening(saying(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n`, true));
-    const gateway = await gatewayOf([served('f', remoteBackend({ url }))]);
+    const gateway = await gatewayOf([served('f', remoteBackend(url))]);
     await expect(fetch(`${gateway.url}/f`).then((answer) => answer.text())).rejects.toThrow();
   });
 });
@@ -364,6 +367,13 @@ test('bodies have room together, and give it back', async () => {
   held.release();
   expect((await bodies.read(body(part), outgoing, limit)).body?.length).toBe(part.length);
 });
+
+test.each([
+  ['', 'is no JSON'],
+  ['{"f": {}}', 'does not say where'],
+  ['{"f": {"url": "https://x"}}', 'does not say where'],
+  ['{"f": {"url": "http://x", "timeuot": 1}}', 'does not say where'],
+])('%j is no file of backends', (text, message) => expect(() => readRemotes(text, 'backends.json')).toThrow(message));
 
 test('words of a client', () => {
   expect(destinationOf('/a?b', 'x')).toEqual({ host: 'x', url: '/a?b', path: '/a' });

@@ -13,6 +13,10 @@ import { deploy } from '../../src/deploy/deploy.js';
 import { platforms } from '../../src/deploy/index.js';
 import { SCALERS } from '../../src/deploy/kubernetes/manifests.js';
 import type { DeployParts, PlatformName } from '../../src/deploy/platform.js';
+import { deployFunctions } from '../../src/functions/deploy.js';
+import { discover } from '../../src/functions/discover.js';
+import { readRemotes } from '../../src/functions/remote.js';
+import { silentLog } from '../../src/lib/log.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { inPath } from '../../src/lib/which.js';
 import type { Image } from '../../src/model/index.js';
@@ -390,6 +394,43 @@ test.each([
   });
   expect(name).toMatch(/^(hello|native)$/);
   expect(read(files['base/service.yaml'] ?? '')).toMatchObject({ spec: { template: { spec: { containers: [{ ports: [{ containerPort: port }] }] } } } });
+});
+
+test.each([
+  ['hpa', '', 'http://shop-hello.shop.svc.cluster.local:8080', undefined],
+  ['keda', 'shop.example', 'http://keda-add-ons-http-interceptor-proxy.keda:8080', 'shop-hello.shop.example'],
+  ['knative', 'shop.example', 'http://shop-hello.shop.svc.cluster.local', 'shop-hello.shop.svc.cluster.local'],
+])('functions with %s, host %j: each is a service, and the gateway knows where', async (scaler, host, url, as) => {
+  const warnings: string[] = [];
+  const log = { ...silentLog, warn: (line: string) => void warnings.push(line) };
+  const directory = join(projectRoot, 'examples/functions');
+  const sources = (await discover([directory])).map((source) => ({
+    ...source,
+    options: { ...source.options, concurrency: 8, min: 1, max: 3, timeout: 1500, ...(source.name === 'greet' ? { secrets: ['TOKEN'] } : {}) },
+  }));
+  const deployed = await deployFunctions(directory, sources, {
+    ...{ to: 'kubernetes', name: 'shop', settings: { ...IMAGE, scaler, host, namespace: 'shop' }, dryRun: true, log },
+  });
+  expect(deployed.map(({ name }) => name)).toEqual(['shop-greet', 'shop-hello', 'shop-native', 'shop-gateway']);
+  expect(new Set(deployed.map((one) => one.directory)).size).toBe(4);
+  for (const { files } of deployed) await expectValid(below(files, 'base/'));
+  const [, hello, , gateway] = deployed.map(({ files }) => byKind(Object.values(below(files, 'base/')).map(read)));
+  expect(deployed.map(({ script }) => /docker:\/\/(\S+)/.exec(script)?.[1])).toEqual(
+    ['greet', 'hello', 'native', 'gateway'].map((name) => `registry.example/team/web-${name}:1`),
+  );
+  if (scaler === 'keda')
+    expect(hello?.HTTPScaledObject).toMatchObject({ spec: { hosts: [as], scalingMetric: { concurrency: { targetValue: 8 } }, replicas: { min: 1, max: 3 } } });
+  if (scaler === 'knative') expect(hello?.Service).toMatchObject({ spec: { template: { spec: { containerConcurrency: 8 } } } });
+  // The times of cron are its own: there is one.
+  expect(gateway?.HorizontalPodAutoscaler).toMatchObject({ spec: { minReplicas: 1, maxReplicas: 1 } });
+  expect(gateway?.Ingress === undefined).toBe(host === '');
+  const [container] = podOf(deployed[3]?.files ?? {}).containers;
+  const served = readRemotes(container?.env.find(({ name }) => name === 'UKL_FUNCTIONS')?.value ?? '', 'the manifest');
+  expect(served.map(({ name }) => name)).toEqual(['greet', 'hello', 'native']);
+  expect(served[1]?.options).toMatchObject({ concurrency: 8, max: 3, timeout: 1500, wait: 10_000 });
+  const server = await served[1]?.backend.start(false, new AbortController().signal);
+  expect([`http://${server?.address.host}:${server?.address.port}`.replace(/:80$/, ''), server?.host]).toEqual([url, as]);
+  expect(warnings).toEqual(['shop-greet gets no TOKEN: an overlay of yours has to say where they are']);
 });
 
 test.each([

@@ -42,6 +42,7 @@ export const kubernetes: Platform = {
     { name: 'min', help: 'instances at least', byDefault: '', takes: wholeNumber(0, 10_000) },
     { name: 'max', help: 'instances at most', byDefault: '10', takes: wholeNumber(1, 10_000) },
     { name: 'cpu', help: 'percent of processor time that hpa aims at', byDefault: '80', takes: wholeNumber(1, 1000) },
+    { name: 'concurrency', help: 'requests that an instance has at once, with keda and knative', byDefault: '', takes: wholeNumber(1, 1000) },
     { name: 'host', help: 'host of requests from outside', byDefault: '', takes: isDomain },
     HEALTH,
     { name: 'grace', help: 'seconds for the program to end', byDefault: '30', takes: wholeNumber(0, 86_400) },
@@ -51,9 +52,16 @@ export const kubernetes: Platform = {
   ],
   plan: (parts) => {
     const { name, settings } = parts;
-    const { namespace = '', health = '', by, host } = settings;
+    const { namespace = '', health = '', concurrency = '', by, host } = settings;
     const scaler = settings.scaler as Scaler;
-    const shape: Shape = { app: name, ports: openPorts(parts), health, scaler, overheadMiB: Number(settings.overhead) };
+    const shape: Shape = {
+      app: name,
+      ports: openPorts(parts),
+      health,
+      scaler,
+      concurrency: concurrency === '' ? undefined : Number(concurrency),
+      overheadMiB: Number(settings.overhead),
+    };
     const values = valuesOf(parts, scaler);
     const all = manifests(shape, values);
     const kind = scaler === 'knative' ? 'services.serving.knative.dev' : 'deployments.apps';

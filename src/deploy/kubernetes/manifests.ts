@@ -8,6 +8,9 @@ import { asText, quoted, type Slot } from './yaml.js';
 export const SCALERS = ['hpa', 'keda', 'knative'] as const;
 export type Scaler = (typeof SCALERS)[number];
 
+/** KEDA's own default (kedacore/http-add-on, docs/ref). */
+const USUAL_CONCURRENCY = 100;
+
 /** The label of nodes that have the runtime. */
 const NODE_LABEL = 'ukl-runtime';
 
@@ -21,6 +24,8 @@ export interface Shape {
   /** A path that answers by HTTP; without it, a port that can be connected to is a sign of life. */
   readonly health: string;
   readonly scaler: Scaler;
+  /** Requests that an instance has at once, for who scales by them. */
+  readonly concurrency: number | undefined;
   /** What VMM and supervisor take besides the guest's memory. */
   readonly overheadMiB: number;
 }
@@ -135,6 +140,7 @@ function knativeService(shape: Shape, values: Values, labels: object, container:
         spec: {
           runtimeClassName: values.runtimeClass,
           enableServiceLinks: false,
+          ...(shape.concurrency === undefined ? {} : { containerConcurrency: shape.concurrency }),
           containers: [{ ...container, ports: [{ containerPort: guest }], ...probes }],
         },
       },
@@ -197,7 +203,7 @@ function httpScaler(shape: Shape, values: Values, labels: object): object {
       scaleTargetRef: { name, kind: 'Deployment', apiVersion: 'apps/v1', service: name, port: servedPort(shape).guest },
       replicas: { min: values.minReplicas, max: values.maxReplicas },
       scaledownPeriod: 300,
-      scalingMetric: { concurrency: { targetValue: 100 } },
+      scalingMetric: { concurrency: { targetValue: shape.concurrency ?? USUAL_CONCURRENCY } },
     },
   };
 }
