@@ -57,7 +57,7 @@ export async function serve(path: string, answers: Answers): Promise<Server> {
   server.on('upgrade', (request, socket) => upgrade(answers, request, socket as Socket));
   return listen(path, server).catch((error: unknown) => {
     throw new UklError('UKL_HOST', `could not listen on ${path}: ${errnoOf(error) ?? String(error)}`, {
-      hint: 'XDG_STATE_HOME=DIRECTORY, on a file system that has sockets',
+      hint: 'a directory on a file system that has sockets; for detached guests, XDG_STATE_HOME=DIRECTORY',
       cause: error,
     });
   });

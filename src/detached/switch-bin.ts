@@ -4,5 +4,5 @@ import { tellParent } from './spawn.js';
 import { serveSwitch } from './switch.js';
 
 process.on('SIGHUP', () => {});
-await serveSwitch(process.argv[2] ?? '', () => process.exit(0));
+const server = await serveSwitch(process.argv[2] ?? '', () => server.close(() => process.exit(0)));
 tellParent({ started: true });

@@ -80,16 +80,17 @@ export function openStreams(socket: Socket, stdout: Writable, stderr: Writable, 
     socket.on('close', () => reject(lost()));
     socket.on('data', (chunk: Buffer) => {
       try {
+        let full: Writable | undefined;
         for (const { type, bytes } of frames.push(chunk)) {
           const stream = type === 'o' ? stdout : type === 'e' ? stderr : undefined;
-          if (stream !== undefined && !stream.write(bytes)) {
-            socket.pause();
-            stream.once('drain', () => socket.resume());
-          }
+          if (stream !== undefined && !stream.write(bytes)) full = stream;
           if (type === 'r') stdin.makeRoom(roomIn(bytes));
           const ended = type === 'x' ? statusIn(bytes.toString()) : undefined;
           if (ended !== undefined) resolve(ended);
         }
+        if (full === undefined) return;
+        socket.pause();
+        full.once('drain', () => socket.resume());
       } catch (error) {
         reject(error);
         socket.destroy();

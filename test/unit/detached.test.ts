@@ -11,6 +11,7 @@ import { eventsFile, eventsOf, logEvent } from '../../src/detached/events.js';
 import { programsIn } from '../../src/detached/exec.js';
 import { checkHealth } from '../../src/detached/health.js';
 import { Journal, journalOf, lastOf } from '../../src/detached/journal.js';
+import { leaveGroup, removeGroup } from '../../src/detached/limits.js';
 import {
   checkName,
   claim,
@@ -200,6 +201,23 @@ describe('the socket of a supervisor', () => {
     server.closeAllConnections();
     await once(server, 'close');
     expect(await readdir(directoryOf('web'))).toEqual([]);
+  });
+});
+
+describe('a control group', () => {
+  test('is left for the one that it is in, and removed', async () => {
+    const group = join(work, 'slice', 'ukl-web');
+    await mkdir(group, { recursive: true });
+    await writeFile(join(work, 'slice', 'cgroup.procs'), '');
+    await leaveGroup(group);
+    expect(await readFile(join(work, 'slice', 'cgroup.procs'), 'utf8')).toBe(String(process.pid));
+    expect(await readdir(join(work, 'slice'))).toEqual(['cgroup.procs']);
+  });
+
+  test('in which somebody is stays', async () => {
+    await mkdir(join(work, 'ukl-web', 'another'), { recursive: true });
+    await removeGroup(join(work, 'ukl-web'));
+    expect(await readdir(work)).toContain('ukl-web');
   });
 });
 

@@ -137,6 +137,18 @@ describe("the tool's half", () => {
     await expect(session.end).rejects.toMatchObject({ code: 'UKL_VMM' });
   });
 
+  test('takes many short frames at once, while nobody reads', async () => {
+    const [ours, guest] = await pair();
+    const session = openSession(ours, { argv: ['x'] });
+    session.end.catch(() => {});
+    guest.write(Buffer.concat(Array.from({ length: 50_000 }, () => encodeFrame('o', 'x'))));
+    await expect.poll(() => ours.isPaused()).toBe(true);
+    expect(session.stdout.listenerCount('drain')).toBe(1);
+    guest.end(encodeFrame('x', 'exit 0'));
+    expect(await text(session.stdout)).toBe('x'.repeat(50_000));
+    expect(await session.end).toEqual({ exitCode: 0 });
+  });
+
   test('believes no guest that has room without end and takes nothing, nor one that sends nonsense', async () => {
     const [ours, guest] = await pair();
     const session = openSession(ours, { argv: ['x'] });
