@@ -158,7 +158,8 @@ void choose_transport(void);
 bool have_host(void);
 int open_output(enum channel channel);
 int open_input(enum channel channel);
-int open_input_port(int number);
+int open_session_port(long id);
+void tell_lost_session(long id, bool opened);
 
 /* setup.c: the machine, but for its network and its disks. */
 
@@ -250,7 +251,8 @@ void let_go(void);
 void be_saved(void);
 /* session.c: programs beside it. */
 
-void start_session(const struct spec *base, int port);
+void start_session(const struct spec *base, long id);
+void end_of_session(pid_t pid, int status);
 
 /* tools.c: what /.ukl/init is when it is not PID 1. */
 

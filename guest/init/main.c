@@ -97,6 +97,8 @@ static bool reap(int *status)
 		if (pid == program) {
 			*status = st;
 			ended = true;
+		} else {
+			end_of_session(pid, st);
 		}
 	}
 	return ended;

@@ -31,6 +31,9 @@
 #define FRAME_MAX	65536
 #define ROOM		65536
 
+/* The driver takes as much at once, or nothing (port_fops_write()): who dies leaves no half of a frame. */
+#define OUTPUT_MAX	(32768 - HEAD)
+
 enum { INPUT, OUTPUT, ERROR, NSTREAMS };
 
 static struct session {
@@ -44,7 +47,7 @@ static struct session {
 	char frame[HEAD + FRAME_MAX];
 	/* The frame that goes, and how much of it has gone. */
 	size_t size, sent;
-	char out[HEAD + FRAME_MAX];
+	char out[HEAD + OUTPUT_MAX];
 	/* Input that waits for the program, and a terminal's end of file. */
 	size_t waiting;
 	char input[ROOM + 1];
@@ -231,7 +234,7 @@ static void next_frame(void)
 /* Takes what there is, once the last frame has gone; the stream is closed at its end. */
 static bool pass_output(int number)
 {
-	static char data[FRAME_MAX];
+	static char data[OUTPUT_MAX];
 	long n = read(session.streams[number], data, sizeof(data));
 
 	if (n > 0)
@@ -371,13 +374,15 @@ static void read_request(struct spec *spec, const struct spec *base)
 		spec->cwd = base->cwd;
 }
 
-static void __attribute__((noreturn)) run_session(const struct spec *base, int port)
+static void __attribute__((noreturn)) run_session(const struct spec *base, long id)
 {
 	static struct spec spec;
 	int theirs[NSTREAMS];
 
 	signal(SIGPIPE, SIG_IGN);
-	session.port = open_input_port(port);
+	session.port = open_session_port(id);
+	if (session.port < 0)
+		_exit(0);
 	read_request(&spec, base);
 	session.terminal = spec.terminal;
 	open_streams(theirs, spec.terminal);
@@ -397,9 +402,43 @@ static void __attribute__((noreturn)) run_session(const struct spec *base, int p
 	relay_session();
 }
 
+/* More than there can be ports. */
+static struct {
+	pid_t pid;
+	long id;
+} sessions[32];
+
+#define NSESSIONS	(int)(sizeof(sessions) / sizeof(sessions[0]))
+
 /* A process of its own: what hangs there does not hang init. */
-void start_session(const struct spec *base, int port)
+void start_session(const struct spec *base, long id)
 {
-	if (fork() == 0)
-		run_session(base, port);
+	pid_t pid = fork();
+	int i;
+
+	if (pid == 0)
+		run_session(base, id);
+	for (i = 0; i < NSESSIONS && pid > 0; i++) {
+		if (!sessions[i].pid) {
+			sessions[i].pid = pid;
+			sessions[i].id = id;
+			return;
+		}
+	}
+	if (pid < 0)
+		tell_lost_session(id, false);
+}
+
+/* One that was killed, by the kernel if memory is short, has said nothing. */
+void end_of_session(pid_t pid, int status)
+{
+	int i;
+
+	for (i = 0; i < NSESSIONS; i++) {
+		if (sessions[i].pid != pid)
+			continue;
+		sessions[i].pid = 0;
+		if (status)
+			tell_lost_session(sessions[i].id, true);
+	}
 }

@@ -6,7 +6,7 @@
  * To the program: s, what to run (the first frame); i, its input, which a frame
  * without bytes ends; k, a signal's number; w, the terminal's rows and columns.
  * From it: o and e, what it prints; r, for how many bytes more there is room (four bytes,
- * little-endian); x, how it ended (the last frame).
+ * little-endian); x, how it ended (the last frame), or that nobody knows.
  *
  * Input goes only where there is room: what it waits for is the program, and nothing that
  * comes behind it, a signal for one, waits with it.

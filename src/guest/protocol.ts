@@ -101,7 +101,7 @@ export function encodeProc(name: string): string {
 }
 
 /** Begins a session on a port of the guest's; src/guest/frames.ts says what goes over it. */
-export const encodeExec = (port: number): string => `exec ${port}\n`;
+export const encodeExec = (session: number): string => `exec ${session}\n`;
 
 /** The size of the program's terminal, from now on. */
 export const encodeWindow = (terminal: Terminal): string => `window ${encodeTerminal(terminal)}\n`;

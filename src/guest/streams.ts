@@ -70,7 +70,7 @@ export interface Streams {
 
 /**
  * Passes on what a program reads and prints, as fast as it is taken, until the program's end. `status` rejects with what
- * `lost` makes if the connection ends first, with UKL_VMM for what are no frames: a hostile guest can send anything.
+ * `lost` makes if the connection ends first or the guest has lost the program, with UKL_VMM for what are no frames: a hostile guest can send anything.
  */
 export function openStreams(socket: Socket, stdout: Writable, stderr: Writable, lost: () => UklError): Streams {
   const frames = new FrameSplitter();
@@ -85,8 +85,10 @@ export function openStreams(socket: Socket, stdout: Writable, stderr: Writable, 
           const stream = type === 'o' ? stdout : type === 'e' ? stderr : undefined;
           if (stream !== undefined && !stream.write(bytes)) full = stream;
           if (type === 'r') stdin.makeRoom(roomIn(bytes));
-          const ended = type === 'x' ? statusIn(bytes.toString()) : undefined;
-          if (ended !== undefined) resolve(ended);
+          if (type !== 'x') continue;
+          const ended = statusIn(bytes.toString());
+          if (ended === undefined) reject(lost());
+          else resolve(ended);
         }
         if (full === undefined) return;
         socket.pause();

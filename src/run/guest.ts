@@ -210,9 +210,9 @@ export class Guest {
     const control = this.#sockets.get('control');
     if (this.#startMs === undefined || this.#process === undefined || !control?.writable)
       throw new UklError('UKL_VMM', 'the program has not started, or has ended', { hint: 'ukl ps -a' });
-    const { port, socket } = await this.#process.openPort();
+    const { session, socket } = await this.#process.openPort();
     socket.write(GREETING);
-    this.#say(encodeExec(port));
+    this.#say(encodeExec(session));
     return socket;
   }
 
@@ -409,17 +409,21 @@ export class Guest {
         });
         return closed;
       }
-      case 'stdin':
+      case 'stdin': {
+        // Of a connection that is ended before the guest knows of it, it cannot tell whether one comes.
+        const known = this.#options.saved === undefined ? new Promise((resolve) => socket.once('data', resolve)) : Promise.resolve();
         if (this.#options.saved === undefined) socket.write(GREETING);
         socket.resume();
-        if (this.#options.stdin) {
-          const { stdin } = this.#options;
-          stdin.pipe(socket);
+        const end = (): void => void known.then(() => socket.end());
+        const { stdin } = this.#options;
+        if (stdin === undefined || stdin.readableEnded) end();
+        else {
+          stdin.pipe(socket, { end: false });
+          stdin.once('end', end);
           socket.once('close', () => stdin.unpipe(socket));
-        } else {
-          socket.end();
         }
         return closed;
+      }
       case 'stdout':
       case 'stderr':
         // The stream is the user's: it stays open, and may be closed early (| head).

@@ -18,7 +18,7 @@ export interface Session extends AsyncDisposable {
   readonly stdin: Writable;
   readonly stdout: Readable;
   readonly stderr: Readable;
-  /** Settles with the program. Rejects with UKL_VMM if the guest ends first. */
+  /** Settles with the program. Rejects with UKL_VMM if the guest ends first, or loses it. */
   readonly end: Promise<SessionEnd>;
   signal(name: NodeJS.Signals): void;
   /** The terminal's new size. */
@@ -39,7 +39,10 @@ export function openSession(socket: Socket, request: SessionRequest, signal?: Ab
   const send = (frame: Buffer): void => {
     if (!socket.destroyed) socket.write(frame);
   };
-  const lost = (): UklError => new UklError('UKL_VMM', `the guest, or its supervisor, ended before '${request.argv[0]}' did`, { hint: 'ukl ps -a' });
+  const lost = (): UklError =>
+    new UklError('UKL_VMM', `the session was lost before '${request.argv[0]}' had ended: with the guest, its supervisor, or the session's own process`, {
+      hint: 'ukl ps -a',
+    });
   const { stdin, status } = openStreams(socket, stdout, stderr, lost);
   const end = status
     .then((exitCode) => ({ exitCode }))

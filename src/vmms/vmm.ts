@@ -67,7 +67,7 @@ export interface VmmProcess {
   /** Writes the guest's memory to a file, as the first processor sees it at a kernel's address. */
   saveMemory(address: bigint, bytes: number, file: string): Promise<void>;
   /** Adds a port to the guest's, and a connection to it, which removes the port when it is closed. Throws UKL_VMM if it has no room for one. */
-  openPort(): Promise<{ readonly port: number; readonly socket: Socket }>;
+  openPort(): Promise<{ readonly session: number; readonly socket: Socket }>;
   /** How many ports that were added are there. */
   readonly sessions: number;
   /** The process on this host; undefined once it could not be started. */

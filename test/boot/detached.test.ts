@@ -4,13 +4,16 @@ import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { bring, exec, processes } from '../../src/detached/exec.js';
 import { projectRoot } from '../../src/lib/paths.js';
+import type { Session } from '../../src/run/session.js';
 import { type CommandResult, host, Sink, ukl } from './harness.js';
 
 let state: string;
 let image: string;
-const cli = (...args: string[]): Promise<CommandResult> => host(ukl, args, { XDG_STATE_HOME: state, NO_COLOR: '1' });
+const cli = (...args: string[]): Promise<CommandResult> => host(ukl, args, { NO_COLOR: '1' });
 
 interface Status {
   readonly state: string;
@@ -62,6 +65,7 @@ createServer((request, response) => {
 
 beforeAll(async () => {
   state = await mkdtemp(join(tmpdir(), 'ukl-state-'));
+  process.env.XDG_STATE_HOME = state;
   await writeFile(join(state, 'server.mjs'), PROGRAM);
   image = join(state, 'server.image');
   const built = await cli('build', join(state, 'server.mjs'), '--container', 'elf', '-o', image);
@@ -115,6 +119,25 @@ describe('a guest that runs detached', () => {
     const sockets = await cli('exec', 'web', '--', '/bin/sh', '-c', 'ss -tln');
     expect(sockets.stdout).toMatch(/LISTEN .*:8080/);
     expect((await cli('top', 'web')).stdout).toMatch(/ node .*server\.mjs\n$/);
+  });
+
+  test('goes on after clients that leave at once, and one that reads late', async () => {
+    const open = (...argv: string[]): Promise<Session> => exec('web', { argv });
+    await bring('web', ['head']);
+    const asked = await Promise.allSettled(Array.from({ length: 30 }, () => open('/bin/sh', '-c', 'read line')));
+    const sessions = asked.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    // As many as there are ports, of which the last session's may still be on its way out.
+    expect([12, 13]).toContain(sessions.length);
+    await Promise.all(sessions.map((session) => session[Symbol.asyncDispose]()));
+    await expect.poll(async () => (await processes('web', false)).filter(({ command }) => command.includes('read line')), { timeout: 60_000 }).toEqual([]);
+    await using late = await open('head', '-c', '8000000', '/dev/zero');
+    await using other = await open('/bin/sh', '-c', 'exit 4');
+    expect(await other.end).toEqual({ exitCode: 4 });
+    expect((await buffer(late.stdout)).length).toBe(8_000_000);
+    expect(await late.end).toEqual({ exitCode: 0 });
+    // The shell's parent is the session, as the kernel may kill it for want of memory.
+    await using killed = await open('/bin/sh', '-c', 'kill -9 $PPID; read line');
+    await expect(killed.end).rejects.toMatchObject({ code: 'UKL_VMM' });
   });
 
   test('gives files and takes them', async () => {

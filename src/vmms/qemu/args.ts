@@ -7,8 +7,8 @@ import { firmwareWords } from './firmware.js';
 /** The ports of the guest's virtio-serial device, in the order init opens them. */
 const GUEST_PORTS = ['control', 'stdin', 'stdout', 'stderr'] as const;
 
-/** The first port that is free for sessions, and the last that the device has (max_ports; 0 is kept for a console). */
-export const SESSION_PORTS = { first: GUEST_PORTS.length + 1, last: 30 } as const;
+/** The first port that is free for sessions (0 is kept for a console), and the last; ports.ts says why there are no more. */
+export const SESSION_PORTS = { first: GUEST_PORTS.length + 1, last: GUEST_PORTS.length + 13 } as const;
 
 export const QEMU = 'qemu-system-x86_64';
 

@@ -4,13 +4,14 @@ import { z } from 'zod';
 import { UklError } from '../../lib/errors.js';
 import { LineSplitter } from '../../lib/lines.js';
 
-/** A message of QEMU's: a greeting, an answer, or an event, of which the tool has a use for two. */
+/** A message of QEMU's: a greeting, an answer, or an event, of which the tool has a use for three. */
 const message = z.union([
   z.object({ QMP: z.unknown() }),
   z.object({ return: z.unknown() }),
   z.object({ error: z.object({ class: z.string(), desc: z.string() }) }),
   z.object({ event: z.literal('MIGRATION'), data: z.object({ status: z.string() }) }),
   z.object({ event: z.literal('DEVICE_DELETED'), data: z.object({ device: z.string().optional() }) }),
+  z.object({ event: z.literal('VSERPORT_CHANGE'), data: z.object({ id: z.string(), open: z.boolean() }) }),
   z.object({ event: z.string() }),
 ]);
 
@@ -37,6 +38,8 @@ export class Qmp {
   #migrated: (status: string) => void = () => {};
   /** Devices that are being removed, with who waits for that. */
   readonly #leaving = new Map<string, () => void>();
+  /** Ports that the guest is to open, with who waits for that. */
+  readonly #opening = new Map<string, () => void>();
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -51,6 +54,7 @@ export class Qmp {
     socket.on('close', () => {
       for (const { command, reject } of this.#waiting.splice(0)) reject(new UklError('UKL_VMM', `QEMU ended before it had answered '${command}'`));
       this.#migrated('ended');
+      for (const opened of this.#opening.values()) opened();
       greet();
     });
     socket.on('data', (chunk: Buffer) => {
@@ -61,6 +65,8 @@ export class Qmp {
         else if ('error' in parsed) {
           const asked = this.#waiting.shift();
           asked?.reject(new UklError('UKL_VMM', `QEMU refused '${asked.command}': ${parsed.error.desc}`));
+        } else if ('data' in parsed && parsed.event === 'VSERPORT_CHANGE') {
+          if (parsed.data.open) this.#opening.get(parsed.data.id)?.();
         } else if ('data' in parsed && parsed.event === 'DEVICE_DELETED') this.#leaving.get(parsed.data.device ?? '')?.();
         else if ('data' in parsed && MIGRATED.has(parsed.data.status)) this.#migrated(parsed.data.status);
       }
@@ -120,16 +126,28 @@ export class Qmp {
     if (status !== 'completed') throw new UklError('UKL_VMM', `QEMU could not take the machine's state: ${status}`);
   }
 
-  /** Connects a port of the guest's virtio-serial device to a socket that somebody listens on. */
-  async addPort(id: string, port: number, path: string): Promise<void> {
+  /**
+   * Connects a port of the guest's virtio-serial device, which finds it by
+   * `name`, to a socket that somebody listens on.
+   *
+   * @returns what settles when the guest has opened the port, or ended
+   */
+  async addPort(id: string, port: number, name: string, path: string): Promise<{ readonly opened: Promise<void> }> {
     const backend = { type: 'socket', data: { addr: { type: 'unix', data: { path } }, server: false } };
-    await this.execute('chardev-add', { id, backend });
+    const opened = new Promise<void>((resolve) => this.#opening.set(id, resolve));
     try {
-      await this.execute('device_add', { driver: 'virtserialport', id, chardev: id, nr: port, name: `ukl.${id}` });
+      await this.execute('chardev-add', { id, backend });
+      try {
+        await this.execute('device_add', { driver: 'virtserialport', id, chardev: id, nr: port, name });
+      } catch (error) {
+        await this.execute('chardev-remove', { id });
+        throw error;
+      }
     } catch (error) {
-      await this.execute('chardev-remove', { id });
+      this.#opening.delete(id);
       throw error;
     }
+    return { opened: opened.finally(() => this.#opening.delete(id)) };
   }
 
   /** The guest has a part in it: the device is gone when QEMU says so. */
