@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 /** Talks to a guest's supervisor. */
-import { once } from 'node:events';
 import { request } from 'node:http';
 import type { Socket } from 'node:net';
 import { z } from 'zod';
@@ -96,7 +95,8 @@ export const gone = async (name: string, signal?: AbortSignal): Promise<void> =>
 export async function goneFrom(path: string, signal?: AbortSignal): Promise<void> {
   const socket = await dial(path);
   if (socket === undefined) return;
-  const closed = once(socket, 'close');
+  // An end by force is a reset, which once() of node:events would throw.
+  const closed = new Promise((resolve) => socket.once('close', resolve));
   const leave = (): void => void socket.destroy();
   signal?.addEventListener('abort', leave, { once: true });
   if (signal?.aborted) leave();

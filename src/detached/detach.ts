@@ -178,11 +178,15 @@ export async function restart(name: string, signal?: AbortSignal): Promise<void>
   );
 }
 
-/** Ends a guest: its program is asked to, and after so many seconds the machine is turned off. One that has ended stays so. */
-export async function stop(name: string, seconds = 10): Promise<GuestStatus | undefined> {
+/**
+ * Ends a guest: its program is asked to, and after so many seconds the machine is turned off. One that has ended stays so.
+ *
+ * @param shutdown it ends with this machine, and may come back with it (boot.ts)
+ */
+export async function stop(name: string, seconds = 10, shutdown = false): Promise<GuestStatus | undefined> {
   await specOf(name);
   try {
-    const status = (await call(name, 'POST', `/stop?seconds=${seconds}`, true)) as GuestStatus;
+    const status = (await call(name, 'POST', `/stop?seconds=${seconds}${shutdown ? '&shutdown' : ''}`, true)) as GuestStatus;
     await gone(name);
     return status;
   } catch (error) {

@@ -73,6 +73,8 @@ const status = z.object({
   ended: z.string().optional(),
   restarts: z.number(),
   exitCode: z.number().optional(),
+  /** By a user, rather than with this machine. */
+  stopped: z.boolean().optional(),
   /** In words, where it did not simply exit. */
   reason: z.string().optional(),
   /** "127.0.0.1:8080->80/tcp" */

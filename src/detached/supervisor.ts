@@ -130,7 +130,7 @@ export class Supervisor {
         'GET /usage': () => this.#usage(),
         'POST /wait': () => this.#ended(),
         'POST /signal': async (parameters) => this.#signal(signalOf(parameters.get('signal'))),
-        'POST /stop': async (parameters) => this.stop(secondsOf(parameters.get('seconds'))),
+        'POST /stop': async (parameters) => this.stop(secondsOf(parameters.get('seconds')), !parameters.has('shutdown')),
         'POST /save': (parameters) => this.#save(parameters.get('name') ?? ''),
         'POST /pause': async () => {
           await this.#running().pause();
@@ -200,9 +200,10 @@ export class Supervisor {
     void logEvent(this.#spec.name, 'isolated');
   }
 
-  /** Ends the guest as its program expects it, then by force. Settles when it has ended. */
-  async stop(seconds: number): Promise<GuestStatus> {
+  /** Ends the guest as its program expects it, then by force. Settles when it has ended. One that a user stops does not come back with this machine. */
+  async stop(seconds: number, byUser = false): Promise<GuestStatus> {
     this.#over.abort();
+    if (byUser) await this.#change({ stopped: true });
     const vm = this.#vm;
     if (vm !== undefined) {
       if (this.#status.state === 'paused') await vm.resume();
@@ -223,10 +224,11 @@ export class Supervisor {
     return saved;
   }
 
-  #signal(name: NodeJS.Signals): object {
+  async #signal(name: NodeJS.Signals): Promise<object> {
     if (name === 'SIGKILL') {
       // As docker has it: whoever kills by hand does not want it back.
       this.#over.abort();
+      await this.#change({ stopped: true });
       this.#running().kill(name);
     } else this.#running().signal(name);
     return {};

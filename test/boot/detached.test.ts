@@ -178,6 +178,23 @@ describe('a guest that runs detached', () => {
     expect((await status('web')).state).toBe('running');
   });
 
+  test('comes back with this machine, unless a user has stopped it', async () => {
+    expect((await cli('run', '-d', '--name', 'back', '--restart', 'unless-stopped', image, '-p', '0:8080')).code).toBe(0);
+    expect((await cli('start', '--at-boot')).stdout).toBe('');
+    // With a machine that loses its power, and with one that is shut down.
+    process.kill((await status('back')).pid, 'SIGKILL');
+    expect((await cli('start', '--at-boot')).stdout).toBe('back\n');
+    expect((await cli('stop', '--at-shutdown')).stdout).toBe('back\nweb\n');
+    expect((await cli('start', '--at-boot')).stdout).toBe('back\n');
+    expect((await status('back')).state).toBe('running');
+    await cli('stop', 'back');
+    expect((await cli('start', '--at-boot')).stdout).toBe('');
+    expect((await cli('start', 'back', '--at-boot')).stderr).toContain('--at-boot says by itself which guests');
+    expect((await cli('stop')).stderr).toContain('no guest is named');
+    expect((await cli('rm', 'back')).code).toBe(0);
+    await cli('start', 'web');
+  });
+
   test('leaves no machine behind when its supervisor is killed, and does not look as if it ran', async () => {
     const { pid, vmmPid } = await status('web');
     process.kill(pid, 'SIGKILL');

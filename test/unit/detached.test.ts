@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { duration, patience } from '../../src/cli/flags.js';
-import { currentStatus } from '../../src/detached/client.js';
+import { comesBack, unit } from '../../src/detached/boot.js';
+import { currentStatus, goneFrom } from '../../src/detached/client.js';
+import type { GuestSummary } from '../../src/detached/detach.js';
 import { eventsFile, eventsOf, logEvent } from '../../src/detached/events.js';
 import { programsIn } from '../../src/detached/exec.js';
 import { checkHealth } from '../../src/detached/health.js';
@@ -254,6 +258,53 @@ describe('restarts', () => {
 
   test.each(['never', 'always:3', 'on-failure:x'])('%s is none', (text) => {
     expect(() => parseRestart(text)).toThrow(/is no restart policy/);
+  });
+});
+
+test('who is killed before it accepts a connection has ended, and that is no error', async () => {
+  const path = join(work, 'socket');
+  const busy = `require('node:net').createServer().listen(${JSON.stringify(path)}, () => { console.log('up'); setImmediate(() => { for (;;); }); })`;
+  const server = spawn(process.execPath, ['-e', busy], { stdio: ['ignore', 'pipe', 'inherit'] });
+  await once(server.stdout, 'data');
+  const ended = goneFrom(path);
+  // The second of two that connect: the first has.
+  const second = connect(path).on('error', () => {});
+  await once(second, 'connect');
+  server.kill('SIGKILL');
+  await ended;
+  second.destroy();
+});
+
+describe('a start of this machine', () => {
+  const guest = (restart: string, status?: object): GuestSummary => ({ spec: { restart: parseRestart(restart) }, status }) as GuestSummary;
+  const [runs, ended, stopped] = [{ state: 'running' }, { state: 'exited' }, { state: 'exited', stopped: true }];
+  test.each([
+    ['always', ended, true],
+    ['always', stopped, true],
+    ['always', undefined, true],
+    ['always', runs, false],
+    ['unless-stopped', ended, true],
+    ['unless-stopped', stopped, false],
+    ['unless-stopped', { state: 'restarting' }, false],
+    ['on-failure', ended, false],
+    ['no', ended, false],
+  ])('brings back %s, %j: %j', (restart, status, back) => expect(comesBack(guest(restart, status))).toBe(back));
+
+  test('is told to systemd', async () => {
+    const file = join(work, 'ukl-guests.service');
+    const strange = '/a "b" \\c %d $E';
+    for (const root of [true, false]) {
+      await writeFile(file, unit(root, { XDG_STATE_HOME: strange, HOME: '/root' }));
+      const text = await readFile(file, 'utf8');
+      expect(text).toContain('Environment="XDG_STATE_HOME=/a \\"b\\" \\\\c %%d $E"\n# ');
+      expect(text).toContain(` start --at-boot\n`);
+      expect(text).toContain(root ? 'WantedBy=multi-user.target' : 'WantedBy=default.target');
+      if (existsSync('/usr/bin/systemd-analyze')) {
+        const words = ['verify', '--man=no', ...(root ? [] : ['--user']), file];
+        const { status, stderr } = spawnSync('systemd-analyze', words, { encoding: 'utf8', env: { ...process.env, XDG_RUNTIME_DIR: work } });
+        expect([status, stderr.split('\n').filter((line) => line.includes('ukl-guests'))]).toEqual([0, []]);
+      }
+    }
   });
 });
 

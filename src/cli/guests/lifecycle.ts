@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 /** Commands that start, end and list detached guests. */
 import { setTimeout as elapse } from 'node:timers/promises';
+import { comesBack, unit } from '../../detached/boot.js';
 import { call, currentStatus, isGone, refusalOf } from '../../detached/client.js';
 import { type DetachOptions, detach, list, remove, restart, stop } from '../../detached/detach.js';
 import type { GuestStatus } from '../../detached/record.js';
 import { specOf } from '../../detached/record.js';
 import type { Usage } from '../../detached/usage.js';
+import { UklError } from '../../lib/errors.js';
 import { formatSize } from '../../lib/size.js';
 import { EXIT } from '../../model/exit-status.js';
 import type { RestoreOptions } from '../../run/run.js';
@@ -56,11 +58,35 @@ export async function psCommand(flags: GlobalOptions & { readonly all?: boolean;
   return EXIT.ok;
 }
 
-export const stopCommand = (names: readonly string[], flags: GlobalOptions & { readonly time?: number }): Promise<number> =>
-  each(names, flags, (name) => stop(name, flags.time));
+/** Names, or a flag in their place that stands for some. Throws UKL_USAGE for both, or none. */
+function checkNamed(names: readonly string[], flag: string, given: boolean | undefined): void {
+  if (names.length > 0 === (given ?? false))
+    throw new UklError('UKL_USAGE', given ? `${flag} says by itself which guests` : 'no guest is named', { hint: `names of guests, or ${flag}` });
+}
 
-export const startCommand = (names: readonly string[], flags: GlobalOptions, signal: AbortSignal): Promise<number> =>
-  each(names, flags, (name) => restart(name, signal));
+/** `ukl stop`: one after the other, or all at once with the machine. */
+export async function stopCommand(names: readonly string[], flags: GlobalOptions & { readonly time?: number; readonly atShutdown?: boolean }): Promise<number> {
+  checkNamed(names, '--at-shutdown', flags.atShutdown);
+  if (!flags.atShutdown) return each(names, flags, (name) => stop(name, flags.time));
+  const running = (await list()).filter(({ status }) => status !== undefined && status.state !== 'exited').map(({ spec }) => spec.name);
+  const ends = new Map(running.map((name) => [name, Promise.allSettled([stop(name, flags.time, true)])]));
+  return each(running, flags, async (name) => {
+    for (const end of (await ends.get(name)) ?? []) if (end.status === 'rejected') throw end.reason;
+  });
+}
+
+/** `ukl start` */
+export async function startCommand(names: readonly string[], flags: GlobalOptions & { readonly atBoot?: boolean }, signal: AbortSignal): Promise<number> {
+  checkNamed(names, '--at-boot', flags.atBoot);
+  const wanted = flags.atBoot ? (await list()).filter(comesBack).map(({ spec }) => spec.name) : names;
+  return each(wanted, flags, (name) => restart(name, signal));
+}
+
+/** `ukl systemd` */
+export async function systemdCommand(): Promise<number> {
+  process.stdout.write(unit(process.getuid?.() === 0, process.env));
+  return EXIT.ok;
+}
 
 export const restartCommand = (names: readonly string[], flags: GlobalOptions & { readonly time?: number }, signal: AbortSignal): Promise<number> =>
   each(names, flags, async (name) => {

@@ -19,6 +19,7 @@ import {
   startCommand,
   statsCommand,
   stopCommand,
+  systemdCommand,
   unpauseCommand,
   waitCommand,
 } from './lifecycle.js';
@@ -107,12 +108,16 @@ export function addGuestVerbs(program: UntypedCommand, handle: Handle): void {
   ).action((name, flags) => handle('logs', flags, ({ signal }) => logsCommand(name, flags, signal)));
   withGlobals(
     verb('stop', 'End guests: ask the program, and after a time turn the machine off.')
-      .argument('<names...>', 'of the guests')
-      .option('-t, --time <seconds>', 'how long the program has (10)', patience),
+      .argument('[names...]', 'of the guests')
+      .option('-t, --time <seconds>', 'how long the program has (10)', patience)
+      .option('--at-shutdown', 'all that run; start --at-boot starts them again'),
   ).action((names, flags) => handle('stop', flags, () => stopCommand(names, flags)));
-  withGlobals(verb('start', 'Start guests that have ended, as they were started first.').argument('<names...>', 'of the guests')).action((names, flags) =>
-    handle('start', flags, ({ signal }) => startCommand(names, flags, signal)),
-  );
+  withGlobals(
+    verb('start', 'Start guests that have ended, as they were started first.')
+      .argument('[names...]', 'of the guests')
+      .option('--at-boot', 'those whose --restart says that they come back with this machine'),
+  ).action((names, flags) => handle('start', flags, ({ signal }) => startCommand(names, flags, signal)));
+  withGlobals(verb('systemd', 'Print a unit of systemd that starts guests with this machine.')).action((flags) => handle('systemd', flags, systemdCommand));
   withGlobals(
     verb('restart', 'End guests if they run, and start them.')
       .argument('<names...>', 'of the guests')
