@@ -64,7 +64,7 @@ export async function serveFunctionsCommand(paths: readonly string[], flags: Fun
   const sources = await discover(paths);
   await using gateway = await serveFunctions(sources, options);
   using _watch = dev ? devFunctions(sources, gateway, log) : undefined;
-  return untilSignal(gateway, flags, { signal, release });
+  return await untilSignal(gateway, flags, { signal, release });
 }
 
 /** `ukl functions gateway`: functions that run elsewhere, until a signal. */
@@ -73,7 +73,7 @@ export async function gatewayCommand(flags: FunctionFlags, interruption: Interru
   const served = readRemotes(await readFile(path, 'utf8'), path);
   const onLine = (line: string): void => void process.stdout.write(`${line}\n`);
   await using gateway = await startGateway(served, { ...flags, max: flags.max ?? Number.POSITIVE_INFINITY, onLine });
-  return untilSignal(gateway, flags, interruption);
+  return await untilSignal(gateway, flags, interruption);
 }
 
 async function untilSignal(gateway: Gateway, flags: FunctionFlags, { signal, release }: Interruptible): Promise<number> {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** A function that is served: its queue, its instances, and how many there are. */
+import { setMaxListeners } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { buffer } from 'node:stream/consumers';
 import type { FunctionOptions } from '../options/function.js';
@@ -110,6 +111,8 @@ export class Service {
     this.#backend = backend;
     this.path = options.path ?? `/${name}`;
     this.host = options.host;
+    // Each instance listens to it.
+    setMaxListeners(0, this.#closing.signal);
   }
 
   get options(): FunctionOptions {

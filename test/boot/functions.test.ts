@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** Functions: requests that are answered by guests which go on from a snapshot. */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createServer, get } from 'node:http';
@@ -11,10 +11,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { gatewayOf } from '../../src/functions/deploy.js';
 import { GATEWAY_PORT, GATEWAY_STATUS_PORT } from '../../src/functions/gateway.js';
 import { projectRoot } from '../../src/lib/paths.js';
-import { discover, type Gateway, run, serveFunctions } from '../../src/sdk/index.js';
+import { discover, type Gateway, listSnapshots, run, serveFunctions } from '../../src/sdk/index.js';
 import { Sink, ukl } from './harness.js';
 
 const FUNCTION = join(projectRoot, 'test/fixtures/functions/all.function.ts');
+
+const SECRET = 'hush-4f1c8d2e7b';
 
 /** Requests may wait as long as a busy host needs to start an instance. */
 const patient = (sources: Awaited<ReturnType<typeof discover>>): typeof sources =>
@@ -29,7 +31,7 @@ describe('a function of TypeScript', () => {
     process.env.UKL_TEST_VARIABLE = 'of the gateway';
     gateway = await serveFunctions(patient(await discover([FUNCTION])), {
       max: 2,
-      secrets: { all: { TOKEN: 'a secret' } },
+      secrets: { all: { TOKEN: SECRET } },
       onLine: (line) => void lines.push(line),
     });
   });
@@ -48,10 +50,18 @@ describe('a function of TypeScript', () => {
     expect(answer.headers.get('x-request-id')).toBe('mine');
     expect(answer.headers.getSetCookie()).toEqual(['a=1', 'b=2']);
     const { variable, token, time } = (await (await ask('env')).json()) as { variable: string; token: string; time: number };
-    expect([variable, token]).toEqual(['of the gateway', 'a secret']);
+    expect([variable, token]).toEqual(['of the gateway', SECRET]);
     expect(Math.abs(time - Date.now())).toBeLessThan(60_000);
     expect((await ask('nothing')).status).toBe(400);
     expect(lines.some((line) => / mine all PUT \/all\?do=echo 201 \d+ ms$/.test(line))).toBe(true);
+  });
+
+  test('has secrets that are in no snapshot', async () => {
+    const snapshot = (await listSnapshots()).find(({ name }) => name.startsWith('function-all-'));
+    const files = readdirSync(snapshot?.directory ?? '');
+    expect(files.sort()).toEqual(expect.arrayContaining(['image', 'memory', 'snapshot.json', 'state']));
+    const holders = files.filter((file) => spawnSync('grep', ['-q', '-a', '-F', SECRET, join(snapshot?.directory ?? '', file)]).status !== 1);
+    expect(holders).toEqual([]);
   });
 
   test('draws what no other instance does, and has what its snapshot drew', async () => {

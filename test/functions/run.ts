@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { median } from '../../src/bench/stats.js';
+import { median, quantile } from '../../src/bench/stats.js';
 import { discover, type FunctionSource } from '../../src/functions/discover.js';
 import { projectRoot } from '../../src/lib/paths.js';
 import { createLog, type Gateway, run, serveFunctions } from '../../src/sdk/index.js';
@@ -65,8 +65,6 @@ const ask = (url: string): Promise<number | string> =>
     asked.end();
   });
 
-const quantile = (sorted: readonly number[], share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
-
 interface Loaded {
   readonly sent: number;
   readonly answered: number;
@@ -113,12 +111,24 @@ async function load(): Promise<Loaded> {
   const seconds = (performance.now() - began) / 1000;
   over.abort();
   await Promise.all([...all, killing]);
-  times.sort((a, b) => a - b);
   return { sent: all.length, answered: times.length, lost, killed, p50: quantile(times, 0.5), p99: quantile(times, 0.99), rate: all.length / seconds };
 }
 
-/** Memory of a guest that was booted, of the first instance of a snapshot while it is the only one, and of twenty. */
-async function memory(): Promise<{ readonly booted: number; readonly first: number; readonly others: readonly number[]; readonly answered: number }> {
+interface Remembered {
+  readonly booted: number;
+  readonly first: number;
+  readonly waiting: number;
+  readonly others: readonly number[];
+  readonly answered: number;
+  /** Of all of this host, that the twenty took. */
+  readonly taken: number;
+}
+
+/** What this host could still give, in MiB. */
+const available = (): number => Number(/^MemAvailable:\s+(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1]) / 1024;
+
+/** Memory of a guest that was booted, of the first instance of a snapshot while it is the only one, of one that waits beside it, and of twenty. */
+async function memory(): Promise<Remembered> {
   const source = await sourceOf('hello', { timeout: 120_000, wait: 600_000, queue: 1000 });
   const memory = source.options.memory ?? '256M';
   let booted: number;
@@ -130,8 +140,8 @@ async function memory(): Promise<{ readonly booted: number; readonly first: numb
     await ask(`http://127.0.0.1:${vm.port(8080)}/`);
     booted = ownMiB(vmms()[0] ?? 0);
   }
-  const serve = (min: number): Promise<Gateway> =>
-    serveFunctions([{ ...source, options: { ...source.options, min, max: INSTANCES, concurrency: 1 } }], { log, warm: 0, max: INSTANCES });
+  const serve = (min: number, warm = 0): Promise<Gateway> =>
+    serveFunctions([{ ...source, options: { ...source.options, min, max: INSTANCES, concurrency: 1 } }], { log, warm, max: INSTANCES });
   const up = async (gateway: Gateway, count: number): Promise<void> => {
     while ((gateway.show()[0]?.instances ?? 0) < count) await setTimeout(100);
   };
@@ -142,15 +152,24 @@ async function memory(): Promise<{ readonly booted: number; readonly first: numb
     await ask(`${gateway.url}/hello`);
     first = ownMiB(vmms()[0] ?? 0);
   }
+  let waiting: number;
+  {
+    await using gateway = await serve(1, 1);
+    await up(gateway, 1);
+    const [instance] = vmms();
+    while (gateway.show()[0]?.standbys !== 1) await setTimeout(100);
+    waiting = ownMiB(vmms().find((pid) => pid !== instance) ?? 0);
+  }
+  const before = available();
   await using gateway = await serve(INSTANCES);
   await up(gateway, INSTANCES);
   // As many at once as there are instances: each has one.
   const statuses = await Promise.all(Array.from({ length: INSTANCES }, () => ask(`${gateway.url}/hello`)));
-  return { booted, first, others: vmms().map(ownMiB), answered: statuses.filter((status) => status === 200).length };
+  return { booted, first, waiting, taken: before - available(), others: vmms().map(ownMiB), answered: statuses.filter((status) => status === 200).length };
 }
 
 /** What functions cost that nobody asks: memory in MiB, and processor time in ms of some seconds. */
-async function asleep(): Promise<{ readonly mib: number; readonly cpuMs: number; readonly vmms: number }> {
+async function asleep(): Promise<{ readonly mib: number; readonly cpuMs: number; readonly one: number; readonly many: number; readonly vmms: number }> {
   const source = await sourceOf('native', {});
   const directory = await mkdtemp(join(tmpdir(), 'ukl-asleep-'));
   try {
@@ -163,22 +182,28 @@ import { setTimeout } from 'node:timers/promises';
 import { serveFunctions } from ${JSON.stringify(join(projectRoot, 'src/sdk/index.ts'))};
 const source = ${JSON.stringify(source)};
 const rss = () => { globalThis.gc(); return Number(/^VmRSS:\\s*(\\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1024; };
-const one = await serveFunctions([source], { lazy: true });
+// What is done once in a process is not for the first to pay.
+await (await serveFunctions([source], { lazy: true })).close();
+const timed = async (sources) => {
+  const began = performance.now();
+  return [await serveFunctions(sources, { lazy: true }), performance.now() - began];
+};
+const [one, oneMs] = await timed([source]);
 await setTimeout(1000);
 const before = rss();
 await one.close();
-const many = await serveFunctions(Array.from({ length: ${ASLEEP} }, (_, nth) => ({ ...source, name: 'f' + nth })), { lazy: true });
+const [many, manyMs] = await timed(Array.from({ length: ${ASLEEP} }, (_, nth) => ({ ...source, name: 'f' + nth })));
 await setTimeout(1000);
 const after = rss();
 const began = process.cpuUsage();
 await setTimeout(${ASLEEP_SECONDS * 1000});
 const { user, system } = process.cpuUsage(began);
-console.log(JSON.stringify({ mib: after - before, cpuMs: (user + system) / 1000 }));
+console.log(JSON.stringify({ mib: after - before, cpuMs: (user + system) / 1000, one: oneMs, many: manyMs }));
 await many.close();
 `,
     );
     const said = execFileSync(process.execPath, ['--expose-gc', '--import', 'tsx', script], { cwd: projectRoot, encoding: 'utf8' });
-    return { ...(JSON.parse(said) as { mib: number; cpuMs: number }), vmms: vmms().length };
+    return { ...(JSON.parse(said) as { mib: number; cpuMs: number; one: number; many: number }), vmms: vmms().length };
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
@@ -202,9 +227,12 @@ const note = `# Functions
 | half within, 99 % within | ${loaded.p50.toFixed(0)} ms, ${loaded.p99.toFixed(0)} ms |
 | memory of QEMU's own (\`Private_*\` of smaps_rollup), TypeScript hello, after an answer: booted | ${mib(remembered.booted)} |
 | the first instance from the snapshot, while it is the only one | ${mib(remembered.first)} |
+| one that waits, beside it | ${mib(remembered.waiting)} |
 | ${remembered.others.length} instances at once: median, most | ${mib(median(others))}, ${mib(others.at(-1) ?? Number.NaN)} |
+| what all of them took of the host's available memory | ${mib(remembered.taken)} |
 | of ${INSTANCES} requests at once, answered | ${remembered.answered} |
 | ${ASLEEP} functions that nobody asks, beside one: memory of the gateway | ${mib(slept.mib)} |
+| from the call to a gateway that listens: with one function, with ${ASLEEP} | ${slept.one.toFixed(0)} ms, ${slept.many.toFixed(0)} ms |
 | their processor time in ${ASLEEP_SECONDS} s, and QEMUs | ${slept.cpuMs.toFixed(0)} ms, ${slept.vmms} |
 `;
 await writeFile(join(projectRoot, 'docs/notes/functions.md'), note);
