@@ -124,11 +124,17 @@ static void __attribute__((noreturn)) end_session(const char *word, int number)
 	_exit(0);
 }
 
+/* To the program and all that it has started; it may be about to get its session, see exec_session(). */
+static void signal_session(int number)
+{
+	if (session.pid > 0 && kill(-session.pid, number))
+		kill(session.pid, number);
+}
+
 /* Who asked is gone, as from a terminal. */
 static void __attribute__((noreturn)) hang_up(void)
 {
-	if (session.pid > 0)
-		kill(-session.pid, SIGHUP);
+	signal_session(SIGHUP);
 	_exit(0);
 }
 
@@ -215,9 +221,8 @@ static void obey_frame(void)
 		take_input(session.frame + HEAD, frame_length());
 		break;
 	case 'k':
-		/* It may not have its session yet, see exec_session(). */
-		if (frame_length() == 1 && kill(-session.pid, session.frame[HEAD]))
-			kill(session.pid, session.frame[HEAD]);
+		if (frame_length() == 1)
+			signal_session(session.frame[HEAD]);
 		break;
 	case 'w':
 		if (frame_length() == 4 && session.terminal)

@@ -92,6 +92,13 @@ describe("init's half of a session", () => {
     expect([out.replaceAll('\r', '').split('\n').sort(), exitCode]).toEqual([['', '12 34', 'hi', 'hi'], 0]);
   });
 
+  test('who leaves at once leaves no program behind', async () => {
+    const socket = port();
+    const ended = once(children.at(-1) as ChildProcess, 'exit');
+    socket.end(encodeFrame('s', encodeRequest({ argv: ['sleep', '1000'] })));
+    await ended;
+  });
+
   test('who sends more than there is room for is hung up on', async () => {
     const socket = port();
     socket.on('error', () => {});
