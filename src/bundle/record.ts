@@ -4,12 +4,12 @@
  *
  *     ID/container.json   who it is, written by `create` and then by its process alone
  *     ID/config.json      the bundle's, as it was at `create`
- *     HASH.sock           where its process listens
+ *     ID/socket           where its process listens
  *
  * Its image is on a disk, as the root is usually memory.
  */
 import { readFileSync } from 'node:fs';
-import { copyFile, mkdir, readdir, rm } from 'node:fs/promises';
+import { copyFile, lstat, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { replace, stateRoot } from '../detached/record.js';
@@ -63,7 +63,7 @@ export class Place {
   }
 
   get socket(): string {
-    return join(this.root, `${hashValue(this.id).slice(0, 16)}.sock`);
+    return join(this.directory, 'socket');
   }
 
   /** For what is too large for memory. */
@@ -97,8 +97,16 @@ export function identify(pid: number): ProcessId {
   return { pid, began };
 }
 
+/** Records say which processes are to be killed: they are believed where nobody else can write. Throws UKL_HOST for other places. */
+async function checkRoot(root: string): Promise<void> {
+  const info = await lstat(root).catch(() => undefined);
+  if (info === undefined || (info.isDirectory() && info.uid === process.getuid?.() && (info.mode & 0o022) === 0)) return;
+  throw new UklError('UKL_HOST', `others than this user can write to ${root}`, { hint: 'a directory of your own: --root DIRECTORY' });
+}
+
 /** Throws UKL_USAGE for one that is not there. */
 export async function readRecord(place: Place): Promise<ContainerRecord> {
+  await checkRoot(place.root);
   try {
     return await readDocument(join(place.directory, 'container.json'), record);
   } catch (error) {
@@ -141,6 +149,7 @@ export function stateOf(container: ContainerRecord, status = statusOf(container)
  */
 export async function claim(place: Place, bundle: string, { annotations }: BundleConfig): Promise<ContainerRecord> {
   await mkdir(place.root, { recursive: true, mode: 0o700 });
+  await checkRoot(place.root);
   try {
     await mkdir(place.directory, { mode: 0o700 });
   } catch (error) {
@@ -163,7 +172,6 @@ export async function claim(place: Place, bundle: string, { annotations }: Bundl
 
 export async function release(place: Place): Promise<void> {
   await rm(place.storage, { recursive: true, force: true });
-  await rm(place.socket, { force: true });
   // The name is free again last.
   await rm(place.directory, { recursive: true, force: true });
 }

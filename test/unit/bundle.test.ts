@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** Containers as engines describe them, and what of that a machine becomes. */
 import { spawnSync } from 'node:child_process';
-import { link, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, link, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -189,6 +189,16 @@ describe("a container's record", () => {
     expect(await containers(place.root)).toEqual([]);
   });
 
+  test('is not believed where others can write', async () => {
+    await writeFile(join(work, 'config.json'), JSON.stringify(config()));
+    const place = new Place(join(work, 'root'), 'one');
+    await claim(place, work, config());
+    await chmod(place.root, 0o777);
+    await expect(readRecord(place)).rejects.toThrow(/others than this user can write/);
+    await expect(claim(new Place(place.root, 'two'), work, config())).rejects.toThrow(/others than this user can write/);
+    expect(await containers(place.root)).toEqual([]);
+  });
+
   test.each(['', '.', '..', '../up', 'a/b', '-flag', 'a b'])("has no name like '%s'", (id) => {
     expect(() => new Place(work, id)).toThrow(/no name of a container/);
   });
@@ -258,7 +268,11 @@ test('hooks get the state, one after the other; one that fails or takes too long
   const hook = (line: string, timeout?: number) => ({ path: '/bin/sh', args: ['hook', '-c', line], env: [`FILE=${file}`, 'PATH=/bin:/usr/bin'], timeout });
   await runHooks([hook('cat > $FILE'), hook('grep -q \'"id":"one"\' $FILE')], 'poststart', { id: 'one' });
   await expect(runHooks([hook('echo why >&2; exit 3')], 'prestart', {})).rejects.toThrow(/prestart hook \/bin\/sh failed: status 3: why/);
-  await expect(runHooks([hook('exec sleep 1000', 0.05)], 'prestart', {})).rejects.toThrow(/killed by SIGKILL/);
+  await expect(runHooks([hook('exec sleep 1000', 0.05)], 'prestart', {})).rejects.toThrow(/it took longer than 0.05 s/);
+  // A process that it leaves behind keeps nobody waiting, and one that is late goes with its own.
+  await runHooks([hook('sleep 1000 & echo $! > $FILE')], 'poststart', {});
+  process.kill(Number(await readFile(file, 'utf8')));
+  await expect(runHooks([hook('sleep 1000 & echo why >&2; wait', 0.05)], 'prestart', {})).rejects.toThrow(/took longer than 0.05 s/);
   await expect(runHooks([{ path: join(work, 'none'), env: [] }], 'prestart', {})).rejects.toThrow(/ENOENT/);
 });
 
