@@ -80,28 +80,41 @@ export class Instance {
    * @throws NoAnswer if the guest ends first, takes longer than it may, or nobody waits any more
    */
   async answer(call: Call, timeoutMs: number, deliver: (answer: IncomingMessage) => Promise<void>): Promise<void> {
-    const timer = AbortSignal.timeout(timeoutMs);
     const { probe } = this.#server;
+    const time = new AbortController();
+    const asking = new AbortController();
+    const stop = (): void => asking.abort();
+    // Of a server that cannot be probed, only its answer shows that it is free again.
+    if (probe !== undefined) call.signal.addEventListener('abort', stop, { once: true });
     // Known at that moment alone: then all of it is destroyed.
     let unread = false;
-    timer.addEventListener('abort', () => {
+    const timer = setTimeout(() => {
       unread = call.unread();
-    });
+      time.abort();
+      stop();
+    }, timeoutMs);
     try {
-      // Of a server that cannot be probed, only its answer shows that it is free again.
-      const answer = await this.#ask(call, probe === undefined ? timer : AbortSignal.any([timer, call.signal]));
-      if (!call.signal.aborted) {
-        await deliver(answer);
-        return;
-      }
-      answer.destroy();
-    } catch {
+      if (await this.#deliver(call, asking.signal, deliver).catch(() => false)) return;
       // Who does not read what there is keeps an instance from nobody, and ends none.
-      if (timer.aborted && !unread) throw new NoAnswer('timeout');
-      if (!call.signal.aborted && !timer.aborted) throw new NoAnswer('ended');
+      if (time.signal.aborted && !unread) throw new NoAnswer('timeout');
+      if (!call.signal.aborted && !time.signal.aborted) throw new NoAnswer('ended');
+      if (probe !== undefined && !time.signal.aborted) await this.#prove(probe, time.signal);
+      throw new NoAnswer('gone');
+    } finally {
+      clearTimeout(timer);
+      call.signal.removeEventListener('abort', stop);
     }
-    if (probe !== undefined && !timer.aborted) await this.#prove(probe, timer);
-    throw new NoAnswer('gone');
+  }
+
+  /** Whether the answer came, and somebody still waited for it. Throws what keeps it from coming. */
+  async #deliver(call: Call, signal: AbortSignal, deliver: (answer: IncomingMessage) => Promise<void>): Promise<boolean> {
+    const answer = await this.#ask(call, signal);
+    if (call.signal.aborted) {
+      answer.destroy();
+      return false;
+    }
+    await deliver(answer);
+    return true;
   }
 
   #ask({ method, path, headers, body }: Pick<Call, 'method' | 'path' | 'headers' | 'body'>, signal: AbortSignal): Promise<IncomingMessage> {

@@ -6,5 +6,5 @@ export default defineConfig({
   name: 'native',
   sources: ['../../http/http.c'],
   memory: '96M',
-  function: { port: 80, concurrency: 8, timeout: '5s', retries: 2 },
+  function: { port: 80, concurrency: 8, timeout: '5s', retries: 2, probe: '/' },
 });
