@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: MIT
 /**
  * Functions under load while their instances are killed, twenty instances at
- * once, and a thousand that nobody asks.
+ * once, a thousand that nobody asks, and clients that send by drops.
  * `npx tsx test/functions/run.ts [--seconds N] [--rate N]` writes docs/notes/functions.md.
  */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { Agent, request } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { setTimeout } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { median, quantile } from '../../src/bench/stats.js';
 import { discover, type FunctionSource } from '../../src/functions/discover.js';
+import { startGateway } from '../../src/functions/gateway.js';
+import { remoteBackend } from '../../src/functions/remote.js';
 import { projectRoot } from '../../src/lib/paths.js';
+import { functionSchema } from '../../src/options/function.js';
 import { createLog, type Gateway, run, serveFunctions } from '../../src/sdk/index.js';
 
 const { values } = parseArgs({ options: { seconds: { type: 'string', default: '60' }, rate: { type: 'string', default: '200' } } });
@@ -26,6 +31,7 @@ const EXAMPLES = join(projectRoot, 'examples/functions');
 
 /** How often an instance is killed under load. */
 const KILL_MS = 2000;
+const DROP_MS = 500;
 const INSTANCES = 20;
 const ASLEEP = 1000;
 const ASLEEP_SECONDS = 10;
@@ -79,7 +85,7 @@ interface Loaded {
 async function load(): Promise<Loaded> {
   const source = await sourceOf('native', { min: 4, max: 8, retries: 3, queue: 10_000, wait: 60_000, timeout: 60_000 });
   await using gateway = await serveFunctions([source], { log, warm: 2 });
-  while ((gateway.show()[0]?.instances ?? 0) < 4) await setTimeout(100);
+  for (let [shown] = gateway.show(); (shown?.instances ?? 0) < 4 || shown?.standbys !== 2; [shown] = gateway.show()) await setTimeout(100);
   const url = `${gateway.url}/native`;
   const times: number[] = [];
   const lost: (number | string)[] = [];
@@ -209,6 +215,24 @@ await many.close();
   }
 }
 
+/** How long a client has a connection that sends a head or a body by drops; the server's answer. */
+async function drops(): Promise<Readonly<Record<'head' | 'body', { readonly seconds: number; readonly answer: string }>>> {
+  await using gateway = await startGateway([{ name: 'f', options: functionSchema.parse({}), backend: remoteBackend('http://127.0.0.1:1') }]);
+  const port = Number(new URL(gateway.url).port);
+  const one = async (start: string, drop: string): Promise<{ readonly seconds: number; readonly answer: string }> => {
+    const began = performance.now();
+    const socket = connect(port, '127.0.0.1').on('error', () => {});
+    socket.write(`POST /f HTTP/1.1\r\nHost: x\r\n${start}`);
+    const dropping = setInterval(() => socket.write(drop), DROP_MS);
+    const said = await text(socket).catch(String);
+    clearInterval(dropping);
+    return { seconds: (performance.now() - began) / 1000, answer: said.split('\r\n')[0] ?? '' };
+  };
+  const [head, body] = await Promise.all([one('', 'X-A: b\r\n'), one('Content-Length: 1000000\r\n\r\n', 'x')]);
+  return { head, body };
+}
+
+const dropped = await log.step('clients that send by drops', drops);
 const loaded = await log.step(`${RATE} requests a second for ${SECONDS} s`, load);
 const remembered = await log.step(`${INSTANCES} instances`, memory);
 const slept = await log.step(`${ASLEEP} functions that nobody asks`, asleep);
@@ -225,6 +249,7 @@ const note = `# Functions
 | QEMUs killed meanwhile at random, instances or waiting ones | ${loaded.killed} |
 | answered | ${loaded.answered}; lost: ${loaded.lost.length}${loaded.lost.length === 0 ? '' : ` (${loaded.lost.join(', ')})`} |
 | half within, 99 % within | ${loaded.p50.toFixed(0)} ms, ${loaded.p99.toFixed(0)} ms |
+| a client that sends its head by drops, and one its body | ${dropped.head.seconds.toFixed(0)} s, ${dropped.body.seconds.toFixed(0)} s: ${dropped.head.answer.slice(9)} |
 | memory of QEMU's own (\`Private_*\` of smaps_rollup), TypeScript hello, after an answer: booted | ${mib(remembered.booted)} |
 | the first instance from the snapshot, while it is the only one | ${mib(remembered.first)} |
 | one that waits, beside it | ${mib(remembered.waiting)} |
