@@ -108,10 +108,11 @@ export async function start(place: Place, log: Log): Promise<void> {
   await runHooks(hooks.poststart, 'poststart', stateOf(await readRecord(place))).catch((error: Error) => log.warn(error.message));
 }
 
-/** Sends the container's program a signal; SIGKILL ends the machine. Throws UKL_VMM if it has ended. */
-export async function kill(place: Place, signal: string): Promise<void> {
+/** Sends the container's program a signal; SIGKILL ends the machine. Throws UKL_VMM if it has ended, unless `all` are meant, which are none then. */
+export async function kill(place: Place, signal: string, all: boolean): Promise<void> {
   const name = signalOf(signal);
   const record = await readRecord(place);
+  if (all && statusOf(record) === 'stopped') return;
   if (name !== 'SIGKILL' || record.process === undefined || statusOf(record) === 'stopped') await askProcess(place, 'POST', `/signal?signal=${name}`);
   // The kernel ends the machine with its process, which need not be able to answer.
   else process.kill(record.process.pid, name);

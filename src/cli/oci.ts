@@ -83,8 +83,8 @@ function addLifecycle(program: Command<[], Globals>, place: (id: string) => Plac
     .description('Send its program a signal; KILL ends the machine.')
     .argument('<id>')
     .argument('[signal]', 'its name or number', 'TERM')
-    .option('-a, --all', 'accepted: a machine ends with its program')
-    .action((id, signal) => kill(place(id), signal));
+    .option('-a, --all', 'all of its processes, which may be none')
+    .action((id, signal, { all }) => kill(place(id), signal, all === true));
   program
     .command('delete')
     .description('Forget one that has stopped.')

@@ -65,6 +65,9 @@ export function parseConfig(value: unknown, where: string): ResolvedConfig {
 export async function loadConfig(directory: string): Promise<ResolvedConfig & { readonly name: string }> {
   const path = findConfig(directory);
   if (path === undefined) {
+    // What `ukl build --container oci -o server.oci` has made, say.
+    if (existsSync(join(directory, 'oci-layout')))
+      throw new UklError('UKL_CONFIG', `${directory} is no project but a container image`, { hint: `oci:${directory}` });
     throw new UklError('UKL_CONFIG', `${directory} has no ukl.config.ts or ukl.config.json`, {
       hint: `name a C file or a program instead, or write ${join(directory, 'ukl.config.json')}`,
     });

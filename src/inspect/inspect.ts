@@ -63,7 +63,8 @@ async function imageOf(target: string, context: StoreContext): Promise<string> {
     const path = join(target, '.ukl', `${name}.image`);
     if (await isImage(path)) return path;
   }
-  throw new UklError('UKL_IMAGE', `${target} is not an image`, { hint: `ukl build ${target}` });
+  const hint = existsSync(join(target, 'oci-layout')) ? `ukl inspect oci:${target}` : `ukl build ${target}`;
+  throw new UklError('UKL_IMAGE', `${target} is not an image`, { hint });
 }
 
 /**

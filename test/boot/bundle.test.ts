@@ -121,6 +121,7 @@ describe('a container of the OCI runtime', () => {
     await Promise.all(processes.map(ended));
     expect(await statusOf('one')).toBe('stopped');
     expect((await oci('kill', 'one', 'KILL')).stderr).toContain('container not running');
+    expect(await oci('kill', '--all', 'one', 'KILL')).toMatchObject({ code: 0 });
     expect(await oci('delete', 'one')).toMatchObject({ code: 0 });
     expect((await oci('state', 'one')).stderr).toContain('container one does not exist');
     expect(await oci('delete', '--force', 'one')).toMatchObject({ code: 0 });

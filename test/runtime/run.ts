@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /**
- * Containers of podman and of containerd as unikernels, as root: `npx tsx test/runtime/run.ts [podman|pods|containerd]...`.
+ * Containers and pods of podman and of containerd as unikernels, as root: `npx tsx test/runtime/run.ts [podman|pods|containerd|cri]...`.
  * Installs what it needs, keeps images and state in a directory of its own, and writes docs/notes/runtime.md when all were tried.
  */
 import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
@@ -14,10 +14,16 @@ import { build, createLog } from '../../src/sdk/index.js';
 import { Cases, must, writeWholeNote } from '../cases.js';
 import { command, type Engine, type Given, words } from './command.js';
 import { startContainerd } from './containerd.js';
+import { startCri } from './cri.js';
 import { startPodman } from './podman.js';
 import { startPods } from './pods.js';
 
-const ENGINES: Readonly<Record<string, (given: Given) => Promise<Engine>>> = { podman: startPodman, pods: startPods, containerd: startContainerd };
+const ENGINES: Readonly<Record<string, (given: Given) => Promise<Engine>>> = {
+  podman: startPodman,
+  pods: startPods,
+  containerd: startContainerd,
+  cri: startCri,
+};
 const PROGRAMS = 'sh cat echo sleep id pwd hostname tty test true mkdir httpd wget grep';
 
 const log = createLog();
@@ -26,6 +32,7 @@ await ensurePackages(log, [
   { package: 'catatonit', why: 'stands for a pod', file: '/usr/bin/catatonit' },
   { package: 'containerd', why: 'the second engine', file: '/usr/bin/containerd' },
   { package: 'busybox-static', why: 'the containers are of it', file: '/bin/busybox' },
+  { package: 'containernetworking-plugins', why: 'networks of pods', file: '/usr/lib/cni/bridge' },
   { package: 'iproute2', why: 'networks', file: '/sbin/tc' },
   { package: 'curl', why: 'asks servers', file: '/usr/bin/curl' },
 ]);
@@ -41,7 +48,10 @@ async function makeBox(): Promise<string> {
   for (const name of words(PROGRAMS)) await symlink('busybox', join(root, 'bin', name));
   await exec('tar', ['-C', root, '-cf', join(work, 'layer.tar'), '.']);
   const layers = [`sha256:${await hashFile(join(work, 'layer.tar'))}`];
-  await writeFile(join(work, 'config.json'), JSON.stringify({ architecture: 'amd64', os: 'linux', config: {}, rootfs: { type: 'layers', diff_ids: layers } }));
+  await writeFile(
+    join(work, 'config.json'),
+    JSON.stringify({ architecture: 'amd64', os: 'linux', config: { Cmd: ['sh'] }, rootfs: { type: 'layers', diff_ids: layers } }),
+  );
   await writeFile(join(work, 'manifest.json'), JSON.stringify([{ Config: 'config.json', RepoTags: ['localhost/box:latest'], Layers: ['layer.tar'] }]));
   await exec('tar', ['-C', work, '-cf', join(work, 'box.tar'), 'manifest.json', 'config.json', 'layer.tar']);
   return join(work, 'box.tar');
@@ -83,7 +93,7 @@ if (wanted.length === 0)
     'runtime.md',
     `# Engines that run unikernels
 
-What \`npx tsx test/runtime/run.ts\` saw, in emulation: ${[...versions].join('; ')}. The containers are of busybox, whose shell is in ring 0, and of \`examples/hello\` as a unikernel. \`pods\` are podman's, by \`podman kube play\`.
+What \`npx tsx test/runtime/run.ts\` saw, in emulation: ${[...versions].join('; ')}. The containers are of busybox, whose shell is in ring 0, and of \`examples/hello\` as a unikernel. \`pods\` are podman's, by \`podman kube play\`; \`cri\` are containerd's, as a kubelet asks for them.
 
 | engine | what | result |
 | --- | --- | --- |
