@@ -54,7 +54,7 @@ describe('servers', () => {
   test('node:http answers, takes the load of wrk, and closes in good order on SIGTERM', async () => {
     await using guest = await serve('http');
     expect(await (await fetch(`${guest.url}/a`)).text()).toBe('Hello from /a\n');
-    const { stdout } = await host('wrk', ['-t1', '-c8', '-d5s', `${guest.url}/`]);
+    const { stdout } = await host('wrk', ['-t1', '-c8', '-d5s', '--timeout', '60s', `${guest.url}/`]);
     expect(stdout).toMatch(/Requests\/sec: +[1-9]/);
     expect(stdout).not.toMatch(/Socket errors|Non-2xx/);
     guest.signal('SIGTERM');
