@@ -431,13 +431,45 @@ void tell_dhcp_of_link(struct card *card)
 		}
 }
 
+static struct dhcp *client_of(const struct card *card)
+{
+	int i;
+
+	for (i = 0; i < count; i++)
+		if (all[i].card == card)
+			return &all[i];
+	return NULL;
+}
+
+/* The card is another one's from now on: nothing is asked for, and what was given is not ours. */
+void forget_dhcp(struct card *card)
+{
+	struct dhcp *dhcp = client_of(card);
+
+	if (!dhcp)
+		return;
+	if (card->leased)
+		drop_address(card->index, &dhcp->address);
+	card->leased = false;
+	enter(dhcp, BOUND);
+	dhcp->service.due = NEVER;
+	dhcp->names.nservers = 0;
+	dhcp->names.search[0] = 0;
+	publish_names(&dhcp->names);
+}
+
 /* The card is up and has no address yet. */
 void start_dhcp(struct card *card)
 {
 	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(CLIENT_PORT) };
-	struct dhcp *dhcp = &all[count++];
+	struct dhcp *dhcp = client_of(card);
 	int yes = 1;
 
+	if (dhcp) {
+		discover(dhcp);
+		return;
+	}
+	dhcp = &all[count++];
 	dhcp->card = card;
 	dhcp->address.ip.family = AF_INET;
 	dhcp->service.step = step;

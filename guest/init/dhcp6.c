@@ -421,9 +421,30 @@ static void step(struct service *service)
 		act_on_time(dhcp);
 }
 
+static struct dhcp6 all[MAX_CARDS];
+
+static void name_client(struct dhcp6 *dhcp)
+{
+	memcpy(dhcp->client + 4, dhcp->card->mac, sizeof(dhcp->card->mac));
+}
+
+/* The card is another one's from now on, and has lost its addresses.  Its routers say when to ask again. */
+void forget_dhcp6(struct card *card)
+{
+	struct dhcp6 *dhcp;
+
+	card->leased6 = card->asking6 = card->address6 = false;
+	for (dhcp = all; dhcp < all + MAX_CARDS; dhcp++) {
+		if (dhcp->card != card)
+			continue;
+		name_client(dhcp);
+		dhcp->state = IDLE;
+		dhcp->service.due = NEVER;
+	}
+}
+
 static struct dhcp6 *open_client(struct card *card)
 {
-	static struct dhcp6 all[MAX_CARDS];
 	struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_port = htons(CLIENT_PORT) };
 	struct dhcp6 *dhcp = all;
 	int yes = 1;
@@ -436,7 +457,7 @@ static struct dhcp6 *open_client(struct card *card)
 	dhcp->longest_solicit = paces[SOLICITING].longest;
 	dhcp->client[1] = 3;
 	dhcp->client[3] = 1;
-	memcpy(dhcp->client + 4, card->mac, sizeof(card->mac));
+	name_client(dhcp);
 	dhcp->service.step = step;
 	dhcp->service.due = NEVER;
 	dhcp->service.fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);

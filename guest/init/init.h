@@ -221,6 +221,7 @@ bool parse_network_config(char *text, struct network *network, char *problem, si
 /* network.c: interfaces, addresses, name servers; network.h has its parts. */
 
 void set_up_network(const struct network *network);
+void renew_network(const struct network *network);
 void override_network(struct network *network);
 void announce(const struct spec *spec);
 

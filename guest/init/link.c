@@ -120,12 +120,40 @@ bool rename_card(const char *from, const char *to)
 	return try_rename(from, to);
 }
 
-bool bring_up(int index)
+static bool set_flags(int index, unsigned int flags)
 {
 	struct request request = request_for(RTM_NEWLINK, 0, sizeof(request.link));
 
 	request.link.ifi_index = index;
-	request.link.ifi_flags = request.link.ifi_change = IFF_UP;
+	request.link.ifi_flags = flags;
+	request.link.ifi_change = IFF_UP;
+	return ask(&request);
+}
+
+bool bring_up(int index)
+{
+	return set_flags(index, IFF_UP);
+}
+
+/* The kernel forgets its routes, and its addresses of IPv6 (net/ipv6/addrconf.c). */
+bool take_down(int index)
+{
+	return set_flags(index, 0);
+}
+
+/* In hex, with colons, as Linux writes it. */
+bool set_mac(int index, const char *mac)
+{
+	struct request request = request_for(RTM_NEWLINK, 0, sizeof(request.link));
+	uint8_t bytes[6];
+
+	if (sscanf(mac, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx", &bytes[0], &bytes[1], &bytes[2],
+		   &bytes[3], &bytes[4], &bytes[5]) != 6) {
+		errno = EINVAL;
+		return false;
+	}
+	request.link.ifi_index = index;
+	put(&request, IFLA_ADDRESS, bytes, sizeof(bytes));
 	return ask(&request);
 }
 

@@ -230,12 +230,46 @@ static bool has_carrier(const char *interface)
 	return state == '1';
 }
 
+static void read_mac(struct card *card)
+{
+	unsigned int i, byte;
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/address", card->name);
+	file = fopen(path, "re");
+	for (i = 0; file && i < sizeof(card->mac) && fscanf(file, i ? ":%2x" : "%2x", &byte) == 1; i++)
+		card->mac[i] = byte;
+	if (file)
+		fclose(file);
+}
+
+/* A card that is down. */
+static void configure(struct card *card)
+{
+	const struct card_config *config = card->config;
+
+	read_mac(card);
+	if (config->no_routers)
+		set_setting(card->name, "accept_ra", "0");
+	/* RFC 4861, 6.3.7 wants a random second, for many machines that start at once; so does 4862. */
+	if (config->dhcp || config->ipv6 || config->naddresses)
+		set_setting(card->name, "router_solicitation_delay", "0");
+	if (config->mtu && !set_mtu(card->index, config->mtu))
+		say("init: %s: mtu %ld: %s\n", card->name, config->mtu, strerror(errno));
+	add_addresses(card);
+	if (!bring_up(card->index))
+		fail(card->name);
+	card->carrier = has_carrier(card->name);
+	add_routes(card);
+	if (config->dhcp)
+		start_dhcp(card);
+}
+
 static void set_up_card(const struct card_config *config)
 {
 	struct card *card = &cards[ncards];
 	char message[64];
-	unsigned int i, byte;
-	FILE *file;
 
 	*card = (struct card) { .config = config, .metric = ncards * METRIC };
 	if (!await_interface(config, card->name)) {
@@ -254,26 +288,7 @@ static void set_up_card(const struct card_config *config)
 	}
 	card->index = if_nametoindex(card->name);
 	ncards++;
-	snprintf(message, sizeof(message), "/sys/class/net/%s/address", card->name);
-	file = fopen(message, "re");
-	for (i = 0; file && i < sizeof(card->mac) && fscanf(file, i ? ":%2x" : "%2x", &byte) == 1; i++)
-		card->mac[i] = byte;
-	if (file)
-		fclose(file);
-	if (config->no_routers)
-		set_setting(card->name, "accept_ra", "0");
-	/* RFC 4861, 6.3.7 wants a random second, for many machines that start at once; so does 4862. */
-	if (config->dhcp || config->ipv6 || config->naddresses)
-		set_setting(card->name, "router_solicitation_delay", "0");
-	if (config->mtu && !set_mtu(card->index, config->mtu))
-		say("init: %s: mtu %ld: %s\n", card->name, config->mtu, strerror(errno));
-	add_addresses(card);
-	if (!bring_up(card->index))
-		fail(card->name);
-	card->carrier = has_carrier(card->name);
-	add_routes(card);
-	if (config->dhcp)
-		start_dhcp(card);
+	configure(card);
 }
 
 static bool has_settled(const struct card *card)
@@ -354,34 +369,43 @@ static void take_names(const struct network *network)
 	struct ip ip;
 	int i;
 
+	names.nservers = 0;
 	for (i = 0; i < network->ndns; i++) {
 		if (!parse_ip(network->dns[i], &ip))
 			refuse(network->dns[i]);
 		add_name_server(&names, &ip, ncards ? cards[0].name : "eth0");
 	}
 	strcpy(names.search, network->search);
-	if (names.nservers || names.search[0])
+	if (names.nservers || names.search[0] || names.known)
 		publish_names(&names);
 	for (i = 0; i < network->nntp; i++)
 		add_time_server(network->ntp[i], parse_ip(network->ntp[i], &ip) ? &ip : NULL, true);
 }
 
-void set_up_network(const struct network *network)
+static bool has_ipv6_words(const struct network *network)
 {
-	bool six = false;
-	long until;
 	int i, j;
 
-	bring_up(if_nametoindex("lo"));
 	for (i = 0; i < network->ncards; i++) {
 		const struct card_config *config = &network->cards[i];
 
-		six |= config->dhcp || config->ipv6;
+		if (config->dhcp || config->ipv6)
+			return true;
 		for (j = 0; j < config->naddresses; j++)
-			six |= strchr(config->addresses[j], ':') != NULL;
+			if (strchr(config->addresses[j], ':'))
+				return true;
 	}
+	return false;
+}
+
+void set_up_network(const struct network *network)
+{
+	long until;
+	int i;
+
+	bring_up(if_nametoindex("lo"));
 	/* Before a card is up: nothing is to be missed. */
-	if (six)
+	if (has_ipv6_words(network))
 		watch_routers();
 	for (i = 0; i < network->ncards; i++)
 		set_up_card(&network->cards[i]);
@@ -391,4 +415,59 @@ void set_up_network(const struct network *network)
 	start_clock();
 	for (until = now_ms() + TIME_MS; awaits_time() && now_ms() < until;)
 		await_services(until);
+}
+
+static struct card *card_named(const char *name)
+{
+	int i;
+
+	for (i = 0; i < ncards; i++)
+		if (!strcmp(cards[i].name, name))
+			return &cards[i];
+	return NULL;
+}
+
+static void renew_card(struct card *card, const struct card_config *config)
+{
+	int i;
+
+	if (!take_down(card->index))
+		fail(card->name);
+	for (i = 0; i < card->naddresses; i++)
+		if (card->addresses[i].ip.family == AF_INET)
+			drop_address(card->index, &card->addresses[i]);
+	forget_dhcp(card);
+	if (config->mac && !set_mac(card->index, config->mac))
+		fail(config->mac);
+	card->config = config;
+	card->unanswered = 0;
+	configure(card);
+	forget_dhcp6(card);
+	/* The host lets its frames pass once we have said that we go on; that it is up then is news. */
+	card->carrier = false;
+}
+
+/*
+ * A clone's cards, each with a hardware address and addresses of its own.  That a card is down
+ * meanwhile takes away what the kernel has made of the old one.
+ */
+void renew_network(const struct network *network)
+{
+	static struct card_config configs[MAX_CARDS];
+	int i;
+
+	if (has_ipv6_words(network))
+		watch_routers();
+	for (i = 0; i < network->ncards; i++) {
+		struct card *card = card_named(network->cards[i].name);
+
+		if (!card) {
+			errno = ENODEV;
+			fail(network->cards[i].name);
+		}
+		configs[card - cards] = network->cards[i];
+		renew_card(card, &configs[card - cards]);
+	}
+	if (network->ncards)
+		take_names(network);
 }

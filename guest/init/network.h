@@ -35,6 +35,8 @@ const char *ip_text(const struct ip *ip, char text[INET6_ADDRSTRLEN]);
 bool find_card(const char *mac, char name[IF_NAMESIZE]);
 bool rename_card(const char *from, const char *to);
 bool bring_up(int index);
+bool take_down(int index);
+bool set_mac(int index, const char *mac);
 bool set_mtu(int index, uint32_t mtu);
 bool set_address(int index, const struct prefix *address, uint32_t valid, uint32_t preferred);
 bool drop_address(int index, const struct prefix *address);
@@ -87,6 +89,7 @@ struct card *card_of(int index);
 
 void start_dhcp(struct card *card);
 void tell_dhcp_of_link(struct card *card);
+void forget_dhcp(struct card *card);
 
 /* routers.c: what routers advertise. */
 
@@ -95,6 +98,7 @@ void watch_routers(void);
 /* dhcp6.c: what they say is to be asked for. */
 
 void start_dhcp6(struct card *card, bool managed);
+void forget_dhcp6(struct card *card);
 
 /* resolve.c: a question to the DNS. */
 

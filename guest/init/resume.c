@@ -3,7 +3,8 @@
  * A guest that is saved, and goes on as another one, maybe many times.
  *
  * What a clone must not share with its siblings is given to it before any
- * program runs: a seed for the kernel's random numbers, the time, a name.  So
+ * program runs: a seed for the kernel's random numbers, the time, a name.  (Its
+ * network may follow: until the host hears that it goes on, no frame leaves it.)  So
  * from "held" on to that, every processor is ours: a thread of the highest
  * priority spins on each.  No program is told, as it would be by a signal or
  * by the freezer, both of which end epoll_wait() with EINTR.
@@ -356,6 +357,7 @@ void be_saved(void)
 		fail("resume");
 	}
 	release_processors(&all);
+	renew_network(&spec.network);
 	let_go();
 	tell_start();
 }

@@ -290,6 +290,9 @@ void watch_routers(void)
 	struct sockaddr_nl any = { .nl_family = AF_NETLINK };
 	size_t i;
 
+	/* A clone's network may need them where that of the saved guest did not. */
+	if (service.step)
+		return;
 	service = (struct service) { .due = NEVER, .step = step };
 	service.fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	if (service.fd < 0 || bind(service.fd, (struct sockaddr *)&any, sizeof(any)))

@@ -122,6 +122,8 @@ export interface Instance {
   /** For programs that ask. */
   readonly args?: readonly string[] | undefined;
   readonly env?: Readonly<Record<string, string>> | undefined;
+  /** Of the interfaces that are another one's: each with its name, its hardware address and how it gets its addresses. */
+  readonly networks?: readonly Network[] | undefined;
 }
 
 /** Of the seed, in bytes: what the kernel's pool has, twice. */
@@ -132,13 +134,14 @@ const SEED_BYTES = 64;
  *
  * @throws UklError if a word has a NUL, which would end it
  */
-export function encodeInstance({ hostname, args = [], env = {} }: Instance): Buffer {
+export function encodeInstance({ hostname, args = [], env = {}, networks = [] }: Instance): Buffer {
   return encodeWords([
     'seed',
     randomBytes(SEED_BYTES).toString('hex'),
     'time',
     `${Date.now()}000000`,
     ...(hostname === undefined ? [] : ['host', hostname]),
+    ...networks.flatMap(networkWords),
     ...args.flatMap((word) => ['arg', word]),
     ...Object.entries(env).flatMap(([key, value]) => ['env', `${key}=${value}`]),
   ]);

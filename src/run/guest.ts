@@ -385,6 +385,9 @@ export class Guest {
     try {
       await process.loadState(saved.state);
       saved.onLoaded();
+      // It still has the hardware address of the one that was saved, until it goes on as another.
+      await process.connectNetworks(false);
+      void this.started.then(() => process.connectNetworks(true)).catch(() => {});
       const instance = await saved.instance;
       this.#begin = performance.now();
       (await process.channels.control)?.write(encodeResume(encodeInstance(instance)));

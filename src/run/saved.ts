@@ -53,7 +53,6 @@ export function checkSavable({ vmm, machine, image }: RunPlan, options: RunOptio
     [machine.disks.length + machine.attached.length > 0, 'a guest with disks is not saved: its clones would all write to them', 'without --disk and --attach'],
     [machine.shares.length > 0, 'a guest with volumes is not saved: QEMU cannot move them', '--file, to pack what the program reads'],
     [image.manifest.run.data.length > 0, "a guest with data on the machine's disks is not saved", 'without data in ukl.config'],
-    [machine.nics.some(({ kind }) => kind !== 'user'), 'a guest is saved in the user network, or in none', '--net user'],
     [options.gdb === true || machine.icount || machine.plugin !== undefined, 'a guest under gdb, --icount or a plugin is not saved', 'without them'],
   ];
   const first = refused.find(([is]) => is);

@@ -2,20 +2,21 @@
 /** Guests that are saved once they are ready, and go on from that as often as one is wanted. */
 import { chmod } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import type { Instance } from '../guest/spec.js';
+import { netKind } from '../devices/nic.js';
+import { hostnameOf, type Instance } from '../guest/spec.js';
 import { openImage } from '../image/image.js';
 import { UklError } from '../lib/errors.js';
 import { hashValue } from '../lib/hash.js';
 import { silentLog } from '../lib/log.js';
 import { makeScratch } from '../lib/scratch.js';
-import type { Image, SnapshotRecord } from '../model/index.js';
+import type { Image, Network, SnapshotRecord } from '../model/index.js';
 import type { UklConfig } from '../options/config.js';
 import type { BuildOptions, RunOptions } from '../options/given.js';
 import { optionsIn } from '../options/options.js';
 import { findSnapshot, nameSnapshot, SNAPSHOT } from '../store/snapshots.js';
 import { fromStore } from '../store/store.js';
 import { imageOf, type RunningVm, runImage } from './launch.js';
-import { plan } from './plan.js';
+import { plan, type RunPlan } from './plan.js';
 import { afterSaving, blameDisk, checkSavable, completeSnapshot, partsOf, readRecord, recordOf, type Snapshot } from './saved.js';
 
 export interface SaveOptions extends RunOptions, BuildOptions {
@@ -29,7 +30,7 @@ export interface SaveOptions extends RunOptions, BuildOptions {
 const READY_SECONDS = 600;
 
 /** What a restore may say for itself; the machine stays what was saved. */
-const OWN: readonly string[] = ['args', 'env', 'ports', 'timeout', 'accel', 'vmm'];
+const OWN: readonly string[] = ['args', 'env', 'ports', 'timeout', 'accel', 'vmm', 'net', 'network', 'macAddress', 'hostname'];
 
 /** Waits until a guest is to be saved. Throws UKL_VMM if it ends first. */
 async function awaitReady(vm: RunningVm, port: number | undefined): Promise<void> {
@@ -112,6 +113,35 @@ export function checkOwn(name: string, options: RunOptions & BuildOptions): void
     });
 }
 
+/** How the machine is started: as the saved one was, but for what is an instance's own. */
+function optionsOf(name: string, { options: saved }: SnapshotRecord, given: RunOptions): RunOptions {
+  const kinds = (net: RunOptions['net']): string => [net ?? 'user'].flat().map(netKind).join(', ');
+  if (given.net !== undefined && kinds(given.net) !== kinds(saved.net))
+    throw new UklError('UKL_USAGE', `the snapshot '${name}' has the networks ${kinds(saved.net)}, and not ${kinds(given.net)}`, {
+      hint: '--net for each, of the same kinds in the same order',
+    });
+  const shared = [saved.net ?? 'user'].flat().some((net) => !['user', 'none'].includes(netKind(net)));
+  const foreign = (['network', 'macAddress'] as const).find((option) => given[option] !== undefined);
+  if (!shared && foreign !== undefined)
+    throw new UklError('UKL_USAGE', `the snapshot '${name}' has its own '${foreign}', in a network that it shares with nobody`, { hint: 'leave it out' });
+  const fixed = [saved.network ?? []].flat().find((text) => text.includes('/'));
+  if (shared && fixed !== undefined && given.network === undefined)
+    throw new UklError('UKL_USAGE', `the snapshot '${name}' has the address ${fixed} in a network that it shares`, {
+      hint: '--network, with an address for this one, or dhcp',
+    });
+  return { ...saved, net: given.net ?? saved.net, network: given.network ?? saved.network, hostname: given.hostname ?? saved.hostname };
+}
+
+/** What an instance is told of the networks that it shares with others: in those of the VMM's own, nobody meets another. */
+function ownNetworks({ machine: { nics }, networks }: RunPlan): Network[] {
+  const servers = networks.flatMap(({ dns }) => dns);
+  return nics.flatMap((nic, index) => {
+    if (nic.kind === 'user') return [];
+    const how = nics.length === 1 ? networks[0] : networks.find(({ mac }) => mac === nic.mac);
+    return [{ addresses: [], gateways: [], ...how, interface: `eth${index}`, mac: nic.mac, dns: servers }];
+  });
+}
+
 /** A snapshot that was looked at once, for many instances. */
 export interface OpenSnapshot {
   /** What keeps this host from going on with it: it is started anew. */
@@ -131,7 +161,7 @@ export const openSnapshot = async (name: string, options: RunOptions = {}): Prom
 export async function openFiles(name: string, directory: string, options: RunOptions = {}): Promise<OpenSnapshot> {
   const record = await readRecord(directory);
   const image = await openImage(join(directory, 'image'));
-  const differs = await whyNot(image, { ...options, ...record.options, ports: [], imagePorts: false }, record);
+  const differs = await whyNot(image, { ...options, ...optionsOf(name, record, options), ports: [], imagePorts: false }, record);
   if (differs !== undefined && record.ready === undefined)
     throw new UklError('UKL_HOST', `'${name}' was saved with another ${differs}: this host cannot go on with it`, {
       hint: `ukl run ${image.path}, to start the same image anew`,
@@ -143,8 +173,10 @@ export async function openFiles(name: string, directory: string, options: RunOpt
       checkOwn(name, given);
       const { verbose: _, ...own } = { ...options, ...given };
       const { args, env } = own;
+      const hostname = own.hostname === undefined ? undefined : hostnameOf(own.hostname);
+      const machine = optionsOf(name, record, own);
       if (differs !== undefined) {
-        return anew(image, { ...own, ...record.options, args: args?.length ? args : record.options.args, env: { ...record.options.env, ...env } });
+        return anew(image, { ...own, ...machine, args: args?.length ? args : record.options.args, env: { ...record.options.env, ...env } });
       }
       let go: (instance: Instance) => void = () => {};
       const instance = new Promise<Instance>((resolve) => {
@@ -154,13 +186,14 @@ export async function openFiles(name: string, directory: string, options: RunOpt
       const loaded = new Promise<void>((resolve) => {
         onLoaded = resolve;
       });
-      const vm = await runImage(
-        image,
-        { ...own, ...record.options },
-        { memory: join(directory, 'memory'), state: join(directory, 'state'), instance, onLoaded },
-      );
+      const vm = await runImage(image, { ...own, ...machine }, { memory: join(directory, 'memory'), state: join(directory, 'state'), instance, onLoaded });
       void vm.result.finally(onLoaded).catch(() => {});
-      return { vm, loaded, go: (as = {}) => go({ args, env, ...as }), [Symbol.asyncDispose]: () => vm[Symbol.asyncDispose]() };
+      return {
+        vm,
+        loaded,
+        go: (as = {}) => go({ args, env, hostname, networks: ownNetworks(vm.plan), ...as }),
+        [Symbol.asyncDispose]: () => vm[Symbol.asyncDispose](),
+      };
     },
   };
 }

@@ -39,6 +39,7 @@ export function startOnConsole(title: string, command: readonly string[], hint: 
     instructionPointers: async () => [],
     exits: async () => undefined,
     save: cannot(title, 'save the machine'),
+    connectNetworks: cannot(title, 'connect a network'),
     loadState: cannot(title, 'go on with a saved machine'),
     kill: () => void child.kill('SIGKILL'),
   };

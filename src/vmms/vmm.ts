@@ -78,6 +78,8 @@ export interface VmmProcess {
   exits(): Promise<number | undefined>;
   /** Writes the memory of a paused machine, and the state of its devices, to a file each. Throws UKL_VMM, or the system's error for a file. */
   save(files: { readonly memory: string; readonly state: string }): Promise<void>;
+  /** Whether frames pass between the machine and the networks that it shares with others. The guest sees a cable. */
+  connectNetworks(up: boolean): Promise<void>;
   /** Takes the state that a machine like it has saved, with whose memory it was started (`Machine.saved`); it is paused then. Throws UKL_VMM. */
   loadState(file: string): Promise<void>;
   kill(): void;

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { exec } from '../../src/lib/exec.js';
 import { LineSplitter } from '../../src/lib/lines.js';
 import { hostTscKhz } from '../../src/run/cmdline.js';
-import { build } from '../../src/sdk/index.js';
+import { build, removeSnapshot } from '../../src/sdk/index.js';
 import { QEMU } from '../../src/vmms/qemu/args.js';
 import { host, ukl } from './harness.js';
 
@@ -135,6 +135,38 @@ describe.skipIf(!existsSync('/dev/net/tun'))('a network of its own', () => {
       'search six.test',
     ]);
     expect(server.said.join('\n')).toMatch(/DHCPINFORMATION-REQUEST/);
+  });
+
+  test('a clone asks for addresses of its own, by a hardware address of its own', async () => {
+    const range = ['--dhcp-range=10.9.0.50,10.9.0.99,1h', '--dhcp-range=2001:db8:9::100,2001:db8:9::1ff,64,1h', ...SIX];
+    await using server = await dnsmasq(...range);
+    const name = `test-${process.pid}-dhcp`;
+    const script = `addresses() { ip -o addr show dev eth0 scope global | while read -r _ _ _ address _; do echo "address $address"; done; }
+saved=$(< /sys/class/net/eth0/address)
+echo > /.ukl/ready; read -r < /.ukl/go
+until [[ $(addresses) == *.*:* ]]; do read -rt 0.1 <> /.ukl/go; done
+echo "saved $saved"; echo "mac $(< /sys/class/net/eth0/address)"; addresses; exit 0`;
+    const words = ['--timeout', '120', '--quiet', '--net', 'tap:tap0'];
+    const save = await host(...inside(ukl, 'snapshot', 'save', image, '--name', name, '--network', 'dhcp,ipv6', ...words, '--', '-c', script));
+    expect(save.code, save.stderr).toBe(0);
+    try {
+      const { stdout, stderr } = await host(...inside(ukl, 'run', '--from-snapshot', name, ...words));
+      const all = stdout.trim().split('\n');
+      const its = (word: string): string[] => all.filter((line) => line.startsWith(`${word} `)).map((line) => line.slice(word.length + 1));
+      const [mac] = its('mac');
+      expect(mac, stderr).toMatch(/^52:54:00:/);
+      expect(its('saved')[0]).toMatch(/^52:54:00:/);
+      expect(mac).not.toBe(its('saved')[0]);
+      const given = server.said.flatMap((line) => /DHCPACK\(tap0\) ([\d.]+) (\S+)/.exec(line)?.slice(1, 3).join(' ') ?? []);
+      expect(given).toContain(`${its('address')[0]?.replace(/\/.*/, '')} ${mac}`);
+      const six = its('address')
+        .find((address) => address.startsWith('2001:db8:9::1'))
+        ?.replace(/\/.*/, '');
+      // A DUID of the kind 3 has the hardware address (RFC 8415, 11.4).
+      expect(server.said.join('\n')).toMatch(new RegExp(`DHCPREPLY\\(tap0\\) ${six} 00:03:00:01:${mac}`));
+    } finally {
+      await removeSnapshot(name);
+    }
   });
 
   test('a machine on its own: interfaces by their MACs, the time of a server by name', async () => {

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 /** Guests that are saved, and what their clones have of their own. */
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Switch } from '../../src/detached/switch.js';
 import { projectRoot, storeRoot } from '../../src/lib/paths.js';
 import { type RunningVm, type RunOptions, removeSnapshot, restore, run, saveSnapshot } from '../../src/sdk/index.js';
 import { type CommandResult, host, Sink, ukl } from './harness.js';
@@ -267,6 +270,57 @@ ls -A "$1"
     expect(stderr).toContain(`'${name}' was saved with another QEMU: this host cannot go on with it`);
     expect(code).not.toBe(0);
   });
+});
+
+test('clones in a network that they share have a hardware address and addresses of their own, and nothing leaves them before', async () => {
+  const name = `${NAME}-shared`;
+  names.add(name);
+  const directory = await mkdtemp(join(tmpdir(), 'ukl-shared-'));
+  const net = `socket:${join(directory, 'switch')}`;
+  const shared = new Switch();
+  /** Of each port, the hardware addresses that frames came from. */
+  const senders: Set<string>[] = [];
+  const server = createServer((socket) => {
+    const seen = new Set<string>();
+    senders.push(seen);
+    shared.connect(socket);
+    let bytes = Buffer.alloc(0);
+    socket.on('data', (chunk: Buffer) => {
+      bytes = Buffer.concat([bytes, chunk]);
+      for (; bytes.length >= 4 && bytes.length >= 4 + bytes.readUInt32BE(0); bytes = bytes.subarray(4 + bytes.readUInt32BE(0)))
+        seen.add(bytes.toString('hex', 10, 16).replace(/..\B/g, '$&:'));
+    });
+  }).listen(join(directory, 'switch'));
+  await once(server, 'listening');
+  const guests: RunningVm[] = [];
+  try {
+    guests.push(await run(join(projectRoot, 'examples/http/http.c'), { net, network: '10.9.0.2/24', accel: 'tcg' }));
+    await guests[0]?.listening(80);
+    await guests[0]?.save(name);
+    await expect(run({ fromSnapshot: name })).rejects.toThrow('has the address 10.9.0.2/24 in a network that it shares');
+    await expect(run({ fromSnapshot: name, net: 'user', network: 'dhcp' })).rejects.toThrow('has the networks socket, and not user');
+    for (const last of [3, 4]) guests.push(await run({ fromSnapshot: name, network: `10.9.0.${last}/24` }));
+    for (const { stdout, stderr, started } of guests) {
+      stdout.resume();
+      stderr.resume();
+      await started;
+    }
+    const ask = [2, 3, 4].map(
+      (last) => `exec 3<>/dev/tcp/10.9.0.${last}/80; printf 'GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n' >&3; read -r line <&3; echo "$line"`,
+    );
+    const out = new Sink();
+    await using client = await run('/bin/bash', { net, network: '10.9.0.1/24', accel: 'tcg', args: ['-c', ask.join('\n')], timeout: 120, stdout: out });
+    client.stderr.resume();
+    await client.result;
+    expect(out.text()).toMatch(/^(HTTP\/1.1 200 OK\r?\n){3}$/);
+    const macs = guests.map(({ plan }) => plan.machine.nics[0]?.mac ?? '');
+    expect(new Set(macs).size).toBe(3);
+    expect(senders.slice(0, 3).map((seen) => [...seen])).toEqual(macs.map((mac) => [mac]));
+  } finally {
+    for (const guest of guests) await guest[Symbol.asyncDispose]();
+    server.close();
+    await rm(directory, { recursive: true });
+  }
 });
 
 test('no thread of two processors runs before its clone has a seed', async () => {

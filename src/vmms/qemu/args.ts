@@ -21,6 +21,9 @@ function forwarding(port: PortForward): string {
   return `hostfwd=${port.protocol}:${port.address}:${port.host}-:${port.guest}`;
 }
 
+/** The name of a machine's n-th network. */
+export const netdevOf = (index: number): string => `net${index}`;
+
 /** An option with its value, or several of them. */
 type Words = readonly string[];
 
@@ -43,7 +46,7 @@ function networkCard({ type, nicModel }: Machine, nic: Nic, index: number): Word
   const [kind = '', ...rest] = netdev(nic).split(',');
   const mac = nic.mac === undefined ? '' : `,mac=${nic.mac}`;
   const mtu = nic.kind === 'tap' && nic.mtu !== undefined ? `,host_mtu=${nic.mtu}` : '';
-  return ['-netdev', [kind, `id=net${index}`, ...rest].join(','), '-device', `${nicDevice(type, nicModel)},netdev=net${index}${mac}${mtu}`];
+  return ['-netdev', [kind, `id=${netdevOf(index)}`, ...rest].join(','), '-device', `${nicDevice(type, nicModel)},netdev=${netdevOf(index)}${mac}${mtu}`];
 }
 
 function plugin({ file, args }: NonNullable<Machine['plugin']>): Words {

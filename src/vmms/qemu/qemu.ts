@@ -12,7 +12,7 @@ import { inPath } from '../../lib/which.js';
 import type { Machine } from '../../model/index.js';
 import { type ChannelName, channelsOf, type StartOptions, type Vmm, type VmmExit, type VmmProcess } from '../vmm.js';
 import { chooseAccel, probeDevice, probeKvm } from './accel.js';
-import { QEMU, qemuArgs } from './args.js';
+import { netdevOf, QEMU, qemuArgs } from './args.js';
 import { checkCpu, defaultCpu } from './cpu.js';
 import { firmwareRequirements, VARIABLES, variablesOf } from './firmware.js';
 import { SessionPorts } from './ports.js';
@@ -95,6 +95,9 @@ async function start(machine: Machine, options: StartOptions): Promise<VmmProces
     save: async ({ memory, state }) => {
       await saveState(await qmp, state);
       await saveMemory(await qmp, machine.memoryMiB * 1024 ** 2, memory);
+    },
+    connectNetworks: async (up) => {
+      for (const [index, { kind }] of machine.nics.entries()) if (kind !== 'user') await (await qmp).setLink(netdevOf(index), up);
     },
     loadState: async (file) => loadState(await qmp, directory, file),
     kill: () => void child.kill('SIGKILL'),

@@ -117,6 +117,9 @@ export class Qmp {
    */
   async migrateIncoming(path: string, send: () => void): Promise<void> {
     await this.execute('migrate-set-capabilities', { capabilities: [{ capability: 'events', state: true }] });
+    // The guest that it was tells its neighbours of nothing: it becomes another. Linux waits for itself when it is
+    // told to, and to take the card down (virtnet_close() for the work that announces, which wants the same lock).
+    await this.execute('migrate-set-parameters', { 'announce-rounds': 0 });
     const ended = new Promise<string>((resolve) => {
       this.#migrated = resolve;
     });
@@ -124,6 +127,11 @@ export class Qmp {
     send();
     const status = await ended;
     if (status !== 'completed') throw new UklError('UKL_VMM', `QEMU could not take the machine's state: ${status}`);
+  }
+
+  /** The cable of a network card, by its network's name. */
+  async setLink(name: string, up: boolean): Promise<void> {
+    await this.execute('set_link', { name, up });
   }
 
   /**
