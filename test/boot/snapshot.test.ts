@@ -183,8 +183,9 @@ describe('a guest that runs by itself', () => {
   });
 
   test('is not saved where that cannot be, which is said', async () => {
-    const taken = await cli('snapshot', 'save', own, NAME);
-    expect([taken.code, taken.stderr]).toEqual([2, expect.stringContaining(`there is a snapshot '${NAME}' already`)]);
+    const again = `${saved}-again`;
+    const taken = await cli('snapshot', 'save', own, again);
+    expect([taken.code, taken.stderr]).toEqual([2, expect.stringContaining(`there is a snapshot '${again}' already`)]);
     const unknown = await cli('snapshot', 'save', own.slice(0, -1));
     expect([unknown.code, unknown.stderr]).toEqual([2, expect.stringContaining(`did you mean '${own}'?`)]);
     const changed = await cli('snapshot', 'save', own, '-M', '1G');
@@ -193,7 +194,7 @@ describe('a guest that runs by itself', () => {
     const paused = await cli('snapshot', 'save', own);
     expect([paused.code, paused.stderr]).toEqual([2, expect.stringContaining(`ukl unpause ${own}`)]);
     await cli('unpause', own);
-    const other = await cli('run', '-d', '--from-snapshot', NAME, '-M', '1G');
+    const other = await cli('run', '-d', '--from-snapshot', again, '-M', '1G');
     expect([other.code, other.stderr]).toEqual([2, expect.stringContaining("has its own 'memory'")]);
     expect((await cli('ps', '-a', '-q')).stdout.split('\n').filter(Boolean).sort()).toEqual(['first', 'second', own].sort());
   });
