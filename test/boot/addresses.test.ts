@@ -48,6 +48,8 @@ describe.skipIf(!existsSync('/dev/net/tun'))('a network of its own', () => {
   let image: string;
   beforeAll(async () => {
     await exec('ip', ['netns', 'add', space]);
+    // What advertises itself as a router must say so when it is asked for its address as well, or routes by it are dropped (RFC 4861, 7.2.5).
+    await exec(...inside('sh', '-c', 'echo 1 > /proc/sys/net/ipv6/conf/all/forwarding'));
     for (const [index, name] of ['tap0', 'tap1'].entries()) {
       await exec(...inside('ip', 'tuntap', 'add', name, 'mode', 'tap'));
       await exec(...inside('ip', 'addr', 'add', `10.${9 + index}.0.1/24`, 'dev', name));
