@@ -419,18 +419,6 @@ static void step(struct service *service)
 static struct dhcp all[MAX_CARDS];
 static int count;
 
-/* What was said before nobody has heard: a real card's link takes seconds to come. */
-void tell_dhcp_of_link(struct card *card)
-{
-	int i;
-
-	for (i = 0; i < count; i++)
-		if (all[i].card == card && all[i].state == SELECTING) {
-			card->unanswered = 0;
-			discover(&all[i]);
-		}
-}
-
 static struct dhcp *client_of(const struct card *card)
 {
 	int i;
@@ -439,6 +427,17 @@ static struct dhcp *client_of(const struct card *card)
 		if (all[i].card == card)
 			return &all[i];
 	return NULL;
+}
+
+/* What was said before nobody has heard: a real card's link takes seconds to come. */
+void tell_dhcp_of_link(struct card *card)
+{
+	struct dhcp *dhcp = client_of(card);
+
+	if (!dhcp || dhcp->state != SELECTING)
+		return;
+	card->unanswered = 0;
+	discover(dhcp);
 }
 
 /* The card is another one's from now on: nothing is asked for, and what was given is not ours. */

@@ -417,16 +417,6 @@ void set_up_network(const struct network *network)
 		await_services(until);
 }
 
-static struct card *card_named(const char *name)
-{
-	int i;
-
-	for (i = 0; i < ncards; i++)
-		if (!strcmp(cards[i].name, name))
-			return &cards[i];
-	return NULL;
-}
-
 static void renew_card(struct card *card, const struct card_config *config)
 {
 	int i;
@@ -459,7 +449,7 @@ void renew_network(const struct network *network)
 	if (has_ipv6_words(network))
 		watch_routers();
 	for (i = 0; i < network->ncards; i++) {
-		struct card *card = card_named(network->cards[i].name);
+		struct card *card = card_of(if_nametoindex(network->cards[i].name));
 
 		if (!card) {
 			errno = ENODEV;

@@ -148,9 +148,8 @@ static bool read_frame(void)
 		_exit(1);
 	if (session.have < want) {
 		n = read(session.port, session.frame + session.have, want - session.have);
-		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 			hang_up();
-		}
 		session.have += n > 0 ? n : 0;
 	}
 	return session.have >= HEAD && session.have == HEAD + frame_length();
@@ -423,15 +422,17 @@ void start_session(const struct spec *base, long id)
 
 	if (pid == 0)
 		run_session(base, id);
-	for (i = 0; i < NSESSIONS && pid > 0; i++) {
+	if (pid < 0) {
+		tell_lost_session(id, false);
+		return;
+	}
+	for (i = 0; i < NSESSIONS; i++) {
 		if (!sessions[i].pid) {
 			sessions[i].pid = pid;
 			sessions[i].id = id;
 			return;
 		}
 	}
-	if (pid < 0)
-		tell_lost_session(id, false);
 }
 
 /* One that was killed, by the kernel if memory is short, has said nothing. */

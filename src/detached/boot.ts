@@ -10,11 +10,14 @@ export function comesBack({ spec: { restart }, status }: GuestSummary): boolean 
   return restart.policy === 'always' || (restart.policy === 'unless-stopped' && status?.stopped !== true);
 }
 
-/** A word of a command line in a unit: in quotes, without specifiers and variables (systemd.service(5)). */
-const word = (text: string): string => `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('%', '%%').replaceAll('$', '$$$$')}"`;
+/** In quotes, without specifiers (systemd.syntax(7)). */
+const quoted = (text: string): string => `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('%', '%%')}"`;
+
+/** A word of a command line in a unit, without variables (systemd.service(5)). */
+const word = (text: string): string => quoted(text).replaceAll('$', '$$$$');
 
 /** An assignment of Environment=, which knows no variables (systemd.exec(5)). */
-const assignment = (name: string, value: string): string => `"${`${name}=${value}`.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('%', '%%')}"`;
+const assignment = (name: string, value: string): string => quoted(`${name}=${value}`);
 
 /** What says where guests and what they were built from are kept. */
 const VARIABLES = ['XDG_STATE_HOME', 'XDG_CACHE_HOME', 'UKL_STORE'] as const;

@@ -75,6 +75,9 @@ function tar(words: readonly string[]): { readonly child: ReturnType<typeof spaw
   return { child, done };
 }
 
+/** Words for GNU tar by which what is copied has the new path's name, links' targets their own. */
+const renaming = (path: string): string[] => ['--transform', `s,^[^/]*,${basename(path).replace(/[\\,&]/g, '\\$&')},rSh`];
+
 async function send(name: string, packing: readonly string[], unpacking: readonly string[], signal?: AbortSignal): Promise<void> {
   await using session = await exec(name, { argv: [TOOL, ...unpacking] }, signal);
   const { child, done } = tar(packing);
@@ -137,7 +140,7 @@ export async function copyFrom(name: string, path: string, to: string, signal?: 
     return check();
   }
   const directory = (await lstat(to).catch(() => undefined))?.isDirectory() === true;
-  const renamed = directory ? [] : ['--transform', `s,^[^/]*,${basename(to).replace(/[\\,&]/g, '\\$&')},rSh`];
+  const renamed = directory ? [] : renaming(to);
   // Whatever the guest sends: nothing but what was asked for, and GNU tar takes no names that lead out.
   const owned = ['--no-same-owner', '--no-same-permissions', '-C', directory ? to : dirname(to)];
   const { child, done } = tar(['-xf', '-', ...owned, ...renamed, '--', base]);
@@ -153,6 +156,6 @@ export async function copyTo(name: string, from: string, path: string, signal?: 
   const kind = (await ask(name, ['kind', path], signal)).trim();
   const into = kind === 'directory' ? path : dirname(path);
   const base = basename(await realpath(from));
-  const renamed = kind === 'directory' ? [] : ['--transform', `s,^[^/]*,${basename(path).replace(/[\\,&]/g, '\\$&')},rSh`];
+  const renamed = kind === 'directory' ? [] : renaming(path);
   await send(name, ['--format=gnu', '-cf', '-', '-C', dirname(await realpath(from)), ...renamed, '--', base], ['put', into], signal);
 }

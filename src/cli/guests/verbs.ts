@@ -47,8 +47,10 @@ export interface DetachFlags {
   readonly stopSignal?: string;
 }
 
-/** Flags of `ukl run` that are for a guest which goes on without it. */
-/** The result's type is said: inferred from ten flags, its declaration takes the compiler gigabytes. */
+/**
+ * Flags of `ukl run` that are for a guest which goes on without it. The result's type is said:
+ * inferred from ten flags, its declaration takes the compiler gigabytes.
+ */
 export function withDetachOptions<A extends unknown[], O extends OptionValues>(command: Command<A, O>): Command<A, O & DetachFlags> {
   const untyped = command as unknown as UntypedCommand;
   untyped
